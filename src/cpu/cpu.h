@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One virtual CPU, as everyone but its own instruction set sees it: what it may use (env), what it
+ * has been asked (requests), and how it sleeps and wakes. An ISA's CPU struct begins with this.
+ *
+ * Threads: a CPU runs on one thread; cpu_request and cpu_kick may come from any.
+ */
+#ifndef RINGLET_CPU_CPU_H
+#define RINGLET_CPU_CPU_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct blocks;
+struct bus;
+struct cpu;
+struct exclusive;
+struct isa;
+struct loop;
+struct mem;
+
+/* Bits of cpu->requests: things to look at before the next block runs. */
+enum {
+	CPU_REQ_INTERRUPT = 1 << 0, /* the interrupt controller may have a vector */
+	CPU_REQ_NMI = 1 << 1,
+	CPU_REQ_INIT = 1 << 2,
+	CPU_REQ_SIPI = 1 << 3,      /* page number in cpu->sipi_vector */
+	CPU_REQ_SMI = 1 << 4,
+	CPU_REQ_STOP = 1 << 5,      /* leave the run loop; stays set until the runner clears it */
+	CPU_REQ_EXCLUSIVE = 1 << 6, /* another CPU wants everyone at a safe point: see exclusive.h */
+	CPU_REQ_FLUSH_TLB = 1 << 7,
+};
+
+/* The CPU's local interrupt controller (an APIC's CPU side), given by irqchip/ through the board. */
+struct cpu_intc {
+	void *opaque;
+	/* A deliverable vector (above the task priority)? Cheap; any lock is its own. */
+	bool (*pending)(void *opaque);
+	/* Acknowledges and returns the vector to deliver, or -1 when it went away. */
+	int (*acknowledge)(void *opaque);
+	/* CR8: the task priority's upper four bits. */
+	uint64_t (*cr8_read)(void *opaque);
+	void (*cr8_write)(void *opaque, uint64_t cr8);
+	/* APIC base, x2APIC range and TSC deadline MSRs. false: not this controller's MSR or a
+	 * value that faults: the CPU raises #GP. */
+	bool (*msr_read)(void *opaque, uint32_t index, uint64_t *value);
+	bool (*msr_write)(void *opaque, uint32_t index, uint64_t value);
+	/* Back to the state after INIT (the APIC ID and base stay). */
+	void (*init)(void *opaque);
+};
+
+/* Lent to a CPU for its life. */
+struct cpu_env {
+	struct mem *mem;
+	struct bus *pio;
+	struct bus *mmio;
+	struct loop *loop;
+	struct blocks *blocks;       /* the machine's shared code cache */
+	struct exclusive *exclusive;
+	const struct cpu_intc *intc;
+	/* The guest asked for the end: triple fault. Any CPU thread, no lock held. */
+	void (*shutdown)(void *opaque, struct cpu *cpu);
+	/* FERR#: an x87 error with CR0.NE clear raises IRQ 13 on a PC. */
+	void (*fpu_error)(void *opaque);
+	void *opaque;
+};
+
+struct cpu {
+	const struct isa *isa;
+	struct cpu_env env;
+	unsigned index; /* 0 … count-1; the APIC ID on a PC */
+	unsigned count; /* CPUs of the machine */
+	_Atomic uint32_t requests;
+	_Atomic uint32_t sipi_vector;
+	_Atomic uint32_t asleep;    /* futex word: 1 while cpu_sleep waits */
+	bool in_run;                /* exclusive.c: between enter and leave */
+};
+
+/* Sets request bits and wakes the CPU if it sleeps. */
+void cpu_request(struct cpu *cpu, uint32_t bits);
+
+static inline bool cpu_requested(const struct cpu *cpu, uint32_t bits)
+{
+	return atomic_load_explicit(&cpu->requests, memory_order_relaxed) & bits;
+}
+
+static inline void cpu_request_clear(struct cpu *cpu, uint32_t bits)
+{
+	atomic_fetch_and(&cpu->requests, ~bits);
+}
+
+/* Sleeps until a request bit is set, outside of any exclusive section. */
+void cpu_sleep(struct cpu *cpu);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an accelerator needs of an instruction set: one vtable. accel/ includes this and never a
+ * header of isa/.
+ */
+#ifndef RINGLET_CPU_ISA_H
+#define RINGLET_CPU_ISA_H
+
+#include <stdint.h>
+
+#include "cpu/cpu.h"
+
+struct error;
+
+enum isa_next {
+	ISA_RUN,   /* go on */
+	ISA_SLEEP, /* halted: cpu_sleep, then ask again */
+};
+
+struct isa {
+	const char *name;
+
+	/* model: the CPU model's name, NULL for the default. The accelerator's thread owns the CPU. */
+	int (*cpu_create)(const struct cpu_env *env, unsigned index, unsigned count,
+			  const char *model, struct cpu **cpu, struct error *err);
+	void (*cpu_destroy)(struct cpu *cpu);
+	/* Power-on state. */
+	void (*cpu_reset)(struct cpu *cpu);
+
+	/* At an instruction boundary: handle requests, deliver the event with the highest priority. */
+	enum isa_next (*poll)(struct cpu *cpu);
+
+	/*
+	 * Interprets from the current state until a request is pending, the CPU halts or about
+	 * budget instructions are done; always stops at an instruction boundary with exact state.
+	 * All faults of the guest are delivered inside.
+	 */
+	void (*interpret)(struct cpu *cpu, uint64_t budget);
+
+	/* Registers as text for humans (logs, debug): at most size bytes, NUL-terminated. */
+	void (*describe)(struct cpu *cpu, char *text, size_t size);
+	/* The architectural state (struct x86_state for x86): vector state included after this call. */
+	void *(*state)(struct cpu *cpu);
+	/* The state was written from outside: recompute what is derived from it. */
+	void (*state_changed)(struct cpu *cpu);
+	/* Guest instructions executed so far. */
+	uint64_t (*instructions)(struct cpu *cpu);
+};
+
+extern const struct isa isa_x86;
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A device: a state struct that begins with struct device, one const class, and a constructor
+ *     int thing_create(const struct device_env *env, const struct thing_config *config,
+ *                      struct device **dev, struct error *err);
+ * The board creates devices in order, the VM owns them and destroys them in reverse. A device knows
+ * its environment only: never the VM, never an accelerator. All calls come with the machine lock
+ * held (or before the machine runs).
+ */
+#ifndef RINGLET_DEV_DEVICE_H
+#define RINGLET_DEV_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct bus;
+struct device;
+struct error;
+struct loop;
+struct mem;
+
+/* Lent to every device for its whole life. */
+struct device_env {
+	struct loop *loop;
+	struct mem *mem;
+	struct bus *pio;
+	struct bus *mmio;
+};
+
+/* One field of a device's state, for snapshots: where it lies and how long it is. */
+struct state_field {
+	const char *name;
+	size_t offset;
+	size_t size_bytes;
+};
+
+#define STATE_FIELD(type, member) \
+	{ #member, offsetof(type, member), sizeof(((type *)0)->member) }
+#define STATE_FIELDS_END { NULL, 0, 0 }
+
+struct device_class {
+	const char *name;
+	/* Power-on state; also on a machine reset. */
+	void (*reset)(struct device *dev);
+	void (*destroy)(struct device *dev);
+	/* The snapshot's fields, ended by STATE_FIELDS_END; NULL: no state. */
+	const struct state_field *fields;
+	/* After the fields were overwritten: bring timers and lines in agreement with them; may be NULL. */
+	void (*restored)(struct device *dev);
+};
+
+struct device {
+	const struct device_class *class;
+};
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest memory as instructions see it: effective and linear addresses, segment checks, paging, page
+ * crossing, MMIO, code pages, #AC and data breakpoints. Everything here may raise.
+ *
+ * Order of use: linear = x86_operand_linear(cpu, insn, size, access); then x86_load / x86_store.
+ * For read-modify-write: x86_rmw_begin, compute, x86_rmw_end (atomic when insn has LOCK).
+ */
+#ifndef RINGLET_ISA_X86_ACCESS_H
+#define RINGLET_ISA_X86_ACCESS_H
+
+#include <stdint.h>
+
+#include "isa/x86/insn.h"
+#include "isa/x86/x86.h"
+
+enum x86_access { X86_READ, X86_WRITE, X86_RMW };
+
+/* base + index * scale + disp, cut to the address size; what LEA computes. */
+static inline uint64_t x86_effective(const struct x86_cpu *cpu, const struct insn *insn)
+{
+	uint64_t address = *(const uint64_t *)((const char *)cpu + insn->base) +
+			   (*(const uint64_t *)((const char *)cpu + insn->index) << insn->scale) +
+			   (uint64_t)insn->disp;
+
+	if (insn->addrsize == 8)
+		return address;
+	return insn->addrsize == 4 ? (uint32_t)address : (uint16_t)address;
+}
+
+/*
+ * Segment + offset to a linear address, with every check of the mode we are in: limit, type,
+ * null segment, canonical form (#GP, or #SS for the stack segment). size: bytes accessed.
+ */
+uint64_t x86_linear(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
+		    enum x86_access access);
+
+/* The memory operand of insn. Canonicality is checked by the access itself when the TLB misses. */
+static inline uint64_t x86_operand_linear(struct x86_cpu *cpu, const struct insn *insn,
+					  unsigned size, enum x86_access access)
+{
+	uint64_t offset = x86_effective(cpu, insn);
+
+	if (likely(insn->flags & INSN_SEG_FLAT))
+		return offset;
+	return x86_linear(cpu, insn->seg, offset, size, access);
+}
+
+/* Slow paths: TLB miss, page crossing, MMIO, code page, #AC, breakpoints. size 1 … 8. */
+uint64_t x86_load_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size);
+void x86_store_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value);
+
+/*
+ * Fast path: the tag compare also catches accesses that cross a page's end, because the address of
+ * the access's last byte is masked to its page and compared with the first byte's.
+ */
+static inline struct x86_tlb_entry *x86_tlb_at(struct x86_cpu *cpu, uint64_t linear)
+{
+	return &cpu->tlb[cpu->mmu]->entry[(linear >> 12) & (X86_TLB_ENTRIES - 1)];
+}
+
+#define X86_DEFINE_ACCESS(bits)                                                                    \
+	static inline uint##bits##_t x86_load##bits(struct x86_cpu *cpu, uint64_t linear)          \
+	{                                                                                          \
+		struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);                                 \
+                                                                                                   \
+		if (likely(((linear + bits / 8 - 1) & ~0xfffull) == e->read_tag &&                 \
+			   (linear & ~0xfffull) == e->read_tag))                                   \
+			return *(volatile uint##bits##_t *)(linear + e->addend);                   \
+		return (uint##bits##_t)x86_load_slow(cpu, linear, bits / 8);                       \
+	}                                                                                          \
+	static inline void x86_store##bits(struct x86_cpu *cpu, uint64_t linear,                   \
+					   uint##bits##_t value)                                   \
+	{                                                                                          \
+		struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);                                 \
+                                                                                                   \
+		if (likely(((linear + bits / 8 - 1) & ~0xfffull) == e->write_tag &&                \
+			   (linear & ~0xfffull) == e->write_tag))                                  \
+			*(volatile uint##bits##_t *)(linear + e->addend) = value;                  \
+		else                                                                               \
+			x86_store_slow(cpu, linear, bits / 8, value);                              \
+	}
+X86_DEFINE_ACCESS(8)
+X86_DEFINE_ACCESS(16)
+X86_DEFINE_ACCESS(32)
+X86_DEFINE_ACCESS(64)
+
+/* By size, for code that is not specialised. */
+uint64_t x86_load(struct x86_cpu *cpu, uint64_t linear, unsigned size);
+void x86_store(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value);
+
+/*
+ * Read-modify-write of 1, 2, 4 or 8 bytes (16 for CMPXCHG16B). begin checks for writing and gives a
+ * host pointer that may be used with the host's own (LOCKed) instruction: straight into guest RAM, or
+ * for MMIO, page-crossing and code pages a bounce buffer with the old value, in an exclusive section
+ * when locked. end writes the bounce back, invalidates code, leaves the section. Between the two
+ * nothing may raise.
+ */
+struct x86_rmw {
+	void *host;
+	uint64_t linear;
+	uint8_t bounce[16] __attribute__((aligned(16)));
+	uint8_t size;
+	bool bounced, exclusive;
+};
+void x86_rmw_begin(struct x86_cpu *cpu, uint64_t linear, unsigned size, bool locked,
+		   struct x86_rmw *rmw);
+void x86_rmw_end(struct x86_cpu *cpu, struct x86_rmw *rmw);
+
+/*
+ * Host pointer to [linear, linear+len) when it lies in one page of plain RAM that may be accessed so
+ * directly now (fills the TLB, raises on a fault); NULL when it must go piecewise through
+ * x86_load/x86_store (MMIO, ROM or code page for writing, crosses a page).
+ */
+void *x86_direct(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access);
+
+/* Raises now what a later access of [linear, linear+len) would raise; no other effect but A/D bits. */
+void x86_probe(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access);
+
+/* Copies of any length, piecewise; a store faults before it changed anything (probes first). */
+void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned len);
+void x86_store_bytes(struct x86_cpu *cpu, uint64_t linear, const void *data, unsigned len);
+
+/* Implicit supervisor accesses: descriptor tables, TSS, stacks during delivery (CPL as given:
+ * user=false is a supervisor access whatever CPL is). */
+uint64_t x86_load_system(struct x86_cpu *cpu, uint64_t linear, unsigned size);
+void x86_store_system(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value);
+void x86_probe_system(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access);
+
+/* The stack as PUSH and POP use it (SS, stack_size wrap). x86_push writes, then moves SP. */
+void x86_push(struct x86_cpu *cpu, uint64_t value, unsigned size);
+uint64_t x86_pop(struct x86_cpu *cpu, unsigned size);
+/* Reads at SP + displacement without moving SP. */
+uint64_t x86_stack_peek(struct x86_cpu *cpu, uint64_t displacement, unsigned size);
+/* Moves SP by delta within stack_size. */
+void x86_stack_adjust(struct x86_cpu *cpu, int64_t delta);
+
+#endif

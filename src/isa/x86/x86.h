@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The x86 CPU as its engines see it: the architectural state, what is derived from it, and the
+ * ground rules every file of this room keeps.
+ *
+ * 1. THE VECTOR STATE IS THE HOST'S. While a CPU runs guest code, the guest's x87/MMX/XMM/YMM/ZMM/
+ *    k/MXCSR state may live in the host's own registers (vec_live). Therefore everything in this
+ *    room and in accel/ is compiled with -mgeneral-regs-only and calls nothing that is not, save
+ *    after x86_vec_park(cpu), which stores the state and gives the host registers back to C. That
+ *    includes libc: memcpy uses vector registers. (The build checks the undefined symbols.)
+ * 2. FAULTS UNWIND. x86_raise and friends do not return: they longjmp to the run loop, which delivers
+ *    the exception. So an instruction checks and reads everything that may fault before it changes
+ *    any state, or repairs the state itself. Never raise with a lock held.
+ * 3. RIP. While an instruction's semantics run, state.rip is already the next instruction's and
+ *    cpu->insn is the instruction. A fault subtracts insn->length; traps keep rip.
+ * 4. FLAGS are exact in state.rflags after every instruction, undefined ones as the host leaves
+ *    them: the arithmetic is done by the host's own instruction.
+ *
+ * All functions here run on the CPU's own thread.
+ */
+#ifndef RINGLET_ISA_X86_X86_H
+#define RINGLET_ISA_X86_X86_H
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "cpu/cpu.h"
+#include "cpu/x86_state.h"
+
+struct insn;
+struct x86_block;
+struct x86_cpuid;
+struct hostexec;
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* How code is decoded and addresses are formed; part of a block's key. */
+enum x86_mode { X86_MODE_16, X86_MODE_32, X86_MODE_64 };
+
+/*
+ * Software TLB. One entry maps a linear page to host memory for each kind of access: the tag is the
+ * page's linear address when the access may go straight to host + addend, X86_TLB_NONE otherwise.
+ * write_tag is never set for a page that holds code, has its dirty bit clear, is ROM or MMIO.
+ */
+#define X86_TLB_BITS 10
+#define X86_TLB_ENTRIES (1u << X86_TLB_BITS)
+#define X86_TLB_NONE 1ull /* no page address has bit 0 set */
+
+struct x86_tlb_entry {
+	uint64_t read_tag, write_tag, exec_tag;
+	uintptr_t addend; /* host address = linear address + addend */
+};
+
+/* User/supervisor × what SMAP allows: the TLB set that data accesses use now. */
+enum x86_mmu { X86_MMU_USER, X86_MMU_KERNEL, X86_MMU_KERNEL_SMAP, X86_MMUS };
+
+struct x86_tlb {
+	struct x86_tlb_entry entry[X86_TLB_ENTRIES];
+	/* Cold side, same index: what the tags leave out. */
+	struct {
+		uint64_t phys; /* guest-physical page address */
+		bool global;
+	} info[X86_TLB_ENTRIES];
+};
+
+/* An exception on its way to delivery. */
+struct x86_fault {
+	uint8_t vector;
+	bool has_error;
+	bool is_trap;     /* rip stays after the instruction (trap) or goes back to it (fault) */
+	uint32_t error;
+};
+
+struct x86_cpu {
+	struct cpu cpu; /* must be first */
+	struct x86_state state;
+
+	/* Derived from state by x86_update_mode (call it after CR0, CR4, EFER, CS, SS, CPL change). */
+	uint8_t mode;      /* enum x86_mode of the code segment */
+	uint8_t cpl;
+	bool long_mode;    /* EFER.LMA: IA-32e, compatibility mode included */
+	bool protected_mode; /* CR0.PE and not virtual-8086 */
+	bool v86;
+	uint8_t stack_size; /* 2, 4 or 8 bytes: width of SP and of implicit stack addressing */
+	uint8_t mmu;        /* enum x86_mmu for explicit data accesses now (CPL, SMAP, AC) */
+	bool debug_active;  /* breakpoints enabled in DR7: block execution checks each instruction */
+
+	const struct insn *insn;    /* executing now */
+	struct x86_block *block;    /* executing now */
+	bool block_stop;            /* leave the block after this instruction: it was modified, a mode
+				       changed, an interrupt window opened … */
+	bool single_step;           /* TF was set when this instruction began */
+	uint64_t instructions;      /* executed */
+	uint64_t debug_hits;        /* DR6 bits of data breakpoints hit by this instruction */
+	jmp_buf unwind;             /* the run loop (_setjmp: no signal mask) */
+	struct x86_fault fault;
+	uint64_t fault_address;     /* CR2 to be */
+
+	bool vec_live;              /* guest vector state is in the host's registers */
+	struct hostexec *hostexec;  /* runs vector instructions on the host: hostexec.h */
+	struct x86_cpuid *cpuid;    /* the model's CPUID table: cpuid.h */
+	struct log_limit log_limit;
+
+	struct x86_tlb *tlb[X86_MMUS];
+	uint64_t zero;              /* stands for a missing base or index register */
+	struct x86_block **jump_cache; /* blocks by physical address, this CPU's */
+};
+
+static inline struct x86_cpu *x86_cpu(struct cpu *cpu)
+{
+	return (struct x86_cpu *)cpu;
+}
+
+/* ---- mode.c ---- */
+
+/* Recomputes what is derived from control registers and segments, and stops the block. */
+void x86_update_mode(struct x86_cpu *cpu);
+
+/* ---- trap.c: how instructions fault ---- */
+
+/* Fault at the current instruction: rip goes back to it. */
+_Noreturn void x86_raise(struct x86_cpu *cpu, enum x86_vector vector);
+_Noreturn void x86_raise_error(struct x86_cpu *cpu, enum x86_vector vector, uint32_t error);
+_Noreturn void x86_raise_page_fault(struct x86_cpu *cpu, uint64_t linear, uint32_t error);
+/* #UD, #GP(0): the two that everybody needs. */
+_Noreturn void x86_undefined(struct x86_cpu *cpu);
+_Noreturn void x86_general_protection(struct x86_cpu *cpu);
+
+/*
+ * Delivers an exception, software interrupt or external interrupt through IVT or IDT, in every mode
+ * (task gates, IST, error codes, double and triple faults). Faults inside delivery are handled here.
+ * Called by the run loop with rip at the value to be pushed. kind: see trap.h.
+ */
+enum x86_event_kind { X86_EVENT_EXCEPTION, X86_EVENT_SOFTWARE, X86_EVENT_EXTERNAL, X86_EVENT_ICEBP };
+void x86_deliver(struct x86_cpu *cpu, enum x86_event_kind kind, unsigned vector, bool has_error,
+		 uint32_t error);
+
+/* ---- vec.c: who owns the host's vector registers ---- */
+
+/* Guest state to struct x86_state, host registers to C (default MXCSR and x87 control). */
+void x86_vec_park(struct x86_cpu *cpu);
+/* Guest state into the host's registers; hostexec.c calls it. */
+void x86_vec_load(struct x86_cpu *cpu);
+
+/* ---- tlb.c ---- */
+
+void x86_tlb_flush_all(struct x86_cpu *cpu);
+void x86_tlb_flush_nonglobal(struct x86_cpu *cpu);
+void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest-physical memory: RAM and ROM regions, backed by host memory (memfd; only touched pages
+ * cost anything). Regions are added while the board is built and never move afterwards; look-ups
+ * are lock-free from any thread. What is not a region here is a device's: see dev/bus.h.
+ *
+ * Each page carries flags (atomic bytes): MEM_PAGE_CODE says that decoded or translated code was
+ * made from it, so that writers must call the code cache; see cpu/blocks.h.
+ */
+#ifndef RINGLET_MEM_MEM_H
+#define RINGLET_MEM_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct mem;
+
+#define MEM_PAGE_SHIFT 12
+#define MEM_PAGE_SIZE (1u << MEM_PAGE_SHIFT)
+
+enum { MEM_PAGE_CODE = 1, MEM_PAGE_DIRTY = 2 };
+
+struct mem_region {
+	uint64_t gpa;
+	uint64_t size_bytes; /* multiple of the page size */
+	uint8_t *host;
+	_Atomic uint8_t *page_flags; /* one byte a page */
+	bool readonly;               /* ROM: guest writes are dropped */
+	const char *name;
+};
+
+int mem_create(struct mem **mem, struct error *err);
+void mem_destroy(struct mem *mem);
+
+/* Adds a zeroed region; gpa and size page-aligned, no overlap (-EEXIST), -ENOMEM. */
+int mem_add(struct mem *mem, uint64_t gpa, uint64_t size_bytes, bool readonly, const char *name,
+	    struct error *err);
+
+unsigned mem_region_count(const struct mem *mem);
+const struct mem_region *mem_region_at(const struct mem *mem, unsigned index);
+
+/* The region that holds gpa, or NULL. */
+const struct mem_region *mem_find(const struct mem *mem, uint64_t gpa);
+
+/* Host address of [gpa, gpa+len) where one region holds all of it, or NULL. */
+void *mem_ptr(const struct mem *mem, uint64_t gpa, uint64_t len);
+
+/* Whole-range copies for loaders and devices; -EFAULT where a byte is no RAM. mem_write writes ROM
+ * too (loaders fill it) and does not notify code caches: see cpu_exec's blocks_wrote for devices. */
+int mem_read(const struct mem *mem, uint64_t gpa, void *data, uint64_t len);
+int mem_write(struct mem *mem, uint64_t gpa, const void *data, uint64_t len);
+int mem_fill(struct mem *mem, uint64_t gpa, uint8_t value, uint64_t len);
+
+#endif
