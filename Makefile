@@ -4,10 +4,9 @@ BUILD ?= build
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
 	-Wwrite-strings -Wold-style-definition -Wvla
-PACKAGES := zydis
-CPPFLAGS += -Isrc -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES))
+CPPFLAGS += -Isrc -D_GNU_SOURCE 
 ALL_CFLAGS := -std=gnu17 $(WARNINGS) $(CFLAGS) -pthread -fno-strict-aliasing -MMD -MP
-LDLIBS += $(shell pkg-config --libs $(PACKAGES)) -pthread
+LDLIBS += -lZydis -pthread
 
 # Rooms that run while the guest's vector state is in the host's registers: src/isa/x86/x86.h, rule 1.
 GRO_ROOMS := src/isa/% src/accel/interp/% src/accel/translate/% src/cpu/% src/base/gro.c
