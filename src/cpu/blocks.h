@@ -7,11 +7,12 @@
  *
  * Look-up is lock-free. blocks_insert and invalidation take the cache's own mutex. An invalidated
  * block is unlinked and marked (valid = false) at once, but freed only when every CPU has passed a
- * safe point: blocks_reclaim is called in an exclusive section.
+ * safe point (blocks_reclaim).
  *
- * Making a page a code page (MEM_PAGE_CODE): blocks_mark_page must run before the bytes are read,
- * in an exclusive section when the flag was not set, because others may hold TLB entries that write
- * to the page directly; every CPU's entries for it are dropped there.
+ * Making code of a page, in this order: generation = blocks_generation(page); if the page lacks
+ * MEM_PAGE_CODE, set it in an exclusive section in which every CPU's TLB entries that write to the page
+ * directly are dropped; read the bytes; blocks_insert with that generation. It refuses the block when
+ * the page was written in between.
  */
 #ifndef RINGLET_CPU_BLOCKS_H
 #define RINGLET_CPU_BLOCKS_H
@@ -34,10 +35,12 @@ struct block {
 	_Atomic bool valid;
 	_Atomic(struct block *) hash_next;
 	struct block *page_next[2]; /* other blocks of the same pages */
+	struct block *dead_next;
+	uint32_t alloc_bytes;
 };
 
 struct blocks_stats {
-	uint64_t lookups, misses, inserted, invalidated, flushes;
+	uint64_t inserted, invalidated, flushes;
 };
 
 /* limit_bytes bounds the memory of all blocks; release frees one that the ISA allocated. */
@@ -47,13 +50,25 @@ void blocks_destroy(struct blocks *blocks);
 
 struct block *blocks_find(struct blocks *blocks, uint64_t phys, uint32_t key);
 
-/* Takes over block (allocated by the ISA, size in alloc_bytes). Returns it, or an equal one that
- * another CPU inserted first (block is released then). */
-struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t alloc_bytes);
+uint32_t blocks_generation(struct blocks *blocks, uint64_t phys);
 
-/* True when the cache is over its limit: the caller, in an exclusive section, calls blocks_flush. */
-bool blocks_full(const struct blocks *blocks);
-void blocks_flush(struct blocks *blocks);
+/*
+ * Takes over block (made by the ISA; alloc_bytes is its memory) and returns it, or an equal one that
+ * another CPU inserted first (block is released then). NULL, and block stays the caller's, when its
+ * bytes may have changed since generation (generation2 for phys2) was read.
+ */
+struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t alloc_bytes,
+			    uint32_t generation, uint32_t generation2);
+
+/* There is enough to free, live or dead, to be worth an exclusive section with blocks_reclaim. */
+bool blocks_wants_reclaim(const struct blocks *blocks);
+
+/*
+ * In an exclusive section: frees what was invalidated, and everything when the cache is over its limit.
+ * in_use says which blocks must stay (those that CPUs are in).
+ */
+void blocks_reclaim(struct blocks *blocks, bool (*in_use)(struct block *block, void *opaque),
+		    void *opaque);
 
 /* The guest, a device or a loader wrote [gpa, gpa+len): unlinks the blocks made of these bytes.
  * Returns true when any was. Cheap when the page holds no code. */

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct block;
 struct blocks;
 struct bus;
 struct cpu;
@@ -75,6 +76,7 @@ struct cpu {
 	_Atomic uint32_t sipi_vector;
 	_Atomic uint32_t asleep;    /* futex word: 1 while cpu_sleep waits */
 	bool in_run;                /* exclusive.c: between enter and leave */
+	struct block *block;        /* executing now: the code cache does not free it */
 };
 
 /* Sets request bits and wakes the CPU if it sleeps. */

@@ -5,6 +5,8 @@
  * exclusive_end: for the rare things that must not race with guest execution (making a page a code
  * page, freeing blocks, split LOCKs, a TLB shoot-down that must be seen at once).
  *
+ * The calls may sleep: guest vector state is parked before them.
+ *
  * A CPU polls CPU_REQ_EXCLUSIVE at block ends; on it, it calls exclusive_yield. Never begin with
  * the machine lock held (a CPU in run may be waiting for it).
  */
@@ -18,8 +20,8 @@ struct exclusive;
 int exclusive_create(struct exclusive **exclusive, struct error *err);
 void exclusive_destroy(struct exclusive *exclusive);
 
-/* Registers a CPU (before threads start). */
-void exclusive_add(struct exclusive *exclusive, struct cpu *cpu);
+/* Registers a CPU (before threads start); -ENOMEM. */
+int exclusive_add(struct exclusive *exclusive, struct cpu *cpu, struct error *err);
 
 void exclusive_enter(struct cpu *cpu); /* blocks while another has the section */
 void exclusive_leave(struct cpu *cpu);
@@ -28,5 +30,9 @@ void exclusive_yield(struct cpu *cpu); /* leave + enter */
 /* From a CPU that is in run: it leaves while it waits for others' sections, then is alone. Nests not. */
 void exclusive_begin(struct cpu *cpu);
 void exclusive_end(struct cpu *cpu);
+
+/* In a section: visits every CPU of the machine. */
+void exclusive_each(struct exclusive *exclusive, void (*visit)(struct cpu *cpu, void *opaque),
+		    void *opaque);
 
 #endif

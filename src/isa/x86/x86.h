@@ -90,7 +90,6 @@ struct x86_cpu {
 	bool debug_active;  /* breakpoints enabled in DR7: block execution checks each instruction */
 
 	const struct insn *insn;    /* executing now */
-	struct x86_block *block;    /* executing now */
 	bool block_stop;            /* leave the block after this instruction: it was modified, a mode
 				       changed, an interrupt window opened … */
 	bool single_step;           /* TF was set when this instruction began */
@@ -107,7 +106,8 @@ struct x86_cpu {
 
 	struct x86_tlb *tlb[X86_MMUS];
 	uint64_t zero;              /* stands for a missing base or index register */
-	struct x86_block **jump_cache; /* blocks by physical address, this CPU's */
+	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */
+	struct x86_block *scratch;  /* a block that is not cached: block.c */
 };
 
 static inline struct x86_cpu *x86_cpu(struct cpu *cpu)

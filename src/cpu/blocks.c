@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/blocks.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "mem/mem.h"
+
+#define HASH_BITS 16
+#define PAGE_HASH_BITS 14
+#define GENERATION_BITS 12
+#define NO_PAGE (~0ull)
+/* Reclaiming stops every CPU, so dead blocks are let to pile up a little. */
+#define DEAD_BYTES_WORTH_RECLAIM (4u << 20)
+
+struct blocks {
+	struct mem *mem;
+	void (*release)(struct block *block);
+	uint64_t limit_bytes;
+	pthread_mutex_t mutex;  /* all below but hash reads */
+	_Atomic uint64_t live_bytes, dead_bytes;
+	struct block *dead;
+	struct blocks_stats stats;
+	_Atomic(struct block *) hash[1u << HASH_BITS];
+	struct block *page_hash[1u << PAGE_HASH_BITS];
+	_Atomic uint32_t generation[1u << GENERATION_BITS];
+};
+
+static uint32_t hash_of(uint64_t value, unsigned bits)
+{
+	return (uint32_t)((value * 0x9e3779b97f4a7c15ull) >> (64 - bits));
+}
+
+static _Atomic(struct block *) *bucket_of(struct blocks *blocks, uint64_t phys, uint32_t key)
+{
+	return &blocks->hash[hash_of(phys ^ ((uint64_t)key << 48), HASH_BITS)];
+}
+
+static struct block **page_bucket(struct blocks *blocks, uint64_t page)
+{
+	return &blocks->page_hash[hash_of(page >> MEM_PAGE_SHIFT, PAGE_HASH_BITS)];
+}
+
+static _Atomic uint32_t *generation_of(struct blocks *blocks, uint64_t phys)
+{
+	return &blocks->generation[(phys >> MEM_PAGE_SHIFT) & ((1u << GENERATION_BITS) - 1)];
+}
+
+static uint64_t page_of(uint64_t phys)
+{
+	return phys & ~(uint64_t)(MEM_PAGE_SIZE - 1);
+}
+
+static bool in_page(const struct block *block, uint64_t page)
+{
+	return page_of(block->phys) == page || block->phys2 == page;
+}
+
+int blocks_create(struct blocks **out, struct mem *mem, uint64_t limit_bytes,
+		  void (*release)(struct block *block), struct error *err)
+{
+	struct blocks *blocks = calloc(1, sizeof(*blocks));
+
+	if (!blocks)
+		return error_set(err, ENOMEM, "no memory for the code cache");
+	blocks->mem = mem;
+	blocks->limit_bytes = limit_bytes;
+	blocks->release = release;
+	pthread_mutex_init(&blocks->mutex, NULL);
+	*out = blocks;
+	return 0;
+}
+
+/*
+ * A bucket chains the blocks of all pages that hash to it; a block that lies in two pages is in two
+ * chains, and this is its link in the chain of bucket.
+ */
+static struct block **page_link(struct blocks *blocks, struct block *block, struct block **bucket)
+{
+	return &block->page_next[page_bucket(blocks, page_of(block->phys)) == bucket ? 0 : 1];
+}
+
+static void page_unlink(struct blocks *blocks, struct block *block, uint64_t page)
+{
+	struct block **bucket = page_bucket(blocks, page);
+	struct block **link = bucket;
+
+	while (*link != block)
+		link = page_link(blocks, *link, bucket);
+	*link = *page_link(blocks, block, bucket);
+}
+
+/* A block whose two pages share a bucket is in that chain once, by link 0. */
+static bool second_page_linked(struct blocks *blocks, const struct block *block)
+{
+	return block->phys2 != NO_PAGE &&
+	       page_bucket(blocks, block->phys2) != page_bucket(blocks, page_of(block->phys));
+}
+
+static void unlink_block(struct blocks *blocks, struct block *block)
+{
+	_Atomic(struct block *) *link = bucket_of(blocks, block->phys, block->key);
+
+	atomic_store(&block->valid, false);
+	while (atomic_load(link) != block)
+		link = &atomic_load(link)->hash_next;
+	/* hash_next of the dead block stays, so that a concurrent look-up passes through it. */
+	atomic_store(link, atomic_load(&block->hash_next));
+	page_unlink(blocks, block, page_of(block->phys));
+	if (second_page_linked(blocks, block))
+		page_unlink(blocks, block, block->phys2);
+	block->dead_next = blocks->dead;
+	blocks->dead = block;
+	atomic_fetch_sub(&blocks->live_bytes, block->alloc_bytes);
+	atomic_fetch_add(&blocks->dead_bytes, block->alloc_bytes);
+}
+
+struct block *blocks_find(struct blocks *blocks, uint64_t phys, uint32_t key)
+{
+	struct block *block = atomic_load(bucket_of(blocks, phys, key));
+
+	while (block && !(block->phys == phys && block->key == key && atomic_load(&block->valid)))
+		block = atomic_load(&block->hash_next);
+	return block;
+}
+
+uint32_t blocks_generation(struct blocks *blocks, uint64_t phys)
+{
+	return atomic_load(generation_of(blocks, phys));
+}
+
+static void link_block(struct blocks *blocks, struct block *block, uint32_t alloc_bytes)
+{
+	_Atomic(struct block *) *bucket = bucket_of(blocks, block->phys, block->key);
+	struct block **page = page_bucket(blocks, page_of(block->phys));
+
+	block->alloc_bytes = alloc_bytes;
+	block->page_next[0] = *page;
+	*page = block;
+	if (second_page_linked(blocks, block)) {
+		page = page_bucket(blocks, block->phys2);
+		block->page_next[1] = *page;
+		*page = block;
+	}
+	atomic_store(&block->valid, true);
+	atomic_store(&block->hash_next, atomic_load(bucket));
+	atomic_store(bucket, block);
+	atomic_fetch_add(&blocks->live_bytes, alloc_bytes);
+	blocks->stats.inserted++;
+}
+
+struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t alloc_bytes,
+			    uint32_t generation, uint32_t generation2)
+{
+	struct block *found = NULL;
+
+	pthread_mutex_lock(&blocks->mutex);
+	if (blocks_generation(blocks, block->phys) == generation &&
+	    (block->phys2 == NO_PAGE ||
+	     blocks_generation(blocks, block->phys2) == generation2)) {
+		found = blocks_find(blocks, block->phys, block->key);
+		if (found && found->phys2 != block->phys2) {
+			/* The next linear page is another one than when the old block was made. */
+			unlink_block(blocks, found);
+			found = NULL;
+		}
+		if (!found) {
+			link_block(blocks, block, alloc_bytes);
+			found = block;
+		}
+	}
+	pthread_mutex_unlock(&blocks->mutex);
+	if (found && found != block)
+		blocks->release(block);
+	return found;
+}
+
+bool blocks_wants_reclaim(const struct blocks *blocks)
+{
+	return atomic_load_explicit(&blocks->dead_bytes, memory_order_relaxed) >=
+		       DEAD_BYTES_WORTH_RECLAIM ||
+	       atomic_load_explicit(&blocks->live_bytes, memory_order_relaxed) > blocks->limit_bytes;
+}
+
+static void unlink_all(struct blocks *blocks)
+{
+	for (unsigned i = 0; i < 1u << HASH_BITS; i++) {
+		struct block *block;
+
+		while ((block = atomic_load(&blocks->hash[i])))
+			unlink_block(blocks, block);
+	}
+	blocks->stats.flushes++;
+}
+
+void blocks_reclaim(struct blocks *blocks, bool (*in_use)(struct block *block, void *opaque),
+		    void *opaque)
+{
+	struct block *block, *next;
+
+	pthread_mutex_lock(&blocks->mutex);
+	if (atomic_load(&blocks->live_bytes) > blocks->limit_bytes)
+		unlink_all(blocks);
+	block = blocks->dead;
+	blocks->dead = NULL;
+	for (; block; block = next) {
+		next = block->dead_next;
+		if (in_use(block, opaque)) {
+			block->dead_next = blocks->dead;
+			blocks->dead = block;
+		} else {
+			atomic_fetch_sub(&blocks->dead_bytes, block->alloc_bytes);
+			blocks->release(block);
+		}
+	}
+	pthread_mutex_unlock(&blocks->mutex);
+}
+
+/* Does the block hold a byte of [start, end), which lies in one page? */
+static bool overlaps(const struct block *block, uint64_t start, uint64_t end)
+{
+	if (start < block->phys + block->size_bytes && end > block->phys)
+		return true;
+	return block->phys2 != NO_PAGE && start < block->phys2 + block->size2_bytes &&
+	       end > block->phys2;
+}
+
+static bool wrote_page(struct blocks *blocks, _Atomic uint8_t *flags, uint64_t start, uint64_t end)
+{
+	uint64_t page = page_of(start);
+	struct block **bucket = page_bucket(blocks, page);
+	struct block *block = *bucket, *next;
+	bool hit = false, left = false;
+
+	for (; block; block = next) {
+		next = *page_link(blocks, block, bucket);
+		if (!in_page(block, page))
+			continue;
+		if (overlaps(block, start, end)) {
+			unlink_block(blocks, block);
+			blocks->stats.invalidated++;
+			hit = true;
+		} else {
+			left = true;
+		}
+	}
+	/* Whoever reads the page's bytes now read the generation before: see the header. */
+	atomic_fetch_add(generation_of(blocks, page), 1);
+	if (!left)
+		atomic_fetch_and(flags, (uint8_t)~MEM_PAGE_CODE);
+	return hit;
+}
+
+bool blocks_wrote(struct blocks *blocks, uint64_t gpa, uint64_t len)
+{
+	uint64_t end = gpa + len, next;
+	bool hit = false;
+
+	for (; gpa < end; gpa = next) {
+		const struct mem_region *region = mem_find(blocks->mem, gpa);
+		_Atomic uint8_t *flags;
+
+		next = page_of(gpa) + MEM_PAGE_SIZE;
+		if (!region)
+			continue;
+		flags = &region->page_flags[(gpa - region->gpa) >> MEM_PAGE_SHIFT];
+		if (!(atomic_load(flags) & MEM_PAGE_CODE))
+			continue;
+		pthread_mutex_lock(&blocks->mutex);
+		hit |= wrote_page(blocks, flags, gpa, next < end ? next : end);
+		pthread_mutex_unlock(&blocks->mutex);
+	}
+	return hit;
+}
+
+void blocks_stats(const struct blocks *blocks, struct blocks_stats *stats)
+{
+	*stats = blocks->stats;
+}
+
+void blocks_destroy(struct blocks *blocks)
+{
+	struct block *next;
+
+	if (!blocks)
+		return;
+	unlink_all(blocks);
+	for (struct block *block = blocks->dead; block; block = next) {
+		next = block->dead_next;
+		blocks->release(block);
+	}
+	pthread_mutex_destroy(&blocks->mutex);
+	free(blocks);
+}
