@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a machine is made of, as its user asked for it: the command line fills it in, the machine
+ * only reads it. Strings are borrowed; they outlive the machine. Any thread.
+ */
+#ifndef RINGLET_VM_CONFIG_H
+#define RINGLET_VM_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct error;
+struct json;
+
+enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP };
+
+/* An xAPIC's identifiers have 8 bits, of which 0xff is the broadcast and one is the I/O APIC's. */
+#define VM_CPUS_MAX 254u
+#define VM_MEM_MIN (1ull << 20)
+#define VM_MEM_MAX (64ull << 30)
+#define VM_MEM_DEFAULT (512ull << 20)
+
+/* Port of the --debug-exit device: a write of V ends the machine with status V << 1 | 1. */
+#define VM_DEBUG_EXIT_PORT 0xf4
+
+struct vm_config {
+	const char *name;      /* for humans and for what is named after the machine */
+	const char *kernel;    /* file, NULL: none */
+	const char *initrd;    /* file, NULL: none */
+	const char *params;    /* the kernel's command line; never NULL */
+	const char *firmware;  /* file, NULL: none; excludes kernel */
+	const char *cpu_model; /* NULL: the default */
+	unsigned cpus;         /* 1 … VM_CPUS_MAX */
+	uint64_t mem_bytes;    /* RAM: multiple of the page size */
+	enum vm_accel accel;
+	bool debug_exit;
+	bool reboot;           /* a reset starts the guest again; else it ends the machine */
+};
+
+void vm_config_init(struct vm_config *config);
+
+/* Whether such a machine can be: limits, what excludes what, this host's memory. 0 or -EINVAL. */
+int vm_config_check(const struct vm_config *config, struct error *err);
+
+/* The configuration as members of the JSON object that is open in json. */
+void vm_config_describe(const struct vm_config *config, struct json *json);
+
+const char *vm_accel_name(enum vm_accel accel);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine from its configuration to its end. Everything it made is released before a function here
+ * returns, whatever happened; several machines may live in one process, each on its own thread.
+ */
+#ifndef RINGLET_VM_VM_H
+#define RINGLET_VM_VM_H
+
+struct error;
+struct json;
+struct vm_config;
+
+enum vm_end {
+	VM_END_POWEROFF,     /* the guest switched itself off */
+	VM_END_RESET,        /* it asked for a reset and the configuration said not to start again */
+	VM_END_TRIPLE_FAULT, /* it could not deliver a fault */
+	VM_END_PANIC,        /* it said that it has crashed */
+	VM_END_DEBUG_EXIT,   /* it wrote to the debug-exit port */
+	VM_END_QUIT,         /* the user ended it from the terminal */
+};
+
+struct vm_result {
+	enum vm_end end;
+	unsigned value; /* VM_END_DEBUG_EXIT: what the guest wrote */
+};
+
+/*
+ * Builds the machine, runs it to its end. The calling thread becomes its event loop. 0 and result,
+ * or -errno and err when it could not be built or the monitor failed.
+ */
+int vm_run(const struct vm_config *config, struct vm_result *result, struct error *err);
+
+/*
+ * Builds the machine without running it and writes what it is made of (configuration, memory map,
+ * ports, devices) as members of the object that is open in json.
+ */
+int vm_describe(const struct vm_config *config, struct json *json, struct error *err);
+
+/* Accelerators that this build has, best first; ended by NULL. */
+const char *const *vm_accel_names(void);
+
+#endif
