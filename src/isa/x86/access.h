@@ -92,15 +92,17 @@ void x86_store(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t val
 /*
  * Read-modify-write of 1, 2, 4 or 8 bytes (16 for CMPXCHG16B). begin checks for writing and gives a
  * host pointer that may be used with the host's own (LOCKed) instruction: straight into guest RAM, or
- * for MMIO, page-crossing and code pages a bounce buffer with the old value, in an exclusive section
- * when locked. end writes the bounce back, invalidates code, leaves the section. Between the two
+ * for MMIO, ROM, page-crossing and split locks a bounce buffer with the old value, in an exclusive
+ * section when locked. end writes the bounce back, invalidates code, leaves the section. Between the two
  * nothing may raise.
  */
 struct x86_rmw {
 	void *host;
 	uint64_t linear;
+	uint64_t phys[2]; /* where the bytes lie, before and after a page's end */
 	uint8_t bounce[16] __attribute__((aligned(16)));
 	uint8_t size;
+	bool slow; /* x86_rmw_end has something to do */
 	bool bounced, exclusive;
 };
 void x86_rmw_begin(struct x86_cpu *cpu, uint64_t linear, unsigned size, bool locked,

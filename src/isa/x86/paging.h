@@ -25,6 +25,7 @@ struct x86_walk {
 	bool readable;
 	bool executable;
 	bool global;
+	uint8_t page_shift; /* log2 of the page's size: 12, 21, 22 or 30 */
 	uint32_t error;     /* page-fault error code when the walk fails */
 };
 

@@ -33,6 +33,7 @@
 struct insn;
 struct x86_block;
 struct x86_cpuid;
+struct x86_tlb_bank;
 struct hostexec;
 
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -50,6 +51,8 @@ enum x86_mode { X86_MODE_16, X86_MODE_32, X86_MODE_64 };
 #define X86_TLB_ENTRIES (1u << X86_TLB_BITS)
 #define X86_TLB_NONE 1ull /* no page address has bit 0 set */
 
+enum { X86_TLB_ALLOW_READ = 1, X86_TLB_ALLOW_WRITE = 2, X86_TLB_ALLOW_EXEC = 4 };
+
 struct x86_tlb_entry {
 	uint64_t read_tag, write_tag, exec_tag;
 	uintptr_t addend; /* host address = linear address + addend */
@@ -60,11 +63,16 @@ enum x86_mmu { X86_MMU_USER, X86_MMU_KERNEL, X86_MMU_KERNEL_SMAP, X86_MMUS };
 
 struct x86_tlb {
 	struct x86_tlb_entry entry[X86_TLB_ENTRIES];
-	/* Cold side, same index: what the tags leave out. */
+	/* Cold side, same index: the translation itself, whatever the tags leave out. */
 	struct {
-		uint64_t phys; /* guest-physical page address */
-		bool global;
+		uint64_t linear; /* page address, X86_TLB_NONE: empty */
+		uint64_t phys;   /* guest-physical page address */
+		uint8_t allow;   /* X86_TLB_ALLOW_…: what paging permits without a further walk */
 	} info[X86_TLB_ENTRIES];
+	/* A bit an entry, so that flushing costs what was used: live, and live and global. */
+	uint64_t used[X86_TLB_ENTRIES / 64], global[X86_TLB_ENTRIES / 64];
+	/* Bloom filters over linear addresses >> 22 and >> 30 of entries cut from large pages. */
+	uint64_t large, giant;
 };
 
 /* An exception on its way to delivery. */
@@ -104,7 +112,9 @@ struct x86_cpu {
 	struct x86_cpuid *cpuid;    /* the model's CPUID table: cpuid.h */
 	struct log_limit log_limit;
 
-	struct x86_tlb *tlb[X86_MMUS];
+	struct x86_tlb *tlb[X86_MMUS]; /* of the current PCID; one that always misses while every
+					  user access must be checked for alignment */
+	struct x86_tlb_bank *tlb_bank; /* all sets and what they depend on: tlb.c */
 	uint64_t zero;              /* stands for a missing base or index register */
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */
 	struct x86_block *scratch;  /* a block that is not cached: block.c */
@@ -117,8 +127,14 @@ static inline struct x86_cpu *x86_cpu(struct cpu *cpu)
 
 /* ---- mode.c ---- */
 
-/* Recomputes what is derived from control registers and segments, and stops the block. */
+/*
+ * Recomputes what is derived from control registers, segments and debug registers (call it after a
+ * change of DR0-DR3 and DR7 too), and stops the block. Empties the TLB when what its entries were
+ * computed from changed: CR0.PG/WP, paging bits of CR4, EFER.NXE/LMA, PKRU, data breakpoints.
+ */
 void x86_update_mode(struct x86_cpu *cpu);
+/* The part that depends on EFLAGS.AC (CLAC, STAC, POPF): cpu->mmu and alignment checking. */
+void x86_update_mmu(struct x86_cpu *cpu);
 
 /* ---- trap.c: how instructions fault ---- */
 
@@ -148,6 +164,7 @@ void x86_vec_load(struct x86_cpu *cpu);
 
 /* ---- tlb.c ---- */
 
+/* Of every address space (PCID); see tlb.h for a single one's and for switching between them. */
 void x86_tlb_flush_all(struct x86_cpu *cpu);
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu);
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear);
