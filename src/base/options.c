@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/options.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/suggest.h"
+
+#define HELP_COLUMN 28
+#define HELP_WIDTH 80
+
+struct parser {
+	const struct option_spec *specs;
+	char *target;
+	int argc;
+	char **argv;
+	int next; /* argument to look at */
+	struct error *err;
+};
+
+/* ---- values ---- */
+
+/* Plain decimal digits up to *end: no sign, no space, as strtoull would let pass. */
+static int parse_digits(const char *text, uint64_t *value, const char **end)
+{
+	const char *p = text;
+	uint64_t sum = 0;
+
+	for (; *p >= '0' && *p <= '9'; p++)
+		if (__builtin_mul_overflow(sum, 10, &sum) ||
+		    __builtin_add_overflow(sum, (uint64_t)(*p - '0'), &sum))
+			return -ERANGE;
+	if (p == text)
+		return -EINVAL;
+	*value = sum;
+	*end = p;
+	return 0;
+}
+
+int options_parse_size(const char *text, uint64_t *size_bytes)
+{
+	static const char units[] = "KMGT";
+	unsigned shift = 20;
+	const char *end;
+	uint64_t value;
+	int ret = parse_digits(text, &value, &end);
+
+	if (ret)
+		return ret;
+	if (*end) {
+		const char *unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
+
+		if (!unit || end[1])
+			return -EINVAL;
+		shift = 10 * (unsigned)(unit - units + 1);
+	}
+	if (value > UINT64_MAX >> shift)
+		return -ERANGE;
+	*size_bytes = value << shift;
+	return 0;
+}
+
+static void format_size(uint64_t bytes, char *text, size_t size)
+{
+	static const char units[] = "KMGT";
+	unsigned unit = 0;
+
+	bytes >>= 10;
+	while (unit < 3 && bytes && !(bytes & 1023)) {
+		bytes >>= 10;
+		unit++;
+	}
+	snprintf(text, size, "%" PRIu64 "%c", bytes, units[unit]);
+}
+
+static void format_number(const struct option_spec *spec, uint64_t value, char *text, size_t size)
+{
+	if (spec->type == OPTION_SIZE)
+		format_size(value, text, size);
+	else
+		snprintf(text, size, "%" PRIu64, value);
+}
+
+static int store_number(struct parser *parser, const struct option_spec *spec, const char *text)
+{
+	uint64_t max = spec->max ? spec->max : spec->type == OPTION_SIZE ? UINT64_MAX : UINT_MAX;
+	uint64_t value = 0;
+	const char *end = "";
+	int ret;
+
+	if (spec->type == OPTION_SIZE)
+		ret = options_parse_size(text, &value);
+	else
+		ret = parse_digits(text, &value, &end);
+	if (ret == -EINVAL || *end)
+		return error_set(parser->err, EINVAL, "--%s takes a %s, not '%s'", spec->name,
+				 spec->type == OPTION_SIZE ? "size such as 512M or 2G" : "number",
+				 text);
+	if (ret || value < spec->min || value > max) {
+		char least[24], most[24];
+
+		format_number(spec, spec->min, least, sizeof(least));
+		format_number(spec, max, most, sizeof(most));
+		return error_set(parser->err, EINVAL, "--%s must be %s to %s, not %s", spec->name,
+				 least, most, text);
+	}
+	if (spec->type == OPTION_SIZE)
+		*(uint64_t *)(parser->target + spec->offset) = value;
+	else
+		*(unsigned *)(parser->target + spec->offset) = (unsigned)value;
+	return 0;
+}
+
+static void list_choices(const struct option_choice *choice, char *text, size_t size)
+{
+	size_t used = 0;
+
+	*text = 0;
+	for (const char *bar = ""; choice->name && used < size; choice++, bar = "|")
+		used += (size_t)snprintf(text + used, size - used, "%s%s", bar, choice->name);
+}
+
+static int store_choice(struct parser *parser, const struct option_spec *spec, const char *text)
+{
+	char names[128];
+
+	for (const struct option_choice *choice = spec->choices; choice->name; choice++) {
+		if (!strcmp(choice->name, text)) {
+			*(int *)(parser->target + spec->offset) = choice->value;
+			return 0;
+		}
+	}
+	list_choices(spec->choices, names, sizeof(names));
+	return error_set(parser->err, EINVAL, "--%s takes %s, not '%s'", spec->name, names, text);
+}
+
+static int store(struct parser *parser, const struct option_spec *spec, const char *text)
+{
+	switch (spec->type) {
+	case OPTION_FLAG:
+		*(bool *)(parser->target + spec->offset) = true;
+		return 0;
+	case OPTION_STRING:
+		*(const char **)(parser->target + spec->offset) = text;
+		return 0;
+	case OPTION_UINT:
+	case OPTION_SIZE:
+		return store_number(parser, spec, text);
+	case OPTION_CHOICE:
+		return store_choice(parser, spec, text);
+	}
+	return -EINVAL;
+}
+
+/* ---- spellings ---- */
+
+static const struct option_spec *find_name(const struct option_spec *spec, const char *name,
+					   size_t length)
+{
+	for (; spec->name; spec++)
+		if (strlen(spec->name) == length && !memcmp(spec->name, name, length))
+			return spec;
+	return NULL;
+}
+
+static int unknown_name(struct parser *parser, const char *name, size_t length)
+{
+	struct suggestion near;
+	char word[64];
+
+	snprintf(word, sizeof(word), "%.*s", (int)(length < 63 ? length : 63), name);
+	suggest_begin(&near, word);
+	for (const struct option_spec *spec = parser->specs; spec->name; spec++)
+		suggest_consider(&near, spec->name);
+	if (near.best)
+		return error_set(parser->err, EINVAL,
+				 "unknown option '--%s': did you mean '--%s'?", word, near.best);
+	return error_set(parser->err, EINVAL, "unknown option '--%s'", word);
+}
+
+/* Takes the next argument as an option's value. */
+static int store_next(struct parser *parser, const struct option_spec *spec)
+{
+	if (parser->next >= parser->argc)
+		return error_set(parser->err, EINVAL, "--%s takes a value (%s)", spec->name,
+				 spec->metavar ? spec->metavar : "one of its choices");
+	return store(parser, spec, parser->argv[parser->next++]);
+}
+
+/* name: behind the "--". */
+static int parse_long(struct parser *parser, const char *name)
+{
+	size_t length = strcspn(name, "=");
+	const struct option_spec *spec = find_name(parser->specs, name, length);
+
+	if (!spec)
+		return unknown_name(parser, name, length);
+	if (!name[length])
+		return spec->type == OPTION_FLAG ? store(parser, spec, NULL) :
+						   store_next(parser, spec);
+	if (spec->type == OPTION_FLAG)
+		return error_set(parser->err, EINVAL, "--%s takes no value", spec->name);
+	return store(parser, spec, name + length + 1);
+}
+
+/* letters: behind the "-". */
+static int parse_short(struct parser *parser, const char *letters)
+{
+	for (; *letters; letters++) {
+		const struct option_spec *spec = parser->specs;
+		int ret;
+
+		while (spec->name && spec->letter != *letters)
+			spec++;
+		if (!spec->name)
+			return error_set(parser->err, EINVAL, "unknown option '-%c'", *letters);
+		if (spec->type != OPTION_FLAG)
+			return letters[1] ? store(parser, spec, letters + 1) :
+					    store_next(parser, spec);
+		ret = store(parser, spec, NULL);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int options_parse(const struct option_spec *specs, void *target, int argc, char **argv,
+		  int *operands, struct error *err)
+{
+	struct parser parser = { .specs = specs, .target = target, .argc = argc, .argv = argv,
+				 .err = err };
+	bool ended = false;
+
+	*operands = 0;
+	while (parser.next < argc) {
+		char *arg = argv[parser.next++];
+		int ret = 0;
+
+		if (ended || arg[0] != '-' || !arg[1])
+			argv[(*operands)++] = arg;
+		else if (!strcmp(arg, "--"))
+			ended = true;
+		else if (arg[1] == '-')
+			ret = parse_long(&parser, arg + 2);
+		else
+			ret = parse_short(&parser, arg + 1);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* ---- help ---- */
+
+/* Prints text from column on, broken at spaces. */
+static void print_wrapped(FILE *stream, const char *text, size_t column)
+{
+	size_t width = HELP_WIDTH - column;
+
+	while (strlen(text) > width) {
+		size_t length = width;
+
+		while (length && text[length] != ' ')
+			length--;
+		if (!length)
+			break;
+		fprintf(stream, "%.*s\n%*s", (int)length, text, (int)column, "");
+		text += length + 1;
+	}
+	fprintf(stream, "%s\n", text);
+}
+
+void options_help(const struct option_spec *spec, FILE *stream)
+{
+	for (; spec->name; spec++) {
+		char left[160], values[96] = "";
+		int length;
+
+		if (spec->choices)
+			list_choices(spec->choices, values, sizeof(values));
+		else if (spec->metavar)
+			snprintf(values, sizeof(values), "%s", spec->metavar);
+		length = snprintf(left, sizeof(left), "  %c%c%s--%s%s%s", spec->letter ? '-' : ' ',
+				  spec->letter ? spec->letter : ' ', spec->letter ? ", " : "  ",
+				  spec->name, *values ? " " : "", values);
+		if (length < HELP_COLUMN - 1)
+			fprintf(stream, "%-*s", HELP_COLUMN, left);
+		else
+			fprintf(stream, "%s\n%*s", left, HELP_COLUMN, "");
+		print_wrapped(stream, spec->help, HELP_COLUMN);
+	}
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A command's options: one table says how each is spelled, what it takes, where its value goes and
+ * what it is for; parsing, --help and whatever else lists options derive from it. Values are written
+ * into a struct of the caller's at the option's offset, strings borrowed from argv. One thread.
+ *
+ * Spellings: --name VALUE, --name=VALUE, -n VALUE, -nVALUE, flags together (-ab); "--" ends the
+ * options; what is no option is an operand, and options may follow it. Given twice, the last counts.
+ */
+#ifndef RINGLET_BASE_OPTIONS_H
+#define RINGLET_BASE_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct error;
+
+enum option_type {
+	OPTION_FLAG,   /* bool, set to true */
+	OPTION_STRING, /* const char * */
+	OPTION_UINT,   /* unsigned */
+	OPTION_SIZE,   /* uint64_t, bytes: a number with K, M, G or T behind it; without: MiB */
+	OPTION_CHOICE, /* int: an enum's value, by name */
+};
+
+struct option_choice {
+	const char *name;
+	int value;
+};
+
+struct option_spec {
+	const char *name; /* without "--"; NULL ends the table */
+	char letter;      /* 0: none */
+	enum option_type type;
+	size_t offset;
+	const char *metavar; /* what it takes, for --help; NULL for flags and choices */
+	const char *help;
+	uint64_t min, max;   /* UINT and SIZE, in their own unit; max 0: no limit */
+	const struct option_choice *choices; /* CHOICE; ended by a NULL name */
+};
+
+/*
+ * Parses argv[0 … argc-1], all of it arguments. Operands are moved to the front of argv in order
+ * and counted. 0, or -EINVAL and err, which names what is wrong and what may have been meant.
+ */
+int options_parse(const struct option_spec *specs, void *target, int argc, char **argv,
+		  int *operands, struct error *err);
+
+/* One line or more an option: spelling, what it takes, help text. */
+void options_help(const struct option_spec *specs, FILE *stream);
+
+/* A size as OPTION_SIZE takes it. 0, -EINVAL (no size) or -ERANGE (beyond 64 bits). */
+int options_parse_size(const char *text, uint64_t *size_bytes);
+
+#endif
