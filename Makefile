@@ -9,7 +9,7 @@ ALL_CFLAGS := -std=gnu17 $(WARNINGS) $(CFLAGS) -pthread -fno-strict-aliasing -MM
 LDLIBS += -lZydis -pthread
 
 # Rooms that run while the guest's vector state is in the host's registers: src/isa/x86/x86.h, rule 1.
-GRO_ROOMS := src/isa/% src/accel/interp/% src/accel/translate/% src/cpu/% src/base/gro.c
+GRO_ROOMS := src/mem/mem.c src/isa/% src/accel/interp/% src/accel/translate/% src/cpu/% src/base/gro.c
 GRO_FLAGS := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
 GRO_SYMBOLS := $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(f)=gro_$(f))
 
