@@ -195,8 +195,7 @@ static void unlink_all(struct blocks *blocks)
 	blocks->stats.flushes++;
 }
 
-void blocks_reclaim(struct blocks *blocks, bool (*in_use)(struct block *block, void *opaque),
-		    void *opaque)
+void blocks_reclaim(struct blocks *blocks)
 {
 	struct block *block, *next;
 
@@ -207,7 +206,7 @@ void blocks_reclaim(struct blocks *blocks, bool (*in_use)(struct block *block, v
 	blocks->dead = NULL;
 	for (; block; block = next) {
 		next = block->dead_next;
-		if (in_use(block, opaque)) {
+		if (block->pins) {
 			block->dead_next = blocks->dead;
 			blocks->dead = block;
 		} else {

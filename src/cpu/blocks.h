@@ -36,6 +36,7 @@ struct block {
 	_Atomic(struct block *) hash_next;
 	struct block *page_next[2]; /* other blocks of the same pages */
 	struct block *dead_next;
+	uint32_t pins;
 	uint32_t alloc_bytes;
 };
 
@@ -64,11 +65,10 @@ struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t
 bool blocks_wants_reclaim(const struct blocks *blocks);
 
 /*
- * In an exclusive section: frees what was invalidated, and everything when the cache is over its limit.
- * in_use says which blocks must stay (those that CPUs are in).
+ * In an exclusive section: frees what was invalidated, and everything when the cache is over its limit,
+ * but for blocks with pins: the caller pins those that CPUs are in.
  */
-void blocks_reclaim(struct blocks *blocks, bool (*in_use)(struct block *block, void *opaque),
-		    void *opaque);
+void blocks_reclaim(struct blocks *blocks);
 
 /* The guest, a device or a loader wrote [gpa, gpa+len): unlinks the blocks made of these bytes.
  * Returns true when any was. Cheap when the page holds no code. */

@@ -6,6 +6,7 @@
 #ifndef RINGLET_CPU_ISA_H
 #define RINGLET_CPU_ISA_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "cpu/cpu.h"

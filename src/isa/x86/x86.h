@@ -97,6 +97,7 @@ struct x86_cpu {
 	uint8_t mmu;        /* enum x86_mmu for explicit data accesses now (CPL, SMAP, AC) */
 	bool debug_active;  /* breakpoints enabled in DR7: block execution checks each instruction */
 
+	bool interrupt_maybe;       /* the interrupt controller had a vector when last heard of */
 	const struct insn *insn;    /* executing now */
 	bool block_stop;            /* leave the block after this instruction: it was modified, a mode
 				       changed, an interrupt window opened … */

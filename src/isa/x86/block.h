@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Decoded blocks: straight-line pieces of guest code, made once and executed often. x86_block_find
+ * gives the one at the current CS:RIP, from this CPU's jump cache, the machine's code cache, or new.
+ */
+#ifndef RINGLET_ISA_X86_BLOCK_H
+#define RINGLET_ISA_X86_BLOCK_H
+
+#include "cpu/blocks.h"
+#include "isa/x86/insn.h"
+
+#define X86_BLOCK_INSNS 64
+
+struct x86_block {
+	struct block block; /* must be first */
+	uint16_t count;
+	struct insn insn[];
+};
+
+int x86_blocks_create(struct x86_cpu *cpu, struct error *err);
+void x86_blocks_destroy(struct x86_cpu *cpu);
+
+/*
+ * Never NULL; raises what fetching raises (cpu->insn is NULL then, and rip at the instruction). The
+ * block may be a scratch one of a single instruction, valid until the next call.
+ */
+struct x86_block *x86_block_find(struct x86_cpu *cpu);
+
+#endif

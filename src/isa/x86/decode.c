@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* See decode.h. Formats: Intel SDM vol. 2, chapter 2. */
+#include "isa/x86/decode.h"
+
+#include "isa/x86/cpuid.h"
+
+#define GPR_OFFSET(n) (offsetof(struct x86_cpu, state.gpr) + 8 * (size_t)(n))
+#define RIP_OFFSET offsetof(struct x86_cpu, state.rip)
+#define ZERO_OFFSET offsetof(struct x86_cpu, zero)
+
+static void raise_undefined(struct x86_cpu *cpu, const struct insn *insn)
+{
+	(void)insn;
+	x86_undefined(cpu);
+}
+
+static void raise_too_long(struct x86_cpu *cpu, const struct insn *insn)
+{
+	(void)insn;
+	x86_general_protection(cpu);
+}
+
+/* Byte offset of a general-purpose register into struct x86_cpu; of the zero for any other. */
+static uint16_t register_offset(ZydisRegister reg)
+{
+	if (reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH)
+		return (uint16_t)(GPR_OFFSET(reg - ZYDIS_REGISTER_AH) + 1);
+	switch (ZydisRegisterGetClass(reg)) {
+	case ZYDIS_REGCLASS_GPR8:
+		/* AL CL DL BL AH CH DH BH SPL BPL SIL DIL R8B … */
+		if (reg >= ZYDIS_REGISTER_SPL)
+			return (uint16_t)GPR_OFFSET(reg - ZYDIS_REGISTER_SPL + X86_RSP);
+		return (uint16_t)GPR_OFFSET(reg - ZYDIS_REGISTER_AL);
+	case ZYDIS_REGCLASS_GPR16:
+		return (uint16_t)GPR_OFFSET(reg - ZYDIS_REGISTER_AX);
+	case ZYDIS_REGCLASS_GPR32:
+		return (uint16_t)GPR_OFFSET(reg - ZYDIS_REGISTER_EAX);
+	case ZYDIS_REGCLASS_GPR64:
+		return (uint16_t)GPR_OFFSET(reg - ZYDIS_REGISTER_RAX);
+	case ZYDIS_REGCLASS_IP:
+		return RIP_OFFSET;
+	default:
+		return ZERO_OFFSET;
+	}
+}
+
+static uint8_t segment_index(ZydisRegister segment)
+{
+	switch (segment) {
+	case ZYDIS_REGISTER_ES: return X86_ES;
+	case ZYDIS_REGISTER_CS: return X86_CS;
+	case ZYDIS_REGISTER_SS: return X86_SS;
+	case ZYDIS_REGISTER_FS: return X86_FS;
+	case ZYDIS_REGISTER_GS: return X86_GS;
+	default: return X86_DS;
+	}
+}
+
+static void set_segment(struct insn *insn, const struct insn_info *info, ZydisRegister segment)
+{
+	insn->seg = segment_index(segment);
+	if (info->mode == X86_MODE_64 && insn->seg != X86_FS && insn->seg != X86_GS)
+		insn->flags |= INSN_SEG_FLAT;
+}
+
+static void fill_memory(struct insn *insn, const struct insn_info *info,
+			const ZydisDecodedOperand *op, bool first)
+{
+	insn->base = register_offset(op->mem.base);
+	insn->index = register_offset(op->mem.index);
+	insn->scale = (uint8_t)(op->mem.scale ? __builtin_ctz(op->mem.scale) : 0);
+	insn->disp = op->mem.disp.value;
+	set_segment(insn, info, op->mem.segment);
+	if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+		return;
+	insn->flags |= INSN_MEM;
+	if (first)
+		insn->flags |= INSN_MEM_FIRST;
+}
+
+/* String instructions, XLAT and their like name a segment although their memory operand is implied. */
+static void fill_hidden_memory(struct insn *insn, const struct insn_info *info,
+			       const ZydisDecodedOperand *op)
+{
+	if (!(insn->flags & INSN_MEM) && op->mem.segment != ZYDIS_REGISTER_ES)
+		set_segment(insn, info, op->mem.segment);
+}
+
+static void fill_operands(struct insn *insn, const struct insn_info *info)
+{
+	uint16_t *const registers[] = { &insn->dst, &insn->src, &insn->src2 };
+	unsigned used = 0, immediates = 0;
+
+	for (unsigned i = 0; i < info->z.operand_count; i++) {
+		const ZydisDecodedOperand *op = &info->op[i];
+
+		if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+			if (op->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
+				fill_memory(insn, info, op, i == 0);
+			else
+				fill_hidden_memory(insn, info, op);
+			continue;
+		}
+		if (op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
+			continue;
+		switch (op->type) {
+		case ZYDIS_OPERAND_TYPE_REGISTER:
+			if (used < 3)
+				*registers[used++] = register_offset(op->reg.value);
+			break;
+		case ZYDIS_OPERAND_TYPE_POINTER:
+			insn->imm = (int64_t)op->ptr.segment << 32 | op->ptr.offset;
+			break;
+		case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+			/* ENTER alone has two. */
+			if (immediates++)
+				insn->imm |= (int64_t)(op->imm.value.u & 0xff) << 16;
+			else
+				insn->imm = op->imm.value.s;
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+static uint8_t rep_prefix(const ZydisDecodedInstruction *z)
+{
+	uint8_t rep = INSN_REP_NONE;
+
+	if (z->meta.category != ZYDIS_CATEGORY_STRINGOP &&
+	    z->meta.category != ZYDIS_CATEGORY_IOSTRINGOP)
+		return rep;
+	for (unsigned i = 0; i < z->raw.prefix_count; i++) {
+		if (z->raw.prefixes[i].value == 0xf3)
+			rep = INSN_REP_E;
+		else if (z->raw.prefixes[i].value == 0xf2)
+			rep = INSN_REP_NE;
+	}
+	return rep;
+}
+
+static bool ends_block(const ZydisDecodedInstruction *z)
+{
+	switch (z->meta.category) {
+	case ZYDIS_CATEGORY_CALL:
+	case ZYDIS_CATEGORY_COND_BR:
+	case ZYDIS_CATEGORY_UNCOND_BR:
+	case ZYDIS_CATEGORY_RET:
+	case ZYDIS_CATEGORY_INTERRUPT:
+	case ZYDIS_CATEGORY_SYSCALL:
+	case ZYDIS_CATEGORY_SYSRET:
+	case ZYDIS_CATEGORY_SYSTEM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void fill_common(struct insn *insn, const struct insn_info *info, const uint8_t *bytes)
+{
+	const ZydisDecodedInstruction *z = &info->z;
+
+	insn->length = z->length;
+	insn->opsize = (uint8_t)(z->operand_width / 8);
+	insn->addrsize = (uint8_t)(z->address_width / 8);
+	insn->rep = rep_prefix(z);
+	insn->opcode = z->opcode;
+	insn->modrm_reg = (uint8_t)(z->raw.modrm.reg | z->raw.rex.R << 3);
+	insn->mnemonic = (uint16_t)z->mnemonic;
+	if (z->attributes & ZYDIS_ATTRIB_HAS_LOCK)
+		insn->flags |= INSN_LOCK;
+	if (ends_block(z))
+		insn->flags |= INSN_ENDS_BLOCK;
+	for (unsigned i = 0; i < z->length; i++)
+		insn->bytes[i] = bytes[i];
+	fill_operands(insn, info);
+}
+
+static insn_fn *select_semantics(const struct insn_info *info, struct insn *insn)
+{
+	static insn_fn *(*const groups[])(const struct insn_info *, struct insn *) = {
+		x86_select_gp, x86_select_string, x86_select_flow,
+		x86_select_far, x86_select_system, x86_select_host,
+	};
+
+	for (unsigned i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+		insn_fn *fn = groups[i](info, insn);
+
+		if (fn)
+			return fn;
+	}
+	return NULL;
+}
+
+/* An instruction that raises before anything else is looked at. */
+static unsigned fill_faulting(struct insn *insn, insn_fn *fn)
+{
+	insn->fn = fn;
+	insn->length = 1;
+	insn->flags = INSN_ENDS_BLOCK;
+	return insn->length;
+}
+
+static void init_decoder(ZydisDecoder *decoder, const struct x86_cpu *cpu, enum x86_mode mode)
+{
+	static const ZydisMachineMode machine_modes[] = {
+		[X86_MODE_16] = ZYDIS_MACHINE_MODE_LEGACY_16,
+		[X86_MODE_32] = ZYDIS_MACHINE_MODE_LEGACY_32,
+		[X86_MODE_64] = ZYDIS_MACHINE_MODE_LONG_64,
+	};
+	static const ZydisStackWidth stack_widths[] = {
+		[X86_MODE_16] = ZYDIS_STACK_WIDTH_16,
+		[X86_MODE_32] = ZYDIS_STACK_WIDTH_32,
+		[X86_MODE_64] = ZYDIS_STACK_WIDTH_64,
+	};
+	bool real = mode == X86_MODE_16 && !cpu->protected_mode;
+
+	ZydisDecoderInit(decoder, real ? ZYDIS_MACHINE_MODE_REAL_16 : machine_modes[mode],
+			 stack_widths[mode]);
+	ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_MPX, false);
+	ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_LZCNT,
+			       x86_isa_allowed(cpu, ZYDIS_ISA_SET_LZCNT, ZYDIS_ISA_EXT_LZCNT));
+	ZydisDecoderEnableMode(decoder, ZYDIS_DECODER_MODE_TZCNT,
+			       x86_isa_allowed(cpu, ZYDIS_ISA_SET_BMI1, ZYDIS_ISA_EXT_BMI1));
+}
+
+unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *bytes, unsigned size,
+		    struct insn *insn)
+{
+	struct insn_info info = { .mode = (uint8_t)mode, .cpu = cpu };
+	ZydisDecoder decoder;
+	ZyanStatus status;
+
+	x86_vec_park(cpu);
+	*insn = (struct insn){ .base = ZERO_OFFSET, .index = ZERO_OFFSET, .dst = ZERO_OFFSET,
+			       .src = ZERO_OFFSET, .src2 = ZERO_OFFSET, .seg = X86_DS };
+	init_decoder(&decoder, cpu, mode);
+	status = ZydisDecoderDecodeFull(&decoder, bytes, size, &info.z, info.op);
+	if (status == ZYDIS_STATUS_NO_MORE_DATA && size < 15)
+		return 0;
+	if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
+		return fill_faulting(insn, raise_too_long);
+	if (!ZYAN_SUCCESS(status) ||
+	    !x86_isa_allowed(cpu, info.z.meta.isa_set, info.z.meta.isa_ext))
+		return fill_faulting(insn, raise_undefined);
+	fill_common(insn, &info, bytes);
+	insn->fn = select_semantics(&info, insn);
+	if (!insn->fn)
+		return fill_faulting(insn, raise_undefined);
+	return insn->length;
+}
