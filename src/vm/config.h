@@ -11,6 +11,7 @@
 
 struct error;
 struct json;
+struct vm_board;
 
 enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP };
 
@@ -24,6 +25,7 @@ enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP
 #define VM_DEBUG_EXIT_PORT 0xf4
 
 struct vm_config {
+	const struct vm_board *board; /* from board/catalog.h */
 	const char *name;      /* for humans and for what is named after the machine */
 	const char *kernel;    /* file, NULL: none */
 	const char *initrd;    /* file, NULL: none */

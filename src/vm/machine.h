@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine from the inside, for boards: what it owns and how a board fills it. vm.c makes the
+ * empty machine (loop, memory, buses, code cache), the board adds memory, CPUs and devices in build
+ * and says in boot how the first CPU starts; vm.c runs it, resets it and takes it apart in reverse.
+ */
+#ifndef RINGLET_VM_MACHINE_H
+#define RINGLET_VM_MACHINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "cpu/cpu.h"
+#include "dev/device.h"
+#include "vm/vm.h"
+
+struct accel;
+struct blocks;
+struct chardev;
+struct error;
+struct exclusive;
+struct terminal;
+struct vm;
+struct vm_config;
+
+#define VM_DEVICES_MAX 64
+
+struct vm_board {
+	const char *name;
+	const char *summary;
+	/* Adds memory, CPUs (vm_add_cpu) and devices (vm_add_device). */
+	int (*build)(struct vm *vm, struct error *err);
+	/* Loads what is to start and sets the CPUs' state; also after each reset. No CPU runs. */
+	int (*boot)(struct vm *vm, struct error *err);
+	void (*destroy)(struct vm *vm);
+};
+
+struct vm_thread {
+	struct cpu *cpu;
+	pthread_t thread;
+	bool started;
+	const struct accel *accel;
+};
+
+struct vm {
+	const struct vm_config *config;
+	const struct accel *accel;
+	struct device_env env;  /* loop, memory, buses */
+	struct blocks *blocks;
+	struct exclusive *exclusive;
+	struct terminal *terminal;
+	struct chardev *console; /* what the first serial port talks to; NULL: nothing */
+	struct device *devices[VM_DEVICES_MAX];
+	unsigned device_count;
+	struct vm_thread *threads; /* one a CPU */
+	unsigned cpu_count;
+	void *board_state;         /* the board's own */
+	_Atomic int end;           /* enum vm_end + 1 once the machine shall stop, else 0 */
+	_Atomic unsigned end_value;
+};
+
+/* The board's device constructor calls, in one line each: takes over dev. */
+int vm_add_device(struct vm *vm, struct device *dev, struct error *err);
+
+/* Creates CPU number vm->cpu_count with env completed by the machine's own parts. */
+int vm_add_cpu(struct vm *vm, const struct cpu_env *env, struct cpu **cpu, struct error *err);
+
+/* Ends this run of the machine; the first reason wins. Any thread. */
+void vm_end(struct vm *vm, enum vm_end end, unsigned value);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A machine's life: make, build, boot, run, stop; take apart in reverse. The calling thread is the
+ * event loop's, every CPU has its own. CPUs' threads end with each run, so that a reset works on a
+ * machine that stands still.
+ */
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "accel/accel.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "cpu/blocks.h"
+#include "cpu/exclusive.h"
+#include "cpu/isa.h"
+#include "dev/bus.h"
+#include "host/loop.h"
+#include "mem/mem.h"
+#include "ui/terminal.h"
+#include "vm/config.h"
+#include "vm/machine.h"
+
+#define CODE_CACHE_BYTES (128ull << 20)
+
+/* ---- what boards call ---- */
+
+int vm_add_device(struct vm *vm, struct device *dev, struct error *err)
+{
+	if (vm->device_count == VM_DEVICES_MAX) {
+		dev->class->destroy(dev);
+		return error_set(err, ENOSPC, "more than %d devices", VM_DEVICES_MAX);
+	}
+	vm->devices[vm->device_count++] = dev;
+	return 0;
+}
+
+int vm_add_cpu(struct vm *vm, const struct cpu_env *env, struct cpu **out, struct error *err)
+{
+	struct cpu_env complete = *env;
+	struct cpu *cpu;
+	int ret;
+
+	complete.mem = vm->env.mem;
+	complete.pio = vm->env.pio;
+	complete.mmio = vm->env.mmio;
+	complete.loop = vm->env.loop;
+	complete.blocks = vm->blocks;
+	complete.exclusive = vm->exclusive;
+	ret = isa_x86.cpu_create(&complete, vm->cpu_count, vm->config->cpus, vm->config->cpu_model,
+				 &cpu, err);
+	if (ret)
+		return ret;
+	vm->threads[vm->cpu_count++] = (struct vm_thread){ .cpu = cpu, .accel = vm->accel };
+	*out = cpu;
+	return exclusive_add(vm->exclusive, cpu, err);
+}
+
+void vm_end(struct vm *vm, enum vm_end end, unsigned value)
+{
+	int running = 0;
+
+	atomic_store(&vm->end_value, value);
+	if (atomic_compare_exchange_strong(&vm->end, &running, (int)end + 1))
+		loop_stop(vm->env.loop);
+}
+
+/* ---- life ---- */
+
+static void release_block(struct block *block)
+{
+	free(block);
+}
+
+static int choose_accel(struct vm *vm, struct error *err)
+{
+	switch (vm->config->accel) {
+	case VM_ACCEL_AUTO:
+	case VM_ACCEL_INTERP:
+		vm->accel = &accel_interp;
+		return vm->accel->probe(err);
+	default:
+		return error_set(err, ENOTSUP, "--accel %s: not in this build (it has: interp)",
+				 vm_accel_name(vm->config->accel));
+	}
+}
+
+static void destroy(struct vm *vm)
+{
+	while (vm->device_count) {
+		struct device *dev = vm->devices[--vm->device_count];
+
+		dev->class->destroy(dev);
+	}
+	if (vm->config->board->destroy)
+		vm->config->board->destroy(vm);
+	blocks_destroy(vm->blocks);
+	for (unsigned i = 0; i < vm->cpu_count; i++)
+		vm->threads[i].cpu->isa->cpu_destroy(vm->threads[i].cpu);
+	exclusive_destroy(vm->exclusive);
+	bus_destroy(vm->env.mmio);
+	bus_destroy(vm->env.pio);
+	mem_destroy(vm->env.mem);
+	if (vm->terminal)
+		terminal_destroy(vm->terminal);
+	loop_destroy(vm->env.loop);
+	free(vm->threads);
+}
+
+static int create_parts(struct vm *vm, struct error *err)
+{
+	int ret = loop_create(&vm->env.loop, err);
+
+	if (!ret)
+		ret = mem_create(&vm->env.mem, err);
+	if (!ret)
+		ret = bus_create(&vm->env.pio, "pio", vm->env.loop, err);
+	if (!ret)
+		ret = bus_create(&vm->env.mmio, "mmio", vm->env.loop, err);
+	if (!ret)
+		ret = exclusive_create(&vm->exclusive, err);
+	if (!ret)
+		ret = blocks_create(&vm->blocks, vm->env.mem, CODE_CACHE_BYTES, release_block, err);
+	if (ret)
+		return ret;
+	vm->threads = calloc(vm->config->cpus, sizeof(*vm->threads));
+	if (!vm->threads)
+		return error_set(err, ENOMEM, "no memory for %u CPUs", vm->config->cpus);
+	return 0;
+}
+
+static void user_quits(void *opaque)
+{
+	vm_end(opaque, VM_END_QUIT, 0);
+}
+
+static int open_terminal(struct vm *vm, struct error *err)
+{
+	struct terminal_config config = {
+		.loop = vm->env.loop, .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO,
+		.quit = user_quits, .opaque = vm,
+	};
+	int ret = terminal_create(&config, &vm->terminal, err);
+
+	if (!ret)
+		vm->console = terminal_chardev(vm->terminal);
+	return ret;
+}
+
+static int create(struct vm *vm, const struct vm_config *config, bool with_terminal,
+		  struct error *err)
+{
+	int ret;
+
+	*vm = (struct vm){ .config = config };
+	ret = choose_accel(vm, err);
+	if (!ret)
+		ret = create_parts(vm, err);
+	if (!ret && with_terminal)
+		ret = open_terminal(vm, err);
+	if (!ret)
+		ret = config->board->build(vm, err);
+	return ret;
+}
+
+static void *cpu_thread(void *opaque)
+{
+	struct vm_thread *thread = opaque;
+
+	thread->accel->run(thread->cpu);
+	return NULL;
+}
+
+static void stop_cpus(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->cpu_count; i++)
+		cpu_request(vm->threads[i].cpu, CPU_REQ_STOP);
+	for (unsigned i = 0; i < vm->cpu_count; i++) {
+		if (vm->threads[i].started)
+			pthread_join(vm->threads[i].thread, NULL);
+		vm->threads[i].started = false;
+		cpu_request_clear(vm->threads[i].cpu, CPU_REQ_STOP);
+	}
+}
+
+static int start_cpus(struct vm *vm, struct error *err)
+{
+	for (unsigned i = 0; i < vm->cpu_count; i++) {
+		int errnum = pthread_create(&vm->threads[i].thread, NULL, cpu_thread,
+					    &vm->threads[i]);
+
+		if (errnum) {
+			stop_cpus(vm);
+			return error_set_errno(err, errnum, "cannot start a thread for CPU %u", i);
+		}
+		vm->threads[i].started = true;
+	}
+	return 0;
+}
+
+static void reset(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->device_count; i++)
+		vm->devices[i]->class->reset(vm->devices[i]);
+	for (unsigned i = 0; i < vm->cpu_count; i++)
+		vm->threads[i].cpu->isa->cpu_reset(vm->threads[i].cpu);
+}
+
+/* One power-on to the next reset or the end. */
+static int run_once(struct vm *vm, struct error *err)
+{
+	int ret = vm->config->board->boot(vm, err);
+
+	if (ret)
+		return ret;
+	ret = start_cpus(vm, err);
+	if (ret)
+		return ret;
+	loop_run(vm->env.loop);
+	stop_cpus(vm);
+	return 0;
+}
+
+static void log_instructions(const struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->cpu_count; i++)
+		log_info("CPU %u executed %lu instructions", i,
+			 vm->threads[i].cpu->isa->instructions(vm->threads[i].cpu));
+}
+
+static void log_cpus(const struct vm *vm)
+{
+	char text[2048];
+
+	if (!log_enabled(LOG_LEVEL_INFO))
+		return;
+	for (unsigned i = 0; i < vm->cpu_count; i++) {
+		vm->threads[i].cpu->isa->describe(vm->threads[i].cpu, text, sizeof(text));
+		log_info("CPU %u:\n%s", i, text);
+	}
+}
+
+int vm_run(const struct vm_config *config, struct vm_result *result, struct error *err)
+{
+	struct vm vm;
+	bool again;
+	int ret = create(&vm, config, true, err);
+
+	do {
+		again = false;
+		if (!ret)
+			ret = run_once(&vm, err);
+		if (ret)
+			break;
+		result->end = (enum vm_end)(atomic_load(&vm.end) - 1);
+		result->value = atomic_load(&vm.end_value);
+		if (result->end == VM_END_TRIPLE_FAULT || result->end == VM_END_QUIT)
+			log_cpus(&vm);
+		if (result->end == VM_END_RESET && config->reboot) {
+			reset(&vm);
+			atomic_store(&vm.end, 0);
+			again = true;
+		}
+	} while (again);
+	if (!ret)
+		log_instructions(&vm);
+	destroy(&vm);
+	return ret;
+}
+
+static void describe_memory(const struct vm *vm, struct json *json)
+{
+	json_array_begin(json, "memory");
+	for (unsigned i = 0; i < mem_region_count(vm->env.mem); i++) {
+		const struct mem_region *region = mem_region_at(vm->env.mem, i);
+
+		json_object_begin(json, NULL);
+		json_string(json, "name", region->name);
+		json_hex(json, "address", region->gpa);
+		json_uint(json, "bytes", region->size_bytes);
+		json_bool(json, "readonly", region->readonly);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
+static void describe_bus(const struct bus *bus, const char *name, struct json *json)
+{
+	const struct bus_range *range;
+
+	json_array_begin(json, name);
+	for (unsigned i = 0; (range = bus_range_at(bus, i)); i++) {
+		json_object_begin(json, NULL);
+		json_string(json, "device", range->name);
+		json_hex(json, "address", range->base);
+		json_uint(json, "bytes", range->size);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
+int vm_describe(const struct vm_config *config, struct json *json, struct error *err)
+{
+	struct vm vm;
+	int ret = create(&vm, config, false, err);
+
+	if (!ret) {
+		json_string(json, "board", config->board->name);
+		json_string(json, "accelerator", vm.accel->name);
+		vm_config_describe(config, json);
+		describe_memory(&vm, json);
+		describe_bus(vm.env.pio, "ports", json);
+		describe_bus(vm.env.mmio, "mmio", json);
+	}
+	destroy(&vm);
+	return ret;
+}
+
+const char *const *vm_accel_names(void)
+{
+	static const char *const names[] = { "interp", NULL };
+
+	return names;
+}
