@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A command's options: one table says how each is spelled, what it takes, where its value goes and
- * what it is for; parsing, --help and whatever else lists options derive from it. Values are written
- * into a struct of the caller's at the option's offset, strings borrowed from argv. One thread.
+ * what it is for; parsing, --help and whatever else lists options derive from it. Values go into a
+ * struct of the caller's at the option's offset, strings borrowed from argv. One thread.
  *
  * Spellings: --name VALUE, --name=VALUE, -n VALUE, -nVALUE, flags together (-ab); "--" ends the
- * options; what is no option is an operand, and options may follow it. Given twice, the last counts.
+ * options; what is no option is an operand, and options may follow it. The last of two counts.
  */
 #ifndef RINGLET_BASE_OPTIONS_H
 #define RINGLET_BASE_OPTIONS_H

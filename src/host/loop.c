@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The event loop. Two locks: "lock" is the machine lock that callbacks run under; "inner" guards the
- * timer heap and the posts alone, is held for a few instructions and never around a callback, so
- * that a CPU thread may arm a timer whether it has the machine lock or not. Order: lock, inner.
+ * The event loop. Two locks: "lock" is the machine lock that callbacks run under; "inner" guards
+ * the timer heap and the posts alone, is held for a few instructions and never around a callback,
+ * so that a CPU thread may arm a timer whether it has the machine lock or not. Order: lock, inner.
  *
  * A callback may remove any watch, also one whose event waits in the batch being dispatched, and
  * another thread may do so between epoll_wait and our taking the lock. So a removed watch is only
