@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine from its configuration to its end. Everything it made is released before a function here
+ * A machine from its configuration to its end. What it made is released before a function here
  * returns, whatever happened; several machines may live in one process, each on its own thread.
  */
 #ifndef RINGLET_VM_VM_H

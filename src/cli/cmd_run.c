@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "cli/commands.h"
+#include "cli/find_kernel.h"
+#include "vm/config.h"
+#include "vm/vm.h"
+
+struct run_args {
+	struct vm_config config;
+	int accel, log_level; /* enums, as OPTION_CHOICE stores them */
+	bool dry_run, help;
+	char *found_kernel, *found_initrd, *params; /* ours to free */
+};
+
+static const struct option_choice accel_choices[] = {
+	{ "auto", VM_ACCEL_AUTO },
+	{ "kvm", VM_ACCEL_KVM },
+	{ "translate", VM_ACCEL_TRANSLATE },
+	{ "interp", VM_ACCEL_INTERP },
+	{ NULL, 0 },
+};
+
+static const struct option_choice log_choices[] = {
+	{ "error", LOG_LEVEL_ERROR },
+	{ "warn", LOG_LEVEL_WARN },
+	{ "info", LOG_LEVEL_INFO },
+	{ "debug", LOG_LEVEL_DEBUG },
+	{ "trace", LOG_LEVEL_TRACE },
+	{ NULL, 0 },
+};
+
+#define ARG(member) offsetof(struct run_args, member)
+
+static const struct option_spec run_options[] = {
+	{ .name = "kernel", .letter = 'k', .type = OPTION_STRING, .offset = ARG(config.kernel),
+	  .metavar = "FILE",
+	  .help = "kernel to boot; without it, the one built in the current directory, this "
+		  "host's or the newest cached one" },
+	{ .name = "initrd", .letter = 'i', .type = OPTION_STRING, .offset = ARG(config.initrd),
+	  .metavar = "FILE",
+	  .help = "initial RAM disk; without it, the cached one with a shell; 'none': no disk" },
+	{ .name = "params", .letter = 'p', .type = OPTION_STRING, .offset = ARG(config.params),
+	  .metavar = "STRING",
+	  .help = "kernel parameters; console=ttyS0 and panic=-1 are added where it has no "
+		  "console= and no panic=" },
+	{ .name = "firmware", .letter = 'f', .type = OPTION_STRING,
+	  .offset = ARG(config.firmware), .metavar = "FILE",
+	  .help = "firmware image to start from instead of a kernel" },
+	{ .name = "cpus", .letter = 'c', .type = OPTION_UINT, .offset = ARG(config.cpus),
+	  .metavar = "N", .min = 1, .max = VM_CPUS_MAX, .help = "number of CPUs (1)" },
+	{ .name = "mem", .letter = 'm', .type = OPTION_SIZE, .offset = ARG(config.mem_bytes),
+	  .metavar = "SIZE", .min = VM_MEM_MIN, .max = VM_MEM_MAX,
+	  .help = "memory, with K, M or G behind the number; M without (512M)" },
+	{ .name = "accel", .type = OPTION_CHOICE, .offset = ARG(accel), .choices = accel_choices,
+	  .help = "how to run the guest's instructions; auto takes the best there is" },
+	{ .name = "cpu", .type = OPTION_STRING, .offset = ARG(config.cpu_model),
+	  .metavar = "MODEL", .help = "CPU model the guest sees" },
+	{ .name = "name", .type = OPTION_STRING, .offset = ARG(config.name), .metavar = "NAME",
+	  .help = "the machine's name" },
+	{ .name = "reboot", .type = OPTION_FLAG, .offset = ARG(config.reboot),
+	  .help = "start again when the guest resets; without it, a reset ends the machine" },
+	{ .name = "debug-exit", .type = OPTION_FLAG, .offset = ARG(config.debug_exit),
+	  .help = "a guest's write of V to port 0xf4 ends the machine with status V << 1 | 1" },
+	{ .name = "log-level", .type = OPTION_CHOICE, .offset = ARG(log_level),
+	  .choices = log_choices, .help = "how much to say on standard error (warn)" },
+	{ .name = "dry-run", .type = OPTION_FLAG, .offset = ARG(dry_run),
+	  .help = "print the machine as JSON instead of running it" },
+	{ .name = "help", .letter = 'h', .type = OPTION_FLAG, .offset = ARG(help),
+	  .help = "print this help" },
+	{ .name = NULL },
+};
+
+/* ---- from arguments to a configuration ---- */
+
+static bool has_param(const char *params, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *at = strstr(params, name); at; at = strstr(at + length, name))
+		if (at == params || at[-1] == ' ')
+			return true;
+	return false;
+}
+
+/* What lets a guest be seen and end: a console where the user is, and no waiting after a panic. */
+static int complete_params(struct run_args *args, struct error *err)
+{
+	const char *given = args->config.params;
+	bool console = !has_param(given, "console="), panic = !has_param(given, "panic=");
+	int length = asprintf(&args->params, "%s%s%s", console ? "console=ttyS0 " : "",
+			      panic ? "panic=-1 " : "", given);
+
+	if (length < 0) {
+		args->params = NULL;
+		return error_set(err, ENOMEM, "no memory");
+	}
+	if (!*given && length)
+		args->params[length - 1] = 0;
+	args->config.params = args->params;
+	return 0;
+}
+
+static int choose_kernel(struct run_args *args, struct error *err)
+{
+	struct vm_config *config = &args->config;
+
+	if (!config->kernel)
+		config->kernel = args->found_kernel = find_kernel();
+	if (!config->kernel)
+		return error_set(err, ENOENT, "no kernel found: name one with --kernel");
+	if (!config->initrd)
+		config->initrd = args->found_initrd = find_initrd();
+	else if (!strcmp(config->initrd, "none"))
+		config->initrd = NULL;
+	return complete_params(args, err);
+}
+
+static int complete(struct run_args *args, struct error *err)
+{
+	int ret = 0;
+
+	args->config.accel = (enum vm_accel)args->accel;
+	log_set_level((enum log_level)args->log_level);
+	if (!args->config.firmware)
+		ret = choose_kernel(args, err);
+	return ret ? ret : vm_config_check(&args->config, err);
+}
+
+/* ---- from a machine's end to a status ---- */
+
+static int end_status(const struct vm_result *result)
+{
+	switch (result->end) {
+	case VM_END_POWEROFF:
+	case VM_END_QUIT:
+		return STATUS_OK;
+	case VM_END_RESET:
+		return STATUS_RESET;
+	case VM_END_TRIPLE_FAULT:
+		log_error("the guest crashed: triple fault");
+		return STATUS_CRASHED;
+	case VM_END_PANIC:
+		log_error("the guest crashed: it reported a panic");
+		return STATUS_CRASHED;
+	case VM_END_DEBUG_EXIT:
+		return (int)(result->value << 1 | 1);
+	}
+	return STATUS_INTERNAL;
+}
+
+/* Errors that an input or an option causes, against those of a host that refuses. */
+static int error_status(int ret)
+{
+	switch (-ret) {
+	case EINVAL:
+	case ENOENT:
+	case ENOEXEC:
+	case EACCES:
+	case EISDIR:
+	case EFBIG:
+	case ENOTSUP:
+		return STATUS_USAGE;
+	default:
+		return STATUS_INTERNAL;
+	}
+}
+
+static int run(const struct vm_config *config)
+{
+	struct vm_result result;
+	struct error err;
+	int ret = vm_run(config, &result, &err);
+
+	if (!ret)
+		return end_status(&result);
+	usage_error(err.message);
+	return error_status(ret);
+}
+
+static int describe(const struct vm_config *config)
+{
+	struct json json;
+	struct error err;
+	int ret;
+
+	json_init(&json, stdout);
+	json_object_begin(&json, NULL);
+	ret = vm_describe(config, &json, &err);
+	json_object_end(&json);
+	if (!ret)
+		return finish_output(STATUS_OK);
+	usage_error(err.message);
+	return error_status(ret);
+}
+
+static int help(void)
+{
+	printf("usage: ringlet run [OPTION]...\n\n");
+	options_help(run_options, stdout);
+	return finish_output(STATUS_OK);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run_args args = { .accel = VM_ACCEL_AUTO, .log_level = LOG_LEVEL_WARN };
+	struct error err;
+	int operands, status;
+
+	vm_config_init(&args.config);
+	if (options_parse(run_options, &args, argc, argv, &operands, &err))
+		return usage_error(err.message);
+	if (args.help)
+		return help();
+	if (operands)
+		return usage_error("run takes no operands: name the kernel with --kernel");
+	if (complete(&args, &err))
+		status = usage_error(err.message);
+	else
+		status = args.dry_run ? describe(&args.config) : run(&args.config);
+	free(args.found_kernel);
+	free(args.found_initrd);
+	free(args.params);
+	return status;
+}

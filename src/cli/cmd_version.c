@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/options.h"
+#include "cli/commands.h"
+#include "vm/vm.h"
+
+struct version_args {
+	bool help;
+};
+
+static const struct option_spec version_options[] = {
+	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
+	  .offset = offsetof(struct version_args, help), .help = "print this help" },
+	{ .name = NULL },
+};
+
+int cmd_version(int argc, char **argv)
+{
+	struct version_args args = { 0 };
+	struct error err;
+	int operands;
+
+	if (options_parse(version_options, &args, argc, argv, &operands, &err))
+		return usage_error(err.message);
+	if (operands)
+		return usage_error("version takes no operands");
+	if (args.help) {
+		printf("usage: ringlet version [OPTION]...\n\n");
+		options_help(version_options, stdout);
+		return finish_output(STATUS_OK);
+	}
+	printf("ringlet %s\naccelerators:", RINGLET_VERSION);
+	for (const char *const *name = vm_accel_names(); *name; name++)
+		printf(" %s", *name);
+	printf("\nmissing libraries: none\n");
+	return finish_output(STATUS_OK);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands. Each gets its arguments without its own name, prints what it has to say and returns
+ * the process's exit status (see EXIT STATUS in ringlet.1). Main thread.
+ */
+#ifndef RINGLET_CLI_COMMANDS_H
+#define RINGLET_CLI_COMMANDS_H
+
+#define RINGLET_VERSION "0.1.0"
+
+/* Exit statuses; a debug exit's are any odd number up to 511, cut to eight bits by the system. */
+enum {
+	STATUS_OK = 0,
+	STATUS_USAGE = 1,    /* wrong command line, or an input file that is none */
+	STATUS_RESET = 2,    /* the guest asked for a reset, and --reboot was not given */
+	STATUS_CRASHED = 3,  /* triple fault, or the guest said that it crashed */
+	STATUS_INTERNAL = 4, /* the host refused what the monitor needs */
+};
+
+struct command {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+int cmd_run(int argc, char **argv);
+int cmd_version(int argc, char **argv);
+
+/* Prints "ringlet: error: message" as every command does, and returns STATUS_USAGE. */
+int usage_error(const char *message);
+
+/* Flushes standard output. status, or STATUS_INTERNAL when it could not be written. */
+int finish_output(int status);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/find_kernel.h"
+
+#include <glob.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* path when it names a file that we may read; frees it otherwise. */
+static char *if_readable(char *path)
+{
+	if (path && !access(path, R_OK))
+		return path;
+	free(path);
+	return NULL;
+}
+
+static char *host_kernel(void)
+{
+	struct utsname host;
+	char *path;
+
+	if (uname(&host) || asprintf(&path, "/boot/vmlinuz-%s", host.release) < 0)
+		return NULL;
+	return if_readable(path);
+}
+
+/* rest below the cache directory (XDG base directory specification); the caller frees it. */
+static char *cache_path(const char *rest)
+{
+	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	char *path = NULL;
+	int ret = -1;
+
+	/* The specification has relative paths ignored. */
+	if (cache && *cache == '/')
+		ret = asprintf(&path, "%s/ringlet/%s", cache, rest);
+	else if (home && *home)
+		ret = asprintf(&path, "%s/.cache/ringlet/%s", home, rest);
+	return ret < 0 ? NULL : path;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static char *cached_kernel(void)
+{
+	char *pattern = cache_path("kernels/*/boot/vmlinuz-*"), *best = NULL;
+	glob_t found;
+
+	if (!pattern)
+		return NULL;
+	if (!glob(pattern, GLOB_NOSORT, NULL, &found)) {
+		const char *newest = found.gl_pathv[0];
+
+		for (size_t i = 1; i < found.gl_pathc; i++)
+			if (strverscmp(base_name(found.gl_pathv[i]), base_name(newest)) > 0)
+				newest = found.gl_pathv[i];
+		best = strdup(newest);
+		globfree(&found);
+	}
+	free(pattern);
+	return if_readable(best);
+}
+
+char *find_kernel(void)
+{
+	char *path = if_readable(strdup("./arch/x86/boot/bzImage"));
+
+	if (!path)
+		path = if_readable(strdup("./vmlinux"));
+	if (!path)
+		path = host_kernel();
+	if (!path)
+		path = cached_kernel();
+	return path;
+}
+
+char *find_initrd(void)
+{
+	return if_readable(cache_path("initramfs/shell.cpio.gz"));
+}

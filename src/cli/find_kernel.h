@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* What to boot when the command line does not say: FILES in ringlet.1. Main thread. */
+#ifndef RINGLET_CLI_FIND_KERNEL_H
+#define RINGLET_CLI_FIND_KERNEL_H
+
+/*
+ * The kernel of the tree we stand in, else this host's, else the newest in the cache: a path that
+ * the caller frees, or NULL.
+ */
+char *find_kernel(void);
+
+/* The cached initramfs with a shell: a path that the caller frees, or NULL. */
+char *find_initrd(void);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/sysinfo.h>
+
+#include "base/error.h"
+#include "base/json.h"
+
+#define PAGE_BYTES 4096u
+
+void vm_config_init(struct vm_config *config)
+{
+	*config = (struct vm_config){
+		.name = "ringlet",
+		.params = "",
+		.cpus = 1,
+		.mem_bytes = VM_MEM_DEFAULT,
+	};
+}
+
+/* Memory costs only what the guest touches, but it may touch all. */
+static int check_memory(const struct vm_config *config, struct error *err)
+{
+	struct sysinfo info;
+	uint64_t host_bytes;
+
+	if (config->mem_bytes < VM_MEM_MIN || config->mem_bytes > VM_MEM_MAX)
+		return error_set(err, EINVAL, "memory must be 1M to 64G");
+	if (config->mem_bytes % PAGE_BYTES)
+		return error_set(err, EINVAL, "memory must be a multiple of 4K");
+	if (sysinfo(&info))
+		return 0;
+	host_bytes = ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+	if (config->mem_bytes > host_bytes)
+		return error_set(err, EINVAL,
+				 "%" PRIu64 "M of memory asked for, this host has %" PRIu64 "M",
+				 config->mem_bytes >> 20, host_bytes >> 20);
+	return 0;
+}
+
+int vm_config_check(const struct vm_config *config, struct error *err)
+{
+	if (!config->cpus || config->cpus > VM_CPUS_MAX)
+		return error_set(err, EINVAL, "a machine has 1 to %u CPUs, not %u", VM_CPUS_MAX,
+				 config->cpus);
+	if (config->kernel && config->firmware)
+		return error_set(err, EINVAL, "a machine starts from a kernel or from firmware");
+	if (!config->kernel && !config->firmware)
+		return error_set(err, EINVAL, "nothing to start: neither kernel nor firmware");
+	if (config->initrd && !config->kernel)
+		return error_set(err, EINVAL, "an initrd needs a kernel");
+	return check_memory(config, err);
+}
+
+const char *vm_accel_name(enum vm_accel accel)
+{
+	static const char *const names[] = {
+		[VM_ACCEL_AUTO] = "auto",
+		[VM_ACCEL_KVM] = "kvm",
+		[VM_ACCEL_TRANSLATE] = "translate",
+		[VM_ACCEL_INTERP] = "interp",
+	};
+
+	return names[accel];
+}
+
+void vm_config_describe(const struct vm_config *config, struct json *json)
+{
+	json_string(json, "name", config->name);
+	json_string(json, "kernel", config->kernel);
+	json_string(json, "initrd", config->initrd);
+	json_string(json, "params", config->params);
+	json_string(json, "firmware", config->firmware);
+	json_string(json, "cpu_model", config->cpu_model);
+	json_uint(json, "cpus", config->cpus);
+	json_uint(json, "mem_bytes", config->mem_bytes);
+	json_string(json, "accel", vm_accel_name(config->accel));
+	json_bool(json, "debug_exit", config->debug_exit);
+	json_bool(json, "reboot", config->reboot);
+}
