@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "board/catalog.h"
 #include "cli/commands.h"
 #include "cli/find_kernel.h"
 #include "vm/config.h"
@@ -187,20 +188,31 @@ static int run(const struct vm_config *config)
 	return error_status(ret);
 }
 
+/* Written aside first: a machine that cannot be built leaves nothing on standard output. */
 static int describe(const struct vm_config *config)
 {
 	struct json json;
 	struct error err;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream = open_memstream(&text, &size);
 	int ret;
 
-	json_init(&json, stdout);
+	if (!stream) {
+		usage_error("no memory");
+		return STATUS_INTERNAL;
+	}
+	json_init(&json, stream);
 	json_object_begin(&json, NULL);
 	ret = vm_describe(config, &json, &err);
 	json_object_end(&json);
+	fclose(stream);
 	if (!ret)
-		return finish_output(STATUS_OK);
-	usage_error(err.message);
-	return error_status(ret);
+		fwrite(text, 1, size, stdout);
+	else
+		usage_error(err.message);
+	free(text);
+	return ret ? error_status(ret) : finish_output(STATUS_OK);
 }
 
 static int help(void)
@@ -217,6 +229,7 @@ int cmd_run(int argc, char **argv)
 	int operands, status;
 
 	vm_config_init(&args.config);
+	args.config.board = board_find(NULL);
 	if (options_parse(run_options, &args, argc, argv, &operands, &err))
 		return usage_error(err.message);
 	if (args.help)
