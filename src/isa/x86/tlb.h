@@ -11,11 +11,12 @@
 
 #include "isa/x86/fetch.h"
 
+struct error;
 struct mem_region;
 struct x86_cpu;
 
 /* Allocates the sets and points cpu->tlb[] at empty ones; -ENOMEM. Before the first access. */
-int x86_tlb_create(struct x86_cpu *cpu);
+int x86_tlb_create(struct x86_cpu *cpu, struct error *err);
 void x86_tlb_destroy(struct x86_cpu *cpu);
 
 /*
@@ -42,7 +43,7 @@ struct x86_page {
 void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned mmu,
 		  struct x86_page *page);
 
-/* The entry that holds linear in the set of mmu, whatever its tags; never the always-missing set. */
+/* The entry for linear in the set of mmu, whatever its tags; never the always-missing set. */
 struct x86_tlb_entry *x86_tlb_entry_at(struct x86_cpu *cpu, uint64_t linear, unsigned mmu);
 
 /* For mode.c: takes over what entries depend on from cpu->state, flushing if it changed. */

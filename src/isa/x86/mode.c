@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is derived from control registers, segments and flags: see struct x86_cpu. The CPL is the
+ * DPL of SS, which loads of SS, interrupt delivery and returns keep so (Intel SDM vol. 3, 24.4.1
+ * describes the same convention), a null SS included.
+ */
+#include "isa/x86/tlb.h"
+#include "isa/x86/x86.h"
+
+static uint8_t code_mode(const struct x86_cpu *cpu)
+{
+	uint32_t attr = cpu->state.seg[X86_CS].attr;
+
+	if (cpu->long_mode && (attr & X86_SEG_L))
+		return X86_MODE_64;
+	return attr & X86_SEG_DB ? X86_MODE_32 : X86_MODE_16;
+}
+
+static uint8_t stack_width(const struct x86_cpu *cpu)
+{
+	if (cpu->mode == X86_MODE_64)
+		return 8;
+	return cpu->state.seg[X86_SS].attr & X86_SEG_DB ? 4 : 2;
+}
+
+static uint8_t privilege(const struct x86_cpu *cpu)
+{
+	if (cpu->v86)
+		return 3;
+	if (!cpu->protected_mode)
+		return 0;
+	return (cpu->state.seg[X86_SS].attr & X86_SEG_DPL) >> X86_SEG_DPL_SHIFT;
+}
+
+void x86_update_mmu(struct x86_cpu *cpu)
+{
+	const struct x86_state *state = &cpu->state;
+	bool ac = state->rflags & X86_AC;
+
+	if (cpu->cpl == 3)
+		cpu->mmu = X86_MMU_USER;
+	else
+		cpu->mmu = (state->cr4 & X86_CR4_SMAP) && !ac ? X86_MMU_KERNEL_SMAP
+							      : X86_MMU_KERNEL;
+	x86_tlb_check_alignment(cpu, cpu->cpl == 3 && ac && (state->cr0 & X86_CR0_AM));
+}
+
+void x86_update_mode(struct x86_cpu *cpu)
+{
+	const struct x86_state *state = &cpu->state;
+	bool protection = state->cr0 & X86_CR0_PE;
+
+	cpu->long_mode = state->efer & X86_EFER_LMA;
+	cpu->v86 = protection && !cpu->long_mode && (state->rflags & X86_VM);
+	cpu->protected_mode = protection && !cpu->v86;
+	cpu->mode = code_mode(cpu);
+	cpu->cpl = privilege(cpu);
+	cpu->stack_size = stack_width(cpu);
+	cpu->debug_active = state->dr7 & 0xff;
+	x86_tlb_sync(cpu);
+	x86_update_mmu(cpu);
+	cpu->block_stop = true;
+}
