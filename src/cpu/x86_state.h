@@ -70,7 +70,7 @@ struct x86_state {
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, tsc_aux, misc_enable, spec_ctrl, xss;
 	uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys_base[8], mtrr_phys_mask[8];
-	uint64_t mcg_status;
+	uint64_t mcg_status, mc_ctl[4]; /* machine-check banks */
 	uint64_t tsc_offset; /* guest TSC = host TSC + this */
 	uint64_t tsc_adjust;
 	uint64_t xcr0;

@@ -6,8 +6,9 @@
  * X(name, word, bit, level, source, needs): word is the register that holds the bit; level the first
  * of the psABI's levels (x86-64-v1 … v3) that has the feature, HOST for those of the host model
  * alone; source says who carries it out: OURS is emulated here whatever the host is, NATIVE is run by
- * the host and offered only where it has the bit too; needs: a feature this one is nothing without
- * (named further up).
+ * the host and offered only where it has the bit too, FACT tells how the host does it and is the same
+ * there; needs: a feature this one is nothing without (named further up). OSXSAVE and OSPKE are not
+ * here: they mirror CR4.
  *
  * Only what the engine really executes may stand here.
  */
@@ -67,7 +68,6 @@
 	X(TSC_DEADLINE, 1_ECX, 24, V1, OURS, FPU)                                                  \
 	X(AES, 1_ECX, 25, HOST, NATIVE, SSE2)                                                      \
 	X(XSAVE, 1_ECX, 26, V3, NATIVE, FXSR)                                                      \
-	X(OSXSAVE, 1_ECX, 27, V3, OURS, XSAVE)                                                     \
 	X(AVX, 1_ECX, 28, V3, NATIVE, XSAVE)                                                       \
 	X(FMA, 1_ECX, 12, V3, NATIVE, AVX)                                                         \
 	X(F16C, 1_ECX, 29, V3, NATIVE, AVX)                                                        \
@@ -82,7 +82,7 @@
 	X(BMI2, 7_EBX, 8, V3, NATIVE, FPU)                                                         \
 	X(ERMS, 7_EBX, 9, HOST, NATIVE, FPU)                                                       \
 	X(INVPCID, 7_EBX, 10, V1, OURS, PCID)                                                      \
-	X(ZERO_FCS_FDS, 7_EBX, 13, V1, NATIVE, FPU)                                                \
+	X(ZERO_FCS_FDS, 7_EBX, 13, V1, FACT, FPU)                                                  \
 	X(AVX512F, 7_EBX, 16, HOST, NATIVE, AVX2)                                                  \
 	X(AVX512DQ, 7_EBX, 17, HOST, NATIVE, AVX512F)                                              \
 	X(RDSEED, 7_EBX, 18, HOST, NATIVE, FPU)                                                    \
@@ -98,7 +98,6 @@
 	X(AVX512_VBMI, 7_ECX, 1, HOST, NATIVE, AVX512BW)                                           \
 	X(UMIP, 7_ECX, 2, V1, OURS, FPU)                                                           \
 	X(PKU, 7_ECX, 3, HOST, NATIVE, XSAVE)                                                      \
-	X(OSPKE, 7_ECX, 4, HOST, OURS, PKU)                                                        \
 	X(AVX512_VBMI2, 7_ECX, 6, HOST, NATIVE, AVX512BW)                                          \
 	X(GFNI, 7_ECX, 8, HOST, NATIVE, SSE2)                                                      \
 	X(VAES, 7_ECX, 9, HOST, NATIVE, AVX)                                                       \
@@ -132,7 +131,7 @@
 	X(PAGE_1G, X1_EDX, 26, V1, OURS, FPU)                                                      \
 	X(RDTSCP, X1_EDX, 27, V1, OURS, FPU)                                                       \
 	X(LM, X1_EDX, 29, V1, OURS, FPU)                                                           \
-	X(INVARIANT_TSC, X7_EDX, 8, V1, NATIVE, TSC)                                               \
+	X(INVARIANT_TSC, X7_EDX, 8, V1, FACT, TSC)                                                 \
 	X(WBNOINVD, X8_EBX, 9, V1, OURS, FPU)
 
 enum x86_feature_word {
