@@ -85,5 +85,5 @@ char *find_kernel(void)
 
 char *find_initrd(void)
 {
-	return if_readable(cache_path("initramfs/shell.cpio.gz"));
+	return if_readable(cache_path("initramfs/shell.cpio"));
 }

@@ -58,6 +58,7 @@ struct loop {
 	pthread_mutex_t inner;
 	struct timer_heap timers;
 	uint64_t programmed_ns; /* when timer_fd goes off; UINT64_MAX: never */
+	uint64_t round_ns;      /* timers due by then have been, or are being, run */
 	struct loop_job *jobs, **jobs_end;
 };
 
@@ -277,14 +278,11 @@ static void program(struct loop *loop)
 {
 	const struct timer_node *first = timer_heap_first(&loop->timers);
 	struct itimerspec spec = { 0 };
-	uint64_t at_ns;
 
 	if (!first || first->deadline_ns >= loop->programmed_ns)
 		return;
-	/* All zeroes would disarm it. */
-	at_ns = first->deadline_ns ? first->deadline_ns : 1;
-	spec.it_value.tv_sec = (time_t)(at_ns / CLOCK_NS_PER_S);
-	spec.it_value.tv_nsec = (long)(at_ns % CLOCK_NS_PER_S);
+	spec.it_value.tv_sec = (time_t)(first->deadline_ns / CLOCK_NS_PER_S);
+	spec.it_value.tv_nsec = (long)(first->deadline_ns % CLOCK_NS_PER_S);
 	timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
 	loop->programmed_ns = first->deadline_ns;
 }
@@ -297,6 +295,9 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t deadline_ns)
 	if (deadline_ns > UINT64_MAX / 2)
 		deadline_ns = UINT64_MAX / 2;
 	inner_lock(loop);
+	/* So that a timer that arms itself in the past runs once a round and starves no other. */
+	if (deadline_ns <= loop->round_ns)
+		deadline_ns = loop->round_ns + 1;
 	timer_heap_put(&loop->timers, &timer->node, deadline_ns);
 	program(loop);
 	inner_unlock(loop);
@@ -334,17 +335,15 @@ static struct loop_timer *take_due(struct loop *loop, uint64_t now_ns)
 	return (struct loop_timer *)node;
 }
 
-/* A timer that arms itself in the past fires once a round, so that it cannot keep us here. */
 static void run_timers(struct loop *loop)
 {
 	uint64_t now_ns = clock_now_ns();
 	struct loop_timer *timer;
-	unsigned budget;
 
 	inner_lock(loop);
-	budget = timer_heap_count(&loop->timers);
+	loop->round_ns = now_ns;
 	inner_unlock(loop);
-	while (budget-- && (timer = take_due(loop, now_ns)))
+	while ((timer = take_due(loop, now_ns)))
 		timer->expired(timer->opaque);
 	inner_lock(loop);
 	if (loop->programmed_ns <= now_ns)

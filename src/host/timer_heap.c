@@ -96,8 +96,3 @@ struct timer_node *timer_heap_first(const struct timer_heap *heap)
 {
 	return heap->count ? heap->nodes[1] : NULL;
 }
-
-unsigned timer_heap_count(const struct timer_heap *heap)
-{
-	return heap->count;
-}

@@ -33,6 +33,5 @@ void timer_heap_take(struct timer_heap *heap, struct timer_node *node);
 
 /* The node with the earliest deadline, or NULL. */
 struct timer_node *timer_heap_first(const struct timer_heap *heap);
-unsigned timer_heap_count(const struct timer_heap *heap);
 
 #endif
