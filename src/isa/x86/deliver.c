@@ -151,7 +151,7 @@ static void through_gate(struct x86_cpu *cpu, const struct x86_event *event,
 		x86_frame_on_current(cpu, &frame, size, false, ext);
 	if (v86)
 		add_v86_segments(cpu, &frame);
-	if (frame.switched) {
+	if (cpl < cpu->cpl) {
 		x86_frame_add(&frame, cpu->state.seg[X86_SS].selector);
 		x86_frame_add(&frame, cpu->state.gpr[X86_RSP]);
 	}

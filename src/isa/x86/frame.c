@@ -2,8 +2,8 @@
 /*
  * Frames of far calls and events: see frame.h.
  *
- * Whose access a push is: on a stack of the level we are at, an explicit access of that level; on the
- * one we switch to, the supervisor's.
+ * Whose access a push is: on a stack of the level we are at, an explicit access of that level; on
+ * the one we switch to, the supervisor's.
  */
 #include "isa/x86/frame.h"
 
@@ -34,7 +34,8 @@ void x86_frame_on_current(struct x86_cpu *cpu, struct x86_frame *frame, unsigned
 	frame->stack_size = code64 ? 8 : cpu->stack_size;
 	frame->sp = cpu->state.gpr[X86_RSP] & stack_mask(frame->stack_size);
 	frame->value_size = (uint8_t)value_size;
-	frame->switched = false;
+	/* Compatibility mode's own accesses reach the low 4 GiB alone; an IST stack lies anywhere. */
+	frame->system = code64 && !x86_in_64bit(cpu) && cpu->cpl < 3;
 	frame->ext = ext;
 	frame->count = 0;
 }
@@ -51,7 +52,7 @@ void x86_frame_on_inner(struct x86_cpu *cpu, struct x86_frame *frame, unsigned v
 	frame->stack_size = frame->ss.attr & X86_SEG_DB ? 4 : 2;
 	frame->sp = sp & stack_mask(frame->stack_size);
 	frame->value_size = (uint8_t)value_size;
-	frame->switched = true;
+	frame->system = true;
 	frame->ext = ext;
 	frame->count = 0;
 }
@@ -63,14 +64,14 @@ void x86_frame_on_inner64(struct x86_cpu *cpu, struct x86_frame *frame, unsigned
 	x86_seg_set_null_stack(&frame->ss, (uint16_t)dpl, dpl);
 	frame->stack_size = 8;
 	frame->value_size = 8;
-	frame->switched = true;
+	frame->system = true;
 	frame->ext = ext;
 	frame->count = 0;
 }
 
 static _Noreturn void raise_no_room(struct x86_cpu *cpu, const struct x86_frame *frame)
 {
-	if (frame->switched && frame->stack_size != 8)
+	if (frame->system && frame->stack_size != 8)
 		x86_raise_selector(cpu, X86_SS_FAULT, frame->ss.selector, frame->ext);
 	x86_raise_error(cpu, X86_SS_FAULT, frame->ext);
 }
@@ -98,7 +99,7 @@ static void check_range(struct x86_cpu *cpu, const struct x86_frame *frame, uint
 {
 	if (!has_room(cpu, frame, offset, len))
 		raise_no_room(cpu, frame);
-	if (frame->switched)
+	if (frame->system)
 		x86_probe_system(cpu, linear_of(frame, offset), len, X86_WRITE);
 	else
 		x86_probe(cpu, linear_of(frame, offset), len, X86_WRITE);
@@ -110,7 +111,7 @@ static void store(struct x86_cpu *cpu, const struct x86_frame *frame, uint64_t o
 	uint64_t linear = linear_of(frame, offset);
 
 	value &= stack_mask(frame->value_size);
-	if (frame->switched)
+	if (frame->system)
 		x86_store_system(cpu, linear, frame->value_size, value);
 	else
 		x86_store(cpu, linear, frame->value_size, value);

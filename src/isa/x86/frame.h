@@ -20,7 +20,7 @@ struct x86_frame {
 	uint64_t sp;         /* before the pushes; x86_frame_write moves it */
 	uint8_t stack_size;  /* width of sp: 2, 4 or 8 */
 	uint8_t value_size;  /* of each push: 2, 4 or 8 */
-	bool switched;       /* to another privilege level's stack */
+	bool system;         /* pushed by the supervisor, whatever the CPL is now */
 	uint32_t ext;        /* EXT bit of what it raises */
 	unsigned count;
 	uint64_t value[X86_FRAME_MAX];

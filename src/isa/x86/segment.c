@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors and segment registers: see segment.h. Intel SDM vol. 3, sections 3.4, 3.5, 5.2 to 5.7.
+ * Descriptors and segment registers: see segment.h. Intel SDM vol. 3, 3.4, 3.5, 5.2 to 5.7.
  *
  * Descriptors are read once into a struct and judged there, so a guest that changes its tables
  * meanwhile is judged by one consistent copy.

@@ -2,9 +2,9 @@
 /*
  * Hardware task switches. Intel SDM vol. 3, chapter 8 (figures 8-2 and 8-10, tables 8-1 and 8-2).
  *
- * The order keeps the promise of task.h: check the TSS descriptor, read the whole new TSS, make sure
- * of the old one, save, then change registers. From then on the new task runs, and segments that do
- * not load are its own faults; until they are loaded, its segment registers are unusable.
+ * The order keeps the promise of task.h: check the TSS descriptor, read the whole new TSS, make
+ * sure of the old one, save, then change registers. From then on the new task runs, and segments
+ * that do not load are its own faults; until they are loaded, its segment registers are unusable.
  *
  * A TSS is taken as linear memory at its 32-bit base; task switches do not exist in IA-32e mode.
  */

@@ -3,10 +3,10 @@
  * How instructions fault, and how events reach their handlers. Intel SDM vol. 3, chapter 6.
  *
  * Delivery itself may fault. For an instruction that asked for it (INT n, INT1) such a fault is the
- * instruction's own: it unwinds to the run loop, which takes RIP back. For an exception or an external
- * interrupt it is caught here, and joined with the first event by the double-fault rules (table 6-5)
- * into the next one to deliver. Each delivery that faults has left the state as it was, so RIP is still
- * the one to push. A third fault shuts the CPU down.
+ * instruction's own: it unwinds to the run loop, which takes RIP back. For an exception or an
+ * external interrupt it is caught here, and joined with the first event by the double-fault rules
+ * (table 6-5) into the next one to deliver. Each delivery that faults has left the state as it was,
+ * so RIP is still the one to push. A third fault shuts the CPU down.
  */
 #include "isa/x86/trap.h"
 
@@ -56,8 +56,8 @@ _Noreturn void x86_raise_idt(struct x86_cpu *cpu, enum x86_vector vector,
 
 /* ---- delivery ---- */
 
-/* #DB is left out: of it, only the breakpoint on an instruction is a fault, and that one pushes RF as
- * it stands. So are aborts. */
+/* #DB is left out: of it, only the breakpoint on an instruction is a fault, and that one pushes RF
+ * as it stands. So are aborts. */
 static bool is_fault(unsigned vector)
 {
 	const uint32_t faults = 1u << X86_DE | 1u << X86_BR | 1u << X86_UD | 1u << X86_NM |
