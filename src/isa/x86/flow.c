@@ -169,12 +169,6 @@ static void ret_legacy(struct x86_cpu *cpu, const struct insn *insn)
 
 /* ---- selection ---- */
 
-static void locked_undefined(struct x86_cpu *cpu, const struct insn *insn)
-{
-	(void)insn;
-	x86_undefined(cpu);
-}
-
 static insn_fn *select_jcc(const struct insn_info *info)
 {
 #define JCC_ROW(cc, expression) { j##cc##_64, j##cc##_legacy },
@@ -239,5 +233,5 @@ insn_fn *x86_select_flow(const struct insn_info *info, struct insn *insn)
 		return NULL;
 	insn->flags |= INSN_ENDS_BLOCK;
 	insn->opsize = info->mode == X86_MODE_64 ? 8 : info->z.operand_width / 8;
-	return insn->flags & INSN_LOCK ? locked_undefined : fn;
+	return insn->flags & INSN_LOCK ? gp_locked_undefined : fn;
 }

@@ -21,7 +21,7 @@ static bool lockable(ZydisMnemonic mnemonic)
 	}
 }
 
-static void locked_undefined(struct x86_cpu *cpu, const struct insn *insn)
+void gp_locked_undefined(struct x86_cpu *cpu, const struct insn *insn)
 {
 	(void)insn;
 	x86_undefined(cpu);
@@ -42,7 +42,7 @@ insn_fn *x86_select_gp(const struct insn_info *info, struct insn *insn)
 			continue;
 		if ((insn->flags & INSN_LOCK) &&
 		    (!lockable(info->z.mnemonic) || !(insn->flags & INSN_MEM_FIRST)))
-			return locked_undefined;
+			return gp_locked_undefined;
 		return fn;
 	}
 	return NULL;

@@ -23,6 +23,9 @@ insn_fn *gp_select_flags(const struct insn_info *info, struct insn *insn);
 insn_fn *gp_select_bcd(const struct insn_info *info, struct insn *insn);
 insn_fn *gp_select_misc(const struct insn_info *info, struct insn *insn);
 
+/* #UD: an instruction that may not be LOCKed. */
+insn_fn gp_locked_undefined;
+
 /* Offset of a general-purpose register, as in struct insn. */
 #define GP_OFFSET(reg) ((uint16_t)offsetof(struct x86_cpu, state.gpr[reg]))
 
@@ -30,6 +33,13 @@ insn_fn *gp_select_misc(const struct insn_info *info, struct insn *insn);
 static inline unsigned gp_size_index(unsigned size)
 {
 	return (unsigned)__builtin_ctz(size) & 3;
+}
+
+/* enum x86_seg_index of a memory operand's segment; both count in encoding order. */
+static inline uint8_t gp_segment(ZydisRegister segment)
+{
+	return segment >= ZYDIS_REGISTER_ES && segment <= ZYDIS_REGISTER_GS ?
+		       (uint8_t)(segment - ZYDIS_REGISTER_ES) : X86_DS;
 }
 
 #define GP_DEFINE_REG(bits, written)                                                               \

@@ -111,9 +111,17 @@ static void xlat(struct x86_cpu *cpu, const struct insn *insn)
 {
 	uint64_t offset = (cpu->state.gpr[X86_RBX] + (uint8_t)cpu->state.gpr[X86_RAX]) &
 			  gp_mask(insn->addrsize);
-	uint64_t linear = gp_linear_at(cpu, insn, offset, 1, X86_READ);
+	uint64_t linear = x86_linear(cpu, insn->seg, offset, 1, X86_READ);
 
 	gp_set8(cpu, GP_OFFSET(X86_RAX), x86_load8(cpu, linear));
+}
+
+static insn_fn *select_xlat(const struct insn_info *info, struct insn *insn)
+{
+	for (unsigned i = 0; i < info->z.operand_count; i++)
+		if (info->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+			insn->seg = gp_segment(info->op[i].mem.segment);
+	return xlat;
 }
 
 #define MOVDIR64B_BYTES 64
@@ -222,7 +230,7 @@ insn_fn *gp_select_mov(const struct insn_info *info, struct insn *insn)
 	case ZYDIS_MNEMONIC_MOVDIR64B:
 		return movdir64b;
 	case ZYDIS_MNEMONIC_XLAT:
-		return xlat;
+		return select_xlat(info, insn);
 	default:
 		return NULL;
 	}
