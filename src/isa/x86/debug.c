@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* MOV to and from debug registers, and their matching: see debug.h. Intel SDM vol. 3, chapter 17. */
+/* MOV to and from debug registers, and what they match: see debug.h. Intel SDM vol. 3, 17. */
 #include "isa/x86/debug.h"
 
 #include "isa/x86/system.h"

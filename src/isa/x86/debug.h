@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Debug registers (Intel SDM vol. 3, 17.2): which fetches and accesses DR0-DR3 and DR7 watch. Pages
- * watched for data have no read and write tags in the TLB, so every access to them comes by here. The
- * CPU's own thread; nothing here raises.
+ * watched for data have no read and write tags in the TLB, so every access to them comes by here.
+ * The CPU's own thread; nothing here raises.
  */
 #ifndef RINGLET_ISA_X86_DEBUG_H
 #define RINGLET_ISA_X86_DEBUG_H

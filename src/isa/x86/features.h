@@ -3,12 +3,12 @@
  * The CPU features a model may offer: the one table from which the CPUID leaves, the models and the
  * gating of instructions come. Intel SDM vol. 2A, CPUID.
  *
- * X(name, word, bit, level, source, needs): word is the register that holds the bit; level the first
- * of the psABI's levels (x86-64-v1 … v3) that has the feature, HOST for those of the host model
- * alone; source says who carries it out: OURS is emulated here whatever the host is, NATIVE is run by
- * the host and offered only where it has the bit too, FACT tells how the host does it and is the same
- * there; needs: a feature this one is nothing without (named further up). OSXSAVE and OSPKE are not
- * here: they mirror CR4.
+ * X(name, word, bit, level, source, needs): word is the register that holds the bit; level the
+ * first of the psABI's levels (x86-64-v1 … v3) that has the feature, HOST for those of the host
+ * model alone; source says who carries it out: OURS is emulated here whatever the host is, NATIVE is
+ * run by the host and offered only where it has the bit too, FACT tells how the host does it and is
+ * the same there; needs: a feature this one is nothing without (named further up). OSXSAVE and OSPKE
+ * are not here: they mirror CR4.
  *
  * Only what the engine really executes may stand here.
  */

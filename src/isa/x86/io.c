@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Port I/O. A device may change anything (lines, resets, requests to stop), so that every access ends
- * its block. String forms do one element after the other: each checks its memory before the port is
+ * Port I/O. A device may change anything (lines, resets, requests to stop), so that every access
+ * ends its block. String forms do one element after the other: each checks its memory before the port is
  * touched, because a port read cannot be taken back. Intel SDM vol. 1, chapter 19; vol. 2.
  */
 #include "dev/bus.h"
@@ -130,8 +130,8 @@ static void outs_once(struct x86_cpu *cpu, const struct insn *insn, uint16_t por
 }
 
 /*
- * Between elements the instruction can be left, with rip back at it and the registers saying how far
- * it came: for a fault, a request, a debug trap, or when it moved the ground it stands on.
+ * Between elements the instruction can be left, with rip back at it and the registers saying how
+ * far it came: for a fault, a request, a debug trap, or when it moved the ground it stands on.
  */
 static void repeat(struct x86_cpu *cpu, const struct insn *insn,
 		   void (*once)(struct x86_cpu *, const struct insn *, uint16_t))

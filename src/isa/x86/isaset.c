@@ -10,7 +10,8 @@
 
 /* Zero means that no model has the set; feature numbers are stored plus one. */
 #define SET(set, feature) [ZYDIS_ISA_SET_##set] = 1 + (feature)
-#define SETS3(set, feature) SET(set##_128, feature), SET(set##_256, feature), SET(set##_512, feature)
+#define SETS3(set, feature)                                                                        \
+	SET(set##_128, feature), SET(set##_256, feature), SET(set##_512, feature)
 
 static const uint16_t set_feature[ZYDIS_ISA_SET_MAX_VALUE + 1] = {
 	SET(INVALID, ALWAYS),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The CPUID leaves of a model. The processor is always an Intel one, because the instructions that
- * differ (SYSCALL and SYSENTER outside of 64-bit mode, SYSRET's fault) are carried out as Intel's do;
- * caches and XSAVE offsets are the host's, since programs size their copies by the first and the host
- * itself saves by the second. One package of count cores. Intel SDM vol. 2A, CPUID.
+ * differ (SYSCALL and SYSENTER outside of 64-bit mode, SYSRET's fault) are carried out as Intel's
+ * do; caches and XSAVE offsets are the host's, since programs size their copies by the first and the
+ * host itself saves by the second. One package of count cores. Intel SDM vol. 2A, CPUID.
  */
 #include <cpuid.h>
 #include <string.h>
@@ -151,7 +151,7 @@ static void add_timing(struct x86_cpuid *cpuid)
 
 static void add_hypervisor(struct x86_cpuid *cpuid)
 {
-	static const char signature[12] __attribute__((nonstring)) = "RingletRingl";
+	static const char signature[] = "RingletRingl";
 	uint32_t text[3];
 
 	memcpy(text, signature, sizeof(text));

@@ -49,7 +49,7 @@ static const struct {
 void x86_host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
 	memset(regs, 0, 4 * sizeof(regs[0]));
-	if (__get_cpuid_max(leaf & 0x80000000u, NULL) < leaf)
+	if ((uint32_t)__get_cpuid_max(leaf & 0x80000000u, NULL) < leaf)
 		return;
 	__cpuid_count(leaf, subleaf, regs[X86_EAX], regs[X86_EBX], regs[X86_ECX], regs[X86_EDX]);
 }
@@ -115,8 +115,9 @@ static int choose_features(uint32_t *word, enum level level, const char *model, 
 		if (on_host)
 			word[feature / 32] |= 1u << feature % 32;
 		else if (level != LEVEL_HOST && features[i].source == SOURCE_NATIVE)
-			return error_set(err, EINVAL, "CPU model '%s' needs %s, which this processor "
-					 "does not have", model, features[i].name);
+			return error_set(err, EINVAL,
+					 "CPU model '%s' needs %s, which this processor does not have",
+					 model, features[i].name);
 	}
 	return 0;
 }

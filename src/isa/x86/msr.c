@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See msr.h. One table says which registers there are; an entry is a field of the state with the bits
- * that may be set in it, or a pair of handlers. A register without a write handler faults when it is
- * written, and the other way round. What the table lacks does not exist: #GP.
+ * See msr.h. One table says which registers there are; an entry is a field of the state with the
+ * bits that may be set in it, or a pair of handlers. A register without a write handler faults when
+ * it is written, and the other way round. What the table lacks does not exist: #GP.
  */
 #include "isa/x86/msr.h"
 
@@ -26,14 +26,15 @@
 #define DEBUGCTL_LBR_BTF 3ull
 
 /*
- * IA32_ARCH_CAPABILITIES: the interpreter's speculation follows no guest pointer, so none of these
- * holes is there to close. RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO,
- * TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO.
+ * IA32_ARCH_CAPABILITIES: what a guest could do against these holes would not reach the processor, so
+ * it is spared the effort. RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO,
+ * IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO,
+ * ITS_NO.
  */
 #define ARCH_CAPABILITIES                                                                          \
 	(1ull << 0 | 1ull << 1 | 1ull << 3 | 1ull << 4 | 1ull << 5 | 1ull << 6 | 1ull << 8 |       \
-	 1ull << 13 | 1ull << 14 | 1ull << 15 | 1ull << 20 | 1ull << 24 | 1ull << 26 | 1ull << 27 |  \
-	 1ull << 62)
+	 1ull << 13 | 1ull << 14 | 1ull << 15 | 1ull << 20 | 1ull << 24 | 1ull << 26 |             \
+	 1ull << 27 | 1ull << 62)
 
 static uint64_t *field(struct x86_cpu *cpu, const struct msr *msr, uint32_t index)
 {
@@ -230,7 +231,7 @@ static const struct msr msrs[] = {
 	{ 0x198, 0x198, 1, .read = read_platform_info },              /* IA32_PERF_STATUS */
 	{ 0x1a0, 0x1a0, 1, FIELD(misc_enable), .write = write_misc_enable },
 	{ 0x1d9, 0x1d9, 1, .read = read_zero, .write = write_debugctl },
-	{ 0x1db, 0x1de, 1, .read = read_zero },                       /* last branch, last interrupt */
+	{ 0x1db, 0x1de, 1, .read = read_zero },                       /* last branches */
 	{ 0x200, 0x20e, 2, FIELD(mtrr_phys_base), .write = x86_mtrr_write_base },
 	{ 0x201, 0x20f, 2, FIELD(mtrr_phys_mask), .write = x86_mtrr_write_mask },
 	{ 0x250, 0x250, 1, FIELD(mtrr_fixed[0]), .write = x86_mtrr_write_fixed },
@@ -276,7 +277,8 @@ static bool refused(struct x86_cpu *cpu, uint32_t index, const char *what)
 {
 	if (log_enabled(LOG_LEVEL_DEBUG)) {
 		x86_vec_park(cpu);
-		log_guest(&cpu->log_limit, "cpu %u: %s of MSR %#x: #GP", cpu->cpu.index, what, index);
+		log_guest(&cpu->log_limit, "cpu %u: %s of MSR %#x: #GP", cpu->cpu.index, what,
+			  index);
 	}
 	return false;
 }

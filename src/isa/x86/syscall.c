@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fast ways between rings: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, as Intel's processors do
- * them. They load no descriptors: CS and SS get fixed flat contents. Intel SDM vol. 2; vol. 3, 5.8.7.
+ * The fast ways between rings: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, as Intel's processors
+ * do them. They load no descriptors: CS and SS get fixed flat contents. Intel SDM vol. 2; vol. 3,
+ * 5.8.7.
  */
 #include "isa/x86/system.h"
 
