@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""The command line: what it says, where, and the exit status."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(name="run")
+def run_fixture(ringlet, tmp_path):
+    """Runs ringlet in an empty directory with an empty cache."""
+    def run(*args, **kwargs):
+        env = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        return subprocess.run([ringlet, *args], capture_output=True, text=True, check=False,
+                              cwd=tmp_path, env=env, timeout=60, stdin=subprocess.DEVNULL, **kwargs)
+    return run
+
+
+def assert_refused(done, part):
+    """One line on standard error, nothing on standard output, status 1."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("ringlet: error: ") and done.stderr.count("\n") == 1
+    assert part in done.stderr
+
+
+@pytest.mark.parametrize("args, part", [
+    ([], "no command"),
+    (["rnu"], "did you mean 'run'"),
+    (["zzzz"], "ringlet --help"),
+    (["run", "--kernal", "x"], "did you mean '--kernel'"),
+    (["run", "operand"], "no operands"),
+    (["run", "-m", "1K"], "1M to 64G"),
+    (["run", "-m", "65G"], "1M to 64G"),
+    (["run", "-k", "/dev/null", "-m", "1025K"], "multiple of 4K"),
+    (["run", "-c", "0"], "1 to 254"),
+    (["run", "--accel", "magic"], "auto|kvm|translate|interp"),
+    (["run", "-k", "a", "-f", "b"], "kernel or from firmware"),
+    (["run", "-k", "/nonexistent/kernel"], "/nonexistent/kernel"),
+    (["run", "-f", "/nonexistent/bios"], "/nonexistent/bios"),
+    (["run", "-k", "/etc/passwd"], "/etc/passwd"),
+    (["run", "-k", "/"], "/"),
+    (["version", "operand"], "no operands"),
+])
+def test_what_is_wrong_is_named(run, args, part):
+    assert_refused(run(*args), part)
+
+
+def test_help_lists_the_commands(run):
+    done = run("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "run" in done.stdout and "version" in done.stdout
+
+
+def test_version(run):
+    done = run("version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("ringlet ")
+    assert "interp" in done.stdout
+
+
+def test_the_manual_describes_every_option(run):
+    manual = (ROOT / "ringlet.1").read_text().replace("\\-", "-")
+    for command in ("run", "version"):
+        options = re.findall(r"--[a-z][a-z-]*", run(command, "--help").stdout)
+        assert options
+        for option in options:
+            assert option in manual, f"{option} of ringlet {command}"
+
+
+def test_a_full_standard_output_is_an_error(ringlet):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([ringlet, "version"], stdout=full, stderr=subprocess.PIPE, text=True,
+                              check=False)
+    assert done.returncode == 4
+    assert "standard output" in done.stderr
+
+
+def test_dry_run_describes_the_machine(run, debian_kernel):
+    done = run("run", "--dry-run", "-k", debian_kernel, "-m", "64M", "-c", "2", "-p", 'a="b"')
+    assert done.returncode == 0, done.stderr
+    machine = json.loads(done.stdout)
+    assert machine["kernel"] == debian_kernel
+    assert machine["initrd"] is None
+    assert machine["params"] == 'console=ttyS0 panic=-1 a="b"'
+    assert machine["cpus"] == 2
+    assert machine["mem_bytes"] == 64 << 20
+
+
+def test_given_parameters_are_respected(run, debian_kernel):
+    done = run("run", "--dry-run", "-k", debian_kernel, "-p", "console=hvc0 panic=5")
+    assert json.loads(done.stdout)["params"] == "console=hvc0 panic=5"
+
+
+def test_the_kernel_of_the_tree_is_found_first(run, tmp_path, debian_kernel):
+    image = tmp_path / "arch/x86/boot/bzImage"
+    image.parent.mkdir(parents=True)
+    image.symlink_to(debian_kernel)
+    done = run("run", "--dry-run")
+    assert json.loads(done.stdout)["kernel"] == "./arch/x86/boot/bzImage"
+
+
+def test_the_newest_cached_kernel_is_found(run, tmp_path, debian_kernel):
+    if pathlib.Path(f"/boot/vmlinuz-{os.uname().release}").exists():
+        pytest.skip("this host has a kernel of its own, which comes first")
+    for version in ("6.1.0-9", "6.1.0-56"):
+        boot = tmp_path / f"cache/ringlet/kernels/linux-image-{version}/boot"
+        boot.mkdir(parents=True)
+        (boot / f"vmlinuz-{version}").symlink_to(debian_kernel)
+    done = run("run", "--dry-run")
+    assert json.loads(done.stdout)["kernel"].endswith("/vmlinuz-6.1.0-56")
