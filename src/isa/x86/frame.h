@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The frame that a far call or an event puts on a stack: gathered first, checked as a whole, written
- * last, so that a fault leaves registers and (but for what other CPUs do meanwhile) memory unchanged.
+ * The frame that a far call or an event puts on a stack: gathered first, checked as a whole,
+ * written last, so that a fault leaves registers and (but for what other CPUs do meanwhile) memory
+ * unchanged.
  * Intel SDM vol. 3, 5.8.5 and 6.12. The CPU's own thread.
  */
 #ifndef RINGLET_ISA_X86_FRAME_H

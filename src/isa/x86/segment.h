@@ -2,11 +2,11 @@
 /*
  * Segment descriptors: finding, checking and loading them. Intel SDM vol. 3, chapters 3 and 5.
  *
- * Invariant: outside of real mode the DPL in SS's attributes is the CPL, also while SS is null, and so
- * is CS's RPL; x86_update_mode reads it back from there.
+ * Invariant: outside of real mode the DPL in SS's attributes is the CPL, also while SS is null, and
+ * so is CS's RPL; x86_update_mode reads it back from there.
  *
- * All on the CPU's own thread; whatever takes a struct x86_report raises as that says, and everything
- * that reads a descriptor table may raise #PF. A check changes nothing but the accessed bit.
+ * All on the CPU's own thread; whatever takes a struct x86_report raises as that says, and all that
+ * reads a descriptor table may raise #PF. A check changes nothing but the accessed bit.
  */
 #ifndef RINGLET_ISA_X86_SEGMENT_H
 #define RINGLET_ISA_X86_SEGMENT_H
@@ -132,8 +132,10 @@ void x86_check_data(struct x86_cpu *cpu, uint16_t selector, unsigned cpl, struct
 void x86_check_stack(struct x86_cpu *cpu, uint16_t selector, unsigned cpl,
 		     struct x86_report report, struct x86_seg *seg);
 
-/* In IA-32e mode a code descriptor with L and D both set is reserved: raises #GP(selector). Then the
- * present bit: #NP(selector). Fills seg, with cpl as its selector's RPL, and marks it accessed. */
+/*
+ * In IA-32e mode a code descriptor with L and D both set is reserved: raises #GP(selector). Then
+ * the present bit: #NP(selector). Fills seg, with cpl as its selector's RPL, and marks it accessed.
+ */
 void x86_check_code_finish(struct x86_cpu *cpu, struct x86_descriptor *desc, unsigned cpl,
 			   uint32_t ext, struct x86_seg *seg);
 
@@ -158,9 +160,9 @@ void x86_invalidate_inner_segments(struct x86_cpu *cpu, unsigned cpl);
 /* LLDT's checks and load; a null selector makes the LDT unusable. */
 void x86_load_ldt(struct x86_cpu *cpu, uint16_t selector, struct x86_report report);
 
-/* The stack that the current TSS holds for ring dpl; not for IA-32e mode. #TS(TR) beyond its limit. */
+/* The stack that the TSS holds for ring dpl; not for IA-32e mode. #TS(TR) beyond its limit. */
 void x86_tss_stack(struct x86_cpu *cpu, unsigned dpl, uint32_t ext, uint16_t *ss, uint32_t *sp);
-/* IA-32e: RSP0 … RSP2 (slot 0 … 2) or IST1 … IST7 (slot 4 … 10). #SS(ext) when not canonical. */
+/* IA-32e: RSP0 to RSP2 (slots 0 to 2) or IST1 to IST7 (slots 4 to 10). #SS(ext): not canonical. */
 uint64_t x86_tss_stack64(struct x86_cpu *cpu, unsigned slot, uint32_t ext);
 
 #endif

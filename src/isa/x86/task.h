@@ -12,8 +12,8 @@ struct x86_event;
 enum x86_task_source { X86_TASK_JUMP, X86_TASK_CALL, X86_TASK_EVENT, X86_TASK_RETURN };
 
 /*
- * Switches to the task whose TSS selector names (privilege is checked by the caller). Outside of
- * IA-32e and virtual-8086 mode's own rules: the caller sees to it that the mode allows task switches.
+ * Switches to the task whose TSS selector names. The caller has checked the privilege, and that the
+ * mode knows task switches (IA-32e mode does not).
  * event: for X86_TASK_EVENT, else NULL; its error code is pushed on the new task's stack.
  *
  * Raises with the state unchanged until the new TSS has been read and the old one written; what is

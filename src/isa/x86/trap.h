@@ -28,8 +28,8 @@ void x86_deliver_protected(struct x86_cpu *cpu, const struct x86_event *event);
 void x86_deliver_long(struct x86_cpu *cpu, const struct x86_event *event);
 
 /*
- * INT n in virtual-8086 mode that the redirection bitmap hands to the 8086 program's own vector table
- * (Intel SDM vol. 3, 20.3.3).
+ * INT n in virtual-8086 mode that the redirection bitmap hands to the 8086 program's own vector
+ * table (Intel SDM vol. 3, 20.3.3).
  */
 void x86_deliver_v86_program(struct x86_cpu *cpu, unsigned vector);
 
