@@ -27,10 +27,11 @@ void signals_undo_run(void)
 		undo->run(undo->opaque);
 }
 
-/* SA_RESETHAND has put the default action back: raised again, the signal ends us as it should. */
+/* A handler that was installed after this one may have called it, so the action is set here. */
 static void fatal(int signum)
 {
 	signals_undo_run();
+	signal(signum, SIG_DFL);
 	raise(signum);
 }
 
@@ -40,7 +41,7 @@ static void install(void)
 		SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS,
 		SIGTRAP, SIGXCPU, SIGXFSZ, SIGALRM, SIGUSR1, SIGUSR2,
 	};
-	struct sigaction action = { .sa_handler = fatal, .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK) };
+	struct sigaction action = { .sa_handler = fatal, .sa_flags = SA_ONSTACK };
 
 	sigemptyset(&action.sa_mask);
 	for (unsigned i = 0; i < sizeof(fatal_signals) / sizeof(fatal_signals[0]); i++) {
