@@ -4,8 +4,8 @@
  * low byte as LAHF and SAHF have it (SF ZF AF PF CF), AL holds OF as 0 or 1. That is cheaper than
  * PUSHF/POPF and leaves the stack (and its red zone) alone.
  *
- * ALU_FLAGS_IN turns AX into host flags: adding 0x7f overflows exactly when AL is 1, and SAHF leaves
- * OF alone. ALU_FLAGS_OUT is the way back. Between the two stands the instruction.
+ * ALU_FLAGS_IN turns AX into host flags: adding 0x7f overflows exactly when AL is 1, and SAHF
+ * leaves OF alone. ALU_FLAGS_OUT is the way back. Between the two stands the instruction.
  */
 #ifndef RINGLET_ISA_X86_ALU_H
 #define RINGLET_ISA_X86_ALU_H

@@ -88,13 +88,15 @@ static inline uint64_t gp_linear_at(struct x86_cpu *cpu, const struct insn *insn
 	return x86_linear(cpu, insn->seg, offset, size, access);
 }
 
-/* Host address for a read-modify-write in plain RAM, NULL when it needs x86_rmw_begin. */
+/*
+ * Host address for a write or read-modify-write in plain RAM, NULL when it needs x86_store or
+ * x86_rmw_begin. Never crosses a cache line, so that the host may LOCK it cheaply.
+ */
 static inline void *gp_rmw_direct(struct x86_cpu *cpu, uint64_t linear, unsigned size)
 {
 	struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);
 
-	if (likely(((linear + size - 1) & ~0xfffull) == e->write_tag &&
-		   (linear & ~0xfffull) == e->write_tag))
+	if (likely((linear & ~0xfffull) == e->write_tag && (linear & 63) + size <= 64))
 		return (void *)(linear + e->addend);
 	return NULL;
 }

@@ -92,7 +92,7 @@ enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_LOCK_MR, FORM_LOCK
 			     op##_value##bits(cpu, gp_get##bits(cpu, insn->dst), b));              \
 	}
 
-/* name: plain or locked; the slow half is out of line to keep its bounce buffer off the hot stack. */
+/* name: plain or locked. The slow half is out of line: its bounce buffer burdens no hot stack. */
 #define ALU_FORMS_MEMORY(op, bits, name, is_locked)                                                \
 	static __attribute__((noinline)) void op##_slow_##name##bits(                              \
 		struct x86_cpu *cpu, uint64_t linear, uint##bits##_t b)                            \
@@ -163,7 +163,7 @@ ALU_READING(test)
 	{                                                                                          \
 		uint16_t ax = alu_flags(cpu);                                                      \
                                                                                                    \
-		__asm__ volatile(ALU_FLAGS_IN lock #op suffix " %[a]" ALU_FLAGS_OUT                 \
+		__asm__ volatile(ALU_FLAGS_IN lock #op suffix " %[a]" ALU_FLAGS_OUT                \
 				 : [a] "+m"(*(uint##bits##_t *)host), "+a"(ax)                     \
 				 :                                                                 \
 				 : "cc", "memory");                                                \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BMI1, BMI2 and ADX: ANDN BEXTR BLSI BLSMSK BLSR BZHI PDEP PEXT RORX SARX SHLX SHRX MULX ADCX ADOX,
- * each carried out by the host's own. Intel SDM vol. 2.
+ * BMI1, BMI2 and ADX: ANDN BEXTR BLSI BLSMSK BLSR BZHI PDEP PEXT RORX SARX SHLX SHRX MULX ADCX
+ * ADOX, each carried out by the host's own. Intel SDM vol. 2.
  *
  * Zydis orders operands as the manual prints them; the register operands of insn are those in that
  * order, so the one after a memory operand moves up.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Instructions on flags: CLC STC CMC CLD STD CLI STI CLAC STAC LAHF SAHF SALC SETcc PUSHF POPF, with
- * the rules of IOPL, virtual-8086 mode extensions and protected-mode virtual interrupts.
+ * Instructions on flags: CLC STC CMC CLD STD CLI STI CLAC STAC LAHF SAHF SALC SETcc PUSHF POPF,
+ * with the rules of IOPL, virtual-8086 mode extensions and protected-mode virtual interrupts.
  * Intel SDM vol. 2; vol. 3, 20.3 and 20.4.
  */
 #include "isa/x86/alu.h"

@@ -2,8 +2,8 @@
 /*
  * ROL ROR RCL RCR SHL SHR SAR, SHLD SHRD. Intel SDM vol. 2.
  *
- * All run with the guest's flags loaded, because a count of zero leaves them, and what the undefined
- * ones become may depend on what they were. By an immediate, ROL and ROR by more than one treat OF
+ * All run with the guest's flags loaded, because a count of zero leaves them, and what the
+ * undefined ones become may depend on what they were. By an immediate, ROL and ROR by more than one treat OF
  * differently from ROL and ROR by CL on some processors; so they have handlers of their own, which
  * let a host rotation by an immediate have the last word: rol(x, n) = rol(rol(x, n - 2), 2).
  */
@@ -39,7 +39,7 @@
 		return a;                                                                          \
 	}
 
-/* The memory form goes through begin and end always: a read-modify-write even when the count is 0. */
+/* The memory form always goes through begin and end: it writes even when the count is 0. */
 #define SHIFT_FORM(op, value, name, count, bits)                                                   \
 	static void op##_r_##name##bits(struct x86_cpu *cpu, const struct insn *insn)              \
 	{                                                                                          \

@@ -7,9 +7,9 @@
  * are exact after each step and a step faults only before its first element, so a fault or an
  * interrupt between steps leaves a state from which the instruction goes on.
  *
- * The host moves elements of the guest's size in the guest's order, so overlapping operands come out
- * as they would. Downward (DF) everything goes one by one: the element that faults must be the first
- * touched, and nobody is in a hurry there.
+ * The host moves elements of the guest's size in the guest's order, so overlapping operands come
+ * out as they would. Downward (DF) everything goes one by one: the element that faults must be the
+ * first touched, and nobody is in a hurry there.
  *
  * CMPS and SCAS leave the flags of the last comparison, but a fault shows the flags from before the
  * instruction: they are put back ahead of every step.
@@ -73,7 +73,7 @@ static uint64_t reach(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg
 	return bytes < count ? bytes : count;
 }
 
-/* A direct pointer to up to *count elements at reg; *count becomes their number. NULL: one by one. */
+/* A direct pointer to *count elements or fewer at reg; *count becomes that. NULL: one by one. */
 static void *direct(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg,
 		    enum x86_access access, uint64_t *count)
 {
