@@ -275,11 +275,10 @@ static bool canonical(uint64_t address)
 
 static bool refused(struct x86_cpu *cpu, uint32_t index, const char *what)
 {
-	if (log_enabled(LOG_LEVEL_DEBUG)) {
-		x86_vec_park(cpu);
+	x86_vec_park(cpu);
+	if (log_enabled(LOG_LEVEL_DEBUG))
 		log_guest(&cpu->log_limit, "cpu %u: %s of MSR %#x: #GP", cpu->cpu.index, what,
 			  index);
-	}
 	return false;
 }
 
