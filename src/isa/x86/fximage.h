@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The legacy region of FXSAVE and XSAVE images: what fxsave.c and xsave.c share. */
+#ifndef RINGLET_ISA_X86_FXIMAGE_H
+#define RINGLET_ISA_X86_FXIMAGE_H
+
+#include <stdint.h>
+
+struct insn;
+struct x86_cpu;
+
+/* Where the XMM registers that the mode has end. */
+unsigned fx_xmm_end(const struct x86_cpu *cpu);
+/* The guest's last x87 instruction and operand, which the host's image cannot hold. */
+void fx_export_pointers(const struct x86_cpu *cpu, const struct insn *insn, uint8_t *image);
+void fx_import_pointers(struct x86_cpu *cpu, const struct insn *insn, const uint8_t *image);
+/* Bytes [start, end) of one image to the same place in another. */
+void fx_copy(uint8_t *to, const uint8_t *from, unsigned start, unsigned end);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Gathers and scatters, element by element on the parked state. Each element that is done clears its
+ * mask bit at once, so that after a fault the instruction goes on where it was: Intel SDM vol. 2,
+ * VPGATHERDD and VPSCATTERDD.
+ */
+#include "isa/x86/access.h"
+#include "isa/x86/hoststub.h"
+#include "isa/x86/vec.h"
+
+static bool mask_bit(struct x86_cpu *cpu, const struct host_elements *e, unsigned i)
+{
+	if (e->mask == HOST_MASK_K)
+		return *vec_opmask(cpu, e->mask_reg) >> i & 1;
+	return vec_element(cpu, e->mask_reg, i * e->size_bytes, e->size_bytes) >>
+		       (8 * e->size_bytes - 1) & 1;
+}
+
+static void clear_mask_bit(struct x86_cpu *cpu, const struct host_elements *e, unsigned i)
+{
+	if (e->mask == HOST_MASK_K)
+		*vec_opmask(cpu, e->mask_reg) &= ~(1ull << i);
+	else
+		vec_set_element(cpu, e->mask_reg, i * e->size_bytes, e->size_bytes, 0);
+}
+
+/* What is left of the mask register beyond its elements goes, too. */
+static void clear_mask(struct x86_cpu *cpu, const struct host_elements *e)
+{
+	if (e->mask == HOST_MASK_K)
+		*vec_opmask(cpu, e->mask_reg) = 0;
+	else
+		vec_clear_above(cpu, e->mask_reg, 0);
+}
+
+static uint64_t element_linear(struct x86_cpu *cpu, const struct insn *insn, unsigned i,
+			       enum x86_access access)
+{
+	const struct host_elements *e = &insn->stub->elements;
+	uint64_t index = vec_element(cpu, e->index_reg, i * e->index_bytes, e->index_bytes), offset;
+
+	if (e->index_bytes == 4)
+		index = (uint64_t)(int32_t)index;
+	offset = INSN_GPR64(cpu, insn->base) + (index << insn->scale) + (uint64_t)insn->disp;
+	if (insn->addrsize == 4)
+		offset = (uint32_t)offset;
+	if (insn->flags & INSN_SEG_FLAT)
+		return offset;
+	return x86_linear(cpu, insn->seg, offset, e->size_bytes, access);
+}
+
+/* Bits above the elements in use are cleared first, then come the elements, the lowest first. */
+void host_run_gather(struct x86_cpu *cpu, const struct insn *insn)
+{
+	const struct host_elements *e = &insn->stub->elements;
+	unsigned size = e->size_bytes;
+
+	host_check(cpu, insn->stub);
+	x86_vec_park(cpu);
+	for (unsigned i = 0; i < e->count; i++) {
+		uint64_t value;
+
+		if (!mask_bit(cpu, e, i))
+			continue;
+		value = x86_load(cpu, element_linear(cpu, insn, i, X86_READ), size);
+		vec_set_element(cpu, e->data_reg, i * size, size, value);
+		clear_mask_bit(cpu, e, i);
+	}
+	clear_mask(cpu, e);
+	vec_clear_above(cpu, e->data_reg, e->vector_bytes);
+}
+
+void host_run_scatter(struct x86_cpu *cpu, const struct insn *insn)
+{
+	const struct host_elements *e = &insn->stub->elements;
+	unsigned size = e->size_bytes;
+
+	host_check(cpu, insn->stub);
+	x86_vec_park(cpu);
+	for (unsigned i = 0; i < e->count; i++) {
+		if (!mask_bit(cpu, e, i))
+			continue;
+		x86_store(cpu, element_linear(cpu, insn, i, X86_WRITE), size,
+			  vec_element(cpu, e->data_reg, i * size, size));
+		clear_mask_bit(cpu, e, i);
+	}
+	clear_mask(cpu, e);
+}

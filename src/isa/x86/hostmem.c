@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory operands of which only some elements are touched: masked loads and stores, expanding loads,
+ * compressing stores. An element that the mask leaves out must neither fault nor change.
+ *
+ * Where the whole operand lies in directly accessible RAM the instruction just runs. Else a load
+ * collects the elements that its mask names in a bounce buffer. For a store nobody here knows which
+ * bytes each instruction writes, but running it twice tells: onto zeros and onto ones; the bytes that
+ * come out equal are the written ones.
+ */
+#include "isa/x86/access.h"
+#include "isa/x86/hoststub.h"
+#include "isa/x86/vec.h"
+
+#define LINE_MASK 63u
+
+/* Linear address of the operand's bytes from at on; checked as an access of size bytes. */
+static uint64_t element_linear(struct x86_cpu *cpu, const struct insn *insn, unsigned at,
+			       unsigned size, enum x86_access access)
+{
+	uint64_t offset = x86_effective(cpu, insn) + at;
+
+	if (insn->flags & INSN_SEG_FLAT)
+		return insn->addrsize == 4 ? (uint32_t)offset : offset;
+	if (insn->addrsize != 8)
+		offset = insn->addrsize == 4 ? (uint32_t)offset : (uint16_t)offset;
+	return x86_linear(cpu, insn->seg, offset, size, access);
+}
+
+/* The whole operand, if it can be accessed at once without asking anybody. */
+static void *whole_operand(struct x86_cpu *cpu, const struct insn *insn, bool write)
+{
+	uint64_t linear = x86_effective(cpu, insn), tag;
+	const struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);
+
+	if (!(insn->flags & INSN_SEG_FLAT))
+		return NULL;
+	tag = write ? e->write_tag : e->read_tag;
+	if ((linear & ~0xfffull) != tag ||
+	    ((linear + insn->stub->memory_bytes - 1) & ~0xfffull) != tag)
+		return NULL;
+	return (void *)(linear + e->addend);
+}
+
+/* The mask over mask_bits elements. Parks. */
+static uint64_t mask_bits(struct x86_cpu *cpu, const struct host_elements *elements)
+{
+	uint64_t mask = 0, all = elements->mask_bits >= 64 ? ~0ull : (1ull << elements->mask_bits) - 1;
+
+	x86_vec_park(cpu);
+	if (elements->mask == HOST_MASK_VECTOR) {
+		for (unsigned i = 0; i < elements->mask_bits; i++) {
+			unsigned size = elements->size_bytes;
+			uint64_t value = vec_element(cpu, elements->mask_reg, i * size, size);
+
+			mask |= (value >> (8 * size - 1)) << i;
+		}
+		return mask;
+	}
+	mask = *vec_opmask(cpu, elements->mask_reg) & all;
+	if (elements->mask == HOST_MASK_EXPAND) {
+		unsigned count = (unsigned)__builtin_popcountll(mask);
+
+		return count >= 64 ? ~0ull : (1ull << count) - 1;
+	}
+	return mask;
+}
+
+/* Mask bits to elements in memory, of which each may be spread over several of the vector. */
+static uint64_t memory_mask(struct x86_cpu *cpu, const struct host_elements *elements)
+{
+	uint64_t mask = mask_bits(cpu, elements), folded = 0;
+
+	for (unsigned i = 0; i < elements->mask_bits; i++)
+		folded |= (mask >> i & 1) << (i % elements->count);
+	return folded;
+}
+
+void host_run_masked_load(struct x86_cpu *cpu, const struct insn *insn)
+{
+	const struct host_elements *elements = &insn->stub->elements;
+	unsigned size = elements->size_bytes;
+	uint8_t *bounce = cpu->hostexec->bounce + (x86_effective(cpu, insn) & LINE_MASK);
+	void *memory;
+	uint64_t mask;
+
+	host_check(cpu, insn->stub);
+	memory = whole_operand(cpu, insn, false);
+	if (memory) {
+		host_call(cpu, insn, memory);
+		return;
+	}
+	mask = memory_mask(cpu, elements);
+	for (unsigned i = 0; i < insn->stub->memory_bytes; i++)
+		bounce[i] = 0;
+	for (unsigned i = 0; i < elements->count; i++) {
+		if (mask >> i & 1)
+			x86_load_bytes(cpu, element_linear(cpu, insn, i * size, size, X86_READ),
+				       bounce + i * size, size);
+	}
+	host_call(cpu, insn, bounce);
+}
+
+/* The next run of written bytes from at on; its length in *len, 0 at the end. */
+static unsigned written_run(const uint8_t *zeros, const uint8_t *ones, unsigned at, unsigned size,
+			    unsigned *len)
+{
+	unsigned end;
+
+	while (at < size && zeros[at] != ones[at])
+		at++;
+	for (end = at; end < size && zeros[end] == ones[end]; end++)
+		;
+	*len = end - at;
+	return at;
+}
+
+/* All runs are probed before the first is stored, MXCSR's sticky flags still as they were. */
+static void store_written(struct x86_cpu *cpu, const struct insn *insn, const uint8_t *zeros,
+			  const uint8_t *ones, uint32_t mxcsr)
+{
+	uint8_t *image = cpu->state.xsave;
+	unsigned size = insn->stub->memory_bytes, len;
+	uint32_t mxcsr_after;
+
+	x86_vec_park(cpu);
+	mxcsr_after = vec_get32(image, VEC_MXCSR);
+	vec_put32(image, VEC_MXCSR, mxcsr);
+	for (unsigned at = 0; at < size; at += len) {
+		at = written_run(zeros, ones, at, size, &len);
+		if (!len)
+			break;
+		x86_probe(cpu, element_linear(cpu, insn, at, len, X86_WRITE), len, X86_WRITE);
+	}
+	vec_put32(image, VEC_MXCSR, mxcsr_after);
+	for (unsigned at = 0; at < size; at += len) {
+		at = written_run(zeros, ones, at, size, &len);
+		if (!len)
+			break;
+		x86_store_bytes(cpu, element_linear(cpu, insn, at, len, X86_WRITE), zeros + at, len);
+	}
+}
+
+void host_run_masked_store(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct hostexec *he = cpu->hostexec;
+	unsigned shift = x86_effective(cpu, insn) & LINE_MASK, size = insn->stub->memory_bytes;
+	uint32_t mxcsr;
+	void *memory;
+
+	host_check(cpu, insn->stub);
+	memory = whole_operand(cpu, insn, true);
+	if (memory) {
+		host_call(cpu, insn, memory);
+		return;
+	}
+	for (unsigned i = 0; i < size; i++) {
+		he->bounce[shift + i] = 0;
+		he->bounce2[shift + i] = 0xff;
+	}
+	x86_vec_load(cpu);
+	__asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+	if (!host_call(cpu, insn, he->bounce + shift) || !host_call(cpu, insn, he->bounce2 + shift))
+		return;
+	store_written(cpu, insn, he->bounce + shift, he->bounce2 + shift, mxcsr);
+}
+
+/* 64 bytes, to ES:register, which must be aligned. The store is one of the host's own kind. */
+void host_run_movdir64b(struct x86_cpu *cpu, const struct insn *insn)
+{
+	uint8_t *bounce = cpu->hostexec->bounce;
+	uint64_t to = insn_read_reg(cpu, insn->dst, insn->addrsize), linear;
+	void *memory;
+
+	x86_load_bytes(cpu, x86_operand_linear(cpu, insn, 64, X86_READ), bounce, 64);
+	linear = cpu->mode == X86_MODE_64 ? to : x86_linear(cpu, X86_ES, to, 64, X86_WRITE);
+	if (linear & LINE_MASK)
+		x86_general_protection(cpu);
+	memory = x86_direct(cpu, linear, 64, X86_WRITE);
+	if (!memory)
+		x86_store_bytes(cpu, linear, bounce, 64);
+	else
+		__asm__ volatile(".byte 0x66, 0x0f, 0x38, 0xf8, 0x02" /* movdir64b (%rdx), %rax */
+				 :
+				 : "a"(memory), "d"(bounce)
+				 : "memory");
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Instructions that run as stubs: checks, the memory operand's host address, the call.
+ *
+ * Memory operands go straight to guest RAM where they lie in one page that may be accessed so. Else
+ * they are bounced: read beforehand, or written afterwards, when nothing can fault any more. The
+ * bounce buffer keeps the address's offset into a cache line, so that alignment is judged alike.
+ */
+#include "isa/x86/access.h"
+#include "isa/x86/hostexec.h"
+#include "isa/x86/hoststub.h"
+
+#define LINE_MASK 63u
+
+void host_forbidden(struct x86_cpu *cpu, const struct host_stub *stub)
+{
+	const struct x86_state *state = &cpu->state;
+
+	if (((stub->flags & HOST_PROTECTED_ONLY) && !cpu->protected_mode) ||
+	    (~state->cr4 & stub->cr4_need) || (~state->xcr0 & stub->xcr0_need))
+		x86_undefined(cpu);
+	if ((stub->flags & HOST_EM_UNDEFINED) && (state->cr0 & X86_CR0_EM))
+		x86_undefined(cpu);
+	if ((stub->flags & HOST_WAIT) && !(state->cr0 & X86_CR0_MP))
+		return;
+	x86_raise(cpu, X86_NM);
+}
+
+/*
+ * With CR0.NE clear an x87 error goes out as FERR# and comes back as an interrupt, before which the
+ * instruction that noticed it does not proceed (Intel SDM vol. 1, D.2).
+ */
+static void signal_fpu_error(struct x86_cpu *cpu, const struct insn *insn)
+{
+	x86_vec_park(cpu);
+	if (cpu->cpu.env.fpu_error)
+		cpu->cpu.env.fpu_error(cpu->cpu.env.opaque);
+	cpu->state.rip -= insn->length;
+	cpu->block_stop = true;
+}
+
+bool host_fault(struct x86_cpu *cpu, const struct insn *insn, uint64_t vector)
+{
+	switch (vector) {
+	case X86_MF:
+		if (!(cpu->state.cr0 & X86_CR0_NE)) {
+			signal_fpu_error(cpu, insn);
+			return false;
+		}
+		x86_raise(cpu, X86_MF);
+	case X86_XM:
+		if (!(cpu->state.cr4 & X86_CR4_OSXMMEXCPT))
+			x86_undefined(cpu);
+		x86_raise(cpu, X86_XM);
+	case X86_GP:
+		x86_general_protection(cpu);
+	case X86_AC_FAULT:
+		x86_raise_error(cpu, X86_AC_FAULT, 0);
+	default:
+		x86_undefined(cpu);
+	}
+}
+
+static bool load_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear, unsigned size)
+{
+	void *memory = x86_direct(cpu, linear, size, X86_READ);
+
+	if (!memory) {
+		memory = cpu->hostexec->bounce + (linear & LINE_MASK);
+		x86_load_bytes(cpu, linear, memory, size);
+	}
+	return host_call(cpu, insn, memory);
+}
+
+static inline bool run_load(struct x86_cpu *cpu, const struct insn *insn)
+{
+	const struct host_stub *stub = insn->stub;
+	unsigned size = stub->memory_bytes;
+	const struct x86_tlb_entry *e;
+	uint64_t linear;
+
+	host_check(cpu, stub);
+	linear = x86_operand_linear(cpu, insn, size, X86_READ);
+	e = x86_tlb_at(cpu, linear);
+	if (likely((linear & ~0xfffull) == e->read_tag &&
+		   ((linear + size - 1) & ~0xfffull) == e->read_tag))
+		return host_call(cpu, insn, (void *)(linear + e->addend));
+	return load_slow(cpu, insn, linear, size);
+}
+
+static bool store_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear, unsigned size)
+{
+	void *memory = x86_direct(cpu, linear, size, X86_WRITE);
+
+	if (memory)
+		return host_call(cpu, insn, memory);
+	memory = cpu->hostexec->bounce + (linear & LINE_MASK);
+	x86_probe(cpu, linear, size, X86_WRITE);
+	if (insn->stub->flags & HOST_PRELOAD)
+		x86_load_bytes(cpu, linear, memory, size);
+	if (!host_call(cpu, insn, memory))
+		return false;
+	x86_store_bytes(cpu, linear, memory, size);
+	return true;
+}
+
+static inline bool run_store(struct x86_cpu *cpu, const struct insn *insn)
+{
+	const struct host_stub *stub = insn->stub;
+	unsigned size = stub->memory_bytes;
+	const struct x86_tlb_entry *e;
+	uint64_t linear;
+
+	host_check(cpu, stub);
+	linear = x86_operand_linear(cpu, insn, size, X86_WRITE);
+	e = x86_tlb_at(cpu, linear);
+	if (likely((linear & ~0xfffull) == e->write_tag &&
+		   ((linear + size - 1) & ~0xfffull) == e->write_tag))
+		return host_call(cpu, insn, (void *)(linear + e->addend));
+	return store_slow(cpu, insn, linear, size);
+}
+
+/* Last x87 instruction: what FNSTENV and its like show. */
+static inline void note_x87(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct x86_state *state = &cpu->state;
+
+	state->fpu_ip = state->rip - insn->length;
+	state->fpu_cs = state->seg[X86_CS].selector;
+	state->fpu_opcode = insn->stub->x87_opcode;
+}
+
+static inline void note_x87_operand(struct x86_cpu *cpu, const struct insn *insn)
+{
+	note_x87(cpu, insn);
+	cpu->state.fpu_dp = x86_effective(cpu, insn);
+	cpu->state.fpu_ds = cpu->state.seg[insn->seg].selector;
+}
+
+/* Prefetches: hints, which never fault. */
+void host_run_nothing(struct x86_cpu *cpu, const struct insn *insn)
+{
+	(void)cpu;
+	(void)insn;
+}
+
+void host_run_reg(struct x86_cpu *cpu, const struct insn *insn)
+{
+	host_check(cpu, insn->stub);
+	host_call(cpu, insn, NULL);
+}
+
+void host_run_load(struct x86_cpu *cpu, const struct insn *insn)
+{
+	run_load(cpu, insn);
+}
+
+void host_run_store(struct x86_cpu *cpu, const struct insn *insn)
+{
+	run_store(cpu, insn);
+}
+
+void host_run_x87_reg(struct x86_cpu *cpu, const struct insn *insn)
+{
+	host_check(cpu, insn->stub);
+	if (host_call(cpu, insn, NULL))
+		note_x87(cpu, insn);
+}
+
+void host_run_x87_load(struct x86_cpu *cpu, const struct insn *insn)
+{
+	if (run_load(cpu, insn))
+		note_x87_operand(cpu, insn);
+}
+
+void host_run_x87_store(struct x86_cpu *cpu, const struct insn *insn)
+{
+	if (run_store(cpu, insn))
+		note_x87_operand(cpu, insn);
+}
+
+void host_run_fninit(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct x86_state *state = &cpu->state;
+
+	host_check(cpu, insn->stub);
+	if (!host_call(cpu, insn, NULL))
+		return;
+	state->fpu_ip = state->fpu_dp = 0;
+	state->fpu_cs = state->fpu_ds = state->fpu_opcode = 0;
+}
+
+/*
+ * The cache is full: the stub is made for this once. Kept in hostexec, not on the stack, because the
+ * run loop looks at cpu->insn when an exception has unwound it.
+ */
+void host_run_transient(struct x86_cpu *cpu, const struct insn *insn)
+{
+	static const ZydisMachineMode machine_modes[] = {
+		[X86_MODE_16] = ZYDIS_MACHINE_MODE_LEGACY_16,
+		[X86_MODE_32] = ZYDIS_MACHINE_MODE_LEGACY_32,
+		[X86_MODE_64] = ZYDIS_MACHINE_MODE_LONG_64,
+	};
+	static const ZydisStackWidth stack_widths[] = {
+		[X86_MODE_16] = ZYDIS_STACK_WIDTH_16,
+		[X86_MODE_32] = ZYDIS_STACK_WIDTH_32,
+		[X86_MODE_64] = ZYDIS_STACK_WIDTH_64,
+	};
+	struct hostexec *he = cpu->hostexec;
+	struct insn_info info = { .mode = cpu->mode, .cpu = cpu };
+	struct host_plan plan;
+	struct host_stub stub;
+	ZydisDecoder decoder;
+	bool has_code;
+
+	x86_vec_park(cpu);
+	ZydisDecoderInit(&decoder, machine_modes[cpu->mode], stack_widths[cpu->mode]);
+	he->transient_insn = *insn;
+	if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, insn->bytes, insn->length, &info.z,
+					       info.op)) ||
+	    !host_describe(&info, insn->bytes, &he->transient_insn, &stub, &plan, &has_code) ||
+	    !host_stub_transient(he, has_code ? &plan : NULL, &stub))
+		x86_undefined(cpu);
+	he->transient_insn.stub = &he->transient;
+	cpu->insn = &he->transient_insn;
+	he->transient.fn(cpu, &he->transient_insn);
+}
