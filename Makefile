@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # make         the program, build/ringlet        make test     everything that is tested
 # make run     boot a kernel to a shell          make help     the other targets
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 BUILD ?= build
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
@@ -26,7 +28,9 @@ LIBRARY := $(BUILD)/libringlet.a
 TESTS := $(sort $(wildcard tests/unit/test_*.c tests/oracle/test_*.c))
 TEST_PROGRAMS := $(TESTS:%.c=$(BUILD)/%)
 UNIT_PROGRAMS := $(filter $(BUILD)/tests/unit/%,$(TEST_PROGRAMS))
-TEST_HELPERS = $(filter-out $(dir $(1))test_%,$(wildcard $(dir $(1))*.c))
+TEST_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/*/*.c))
+# Of a test program: its directory's objects that are no test program's.
+test_helpers = $(filter-out $(dir $(1))test_%,$(filter $(dir $(1))%,$(TEST_OBJECTS)))
 FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_PROGRAMS := $(FUZZERS:%.c=$(BUILD)/%)
 FUZZ_SECONDS ?= 60
@@ -47,7 +51,7 @@ $(LIBRARY): $(filter-out $(BUILD)/src/cli/main.o,$(OBJECTS))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(if $(filter $(GRO_ROOMS),$<),$(GRO_FLAGS)) -c -o $@ $<
 	$(if $(filter $(GRO_ROOMS),$<),objcopy $(GRO_SYMBOLS) $@)
@@ -63,14 +67,13 @@ run: deps all
 
 # ---- tests ----
 
-$(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY)
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 .SECONDEXPANSION:
-$(BUILD)/tests/%: tests/%.c $$(call TEST_HELPERS,tests/%.c) $(LIBRARY)
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY) -lcmocka $(LDLIBS)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call test_helpers,$(BUILD)/tests/%) $(LIBRARY)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+.PRECIOUS: $(BUILD)/%.o
 
 unit-programs: $(UNIT_PROGRAMS)
 test-programs: $(TEST_PROGRAMS)
@@ -133,4 +136,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
--include $(OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d)
+-include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d)
