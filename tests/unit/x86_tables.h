@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptor tables, gates and a TSS in the fixture's memory, at fixed places, for tests of segments,
- * far transfers and delivery.
+ * Descriptor tables, gates and a TSS in the fixture's memory, at fixed places, for tests of
+ * segments, far transfers and delivery.
  */
 #ifndef RINGLET_TESTS_X86_TABLES_H
 #define RINGLET_TESTS_X86_TABLES_H
@@ -44,7 +44,7 @@ void x86_set_gate64(struct x86_fixture *fixture, unsigned vector, uint16_t selec
 void x86_tables_protected(struct x86_fixture *fixture, unsigned cpl);
 void x86_tables_long(struct x86_fixture *fixture, unsigned cpl);
 
-/* Runs fn as the run loop does, insn being two bytes long; true when it raised, and RIP is rewound. */
+/* Runs fn as the run loop does, insn being two bytes long; true when it raised: RIP is rewound. */
 bool x86_step(struct x86_fixture *fixture, insn_fn *fn, struct insn insn);
 
 #endif
