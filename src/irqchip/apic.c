@@ -164,7 +164,8 @@ static bool intc_pending(void *opaque)
 
 /*
  * The PIC is asked under the machine lock, which comes before the APIC's: so the wire is looked at
- * again. A latched message counts even if the PIC has nothing (it answers with its spurious vector).
+ * again. A latched message counts even if the PIC has nothing (it answers with its spurious
+ * vector).
  */
 static int acknowledge_extint(struct apic *apic)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private to the APIC's files: registers, state, and what the files offer each other. Functions that
- * take a struct apic expect its lock held unless they say otherwise.
+ * Private to the APIC's files: registers, state, and what the files offer each other. Functions
+ * that take a struct apic expect its lock held unless they say otherwise.
  */
 #ifndef RINGLET_IRQCHIP_APIC_REGS_H
 #define RINGLET_IRQCHIP_APIC_REGS_H

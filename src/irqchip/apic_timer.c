@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The APIC timer: one-shot and periodic counts of a divided clock, or a deadline in guest TSC ticks.
- * SDM volume 3, "APIC Timer". The count is computed from the time it began; a host timer only says
- * when an interrupt is due. It may fire late, early or after it was moved: expiry asks the state.
+ * The APIC timer: one-shot and periodic counts of a divided clock, or a deadline in guest TSC
+ * ticks. SDM volume 3, "APIC Timer". The count is computed from the time it began; a host timer
+ * only says when an interrupt is due. It may fire late, early or after it was moved: expiry asks
+ * the state.
  */
 #include "irqchip/apic_regs.h"
 
@@ -93,7 +94,8 @@ static void check_count(struct apic *apic)
 	}
 	if (is_periodic(apic)) {
 		/* Ticks that were missed are one: the IRR could not hold more. */
-		state->timer_start_ns += period ? (now - state->timer_start_ns) / period * period : 0;
+		if (period)
+			state->timer_start_ns = now - (now - state->timer_start_ns) % period;
 		arm_count(apic);
 	} else {
 		state->timer_running = false;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ACPI fixed hardware. The registers are an array of bytes, so that every width and offset that a
- * guest uses works; status bits are cleared by writing ones. The timer is the host's clock; its carry
- * (TMR_STS) is brought up to date when somebody looks, and a host timer stands at the next one only
- * while the guest wants it.
+ * guest uses works; status bits are cleared by writing ones. The timer is the host's clock; its
+ * carry (TMR_STS) is brought up to date when somebody looks, and a host timer stands at the next
+ * one only while the guest wants it.
  */
 #include "legacy/acpi_pm.h"
 

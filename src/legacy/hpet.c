@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HPET. The counter is computed from the host's clock; a comparator's host timer stands at its next
- * match. A comparator in one-shot mode matches once; it would again when the counter has gone round,
- * 43 seconds later at the earliest, which nobody uses and is left out. Periods faster than the host
- * can serve are thinned out.
+ * HPET. The counter is computed from the host's clock; a comparator's host timer stands at its
+ * next match. A comparator in one-shot mode matches once; it would again when the counter has gone
+ * round, 43 seconds later at the earliest, which nobody uses and is left out. Periods faster than
+ * the host can serve are thinned out.
  */
 #include "legacy/hpet.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC's keyboard controller (Intel 8042 with IBM's program, PS/2 Technical Reference), ports 0x60
- * and 0x64, with an AT keyboard (MF-II, scan sets 1 and 2) and an IntelliMouse. Machine lock.
+ * The PC's keyboard controller (Intel 8042 with IBM's program, PS/2 Technical Reference), ports
+ * 0x60 and 0x64, with an AT keyboard (MF-II, scan sets 1 and 2) and an IntelliMouse. Machine lock.
  */
 #ifndef RINGLET_LEGACY_I8042_H
 #define RINGLET_LEGACY_I8042_H

@@ -3,8 +3,9 @@
  * The 8254's ports, its interrupt, and port 0x61. Channel 0 is always gated on; channel 1 refreshed
  * memory once and now shows as a toggling bit; channel 2 drives the speaker.
  *
- * A host timer stands at channel 0's next rising edge. Edges that come late or too fast for the host
- * become one, as an edge does in an interrupt controller that has not seen the last one served.
+ * A host timer stands at channel 0's next rising edge. Edges that come late or too fast for the
+ * host become one, as an edge does in an interrupt controller that has not seen the last one
+ * served.
  */
 #include "legacy/pit.h"
 

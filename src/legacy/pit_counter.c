@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 8254 counters. Counting is from the moment of the load; the one clock between a write and the load
- * is left out. After the end of a count, modes 0, 1, 4 and 5 count on from the top.
+ * 8254 counters. Counting is from the moment of the load; the one clock between a write and the
+ * load is left out. After the end of a count, modes 0, 1, 4 and 5 count on from the top.
  */
 #include "legacy/pit_counter.h"
 

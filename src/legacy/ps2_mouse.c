@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A PS/2 mouse with Microsoft's wheel extension. Motion is summed up until the last packet has left,
- * so that a slow guest sees large steps instead of a long delay.
+ * A PS/2 mouse with Microsoft's wheel extension. Motion is summed up until the last packet has
+ * left, so that a slow guest sees large steps instead of a long delay.
  */
 #include "legacy/ps2.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The chipset's ways to a reset: the reset control register (port 0xcf9, as in Intel's I/O hubs) and
- * system control port A (port 0x92: fast INIT and the A20 gate). Machine lock.
+ * The chipset's ways to a reset: the reset control register (port 0xcf9, as in Intel's I/O hubs)
+ * and system control port A (port 0x92: fast INIT and the A20 gate). Machine lock.
  *
  * Port 0xcf9 lies among the PCI configuration ports, so the host bridge hands it on through
  * reset_control_read and reset_control_write; a board without PCI lets this device map it.

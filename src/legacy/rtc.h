@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The MC146818 real-time clock and CMOS memory of a PC (Motorola MC146818A data sheet), ports 0x70
- * and 0x71. It shows the host's time in UTC; a guest that sets it moves only its own. CMOS cells are
- * filled in as PC firmware reads them. Machine lock.
+ * and 0x71. It shows the host's time in UTC; a guest that sets it moves only its own. CMOS cells
+ * are filled in as PC firmware reads them. Machine lock.
  */
 #ifndef RINGLET_LEGACY_RTC_H
 #define RINGLET_LEGACY_RTC_H

@@ -7,8 +7,8 @@
  * Output is never lost: write takes what it has room for and the device keeps the rest until
  * writable is called. A back end gathers bytes and gives them to the host when its buffer is full
  * or a few milliseconds after the first byte, so that a write costs the guest no system call.
- * Input is pulled by room: a back end asks can_receive and delivers at most that many bytes; when it
- * was 0, the device calls input_room as soon as the guest has taken some.
+ * Input is pulled by room: a back end asks can_receive and delivers at most that many bytes; when
+ * it was 0, the device calls input_room as soon as the guest has taken some.
  *
  * All calls, both ways, come with the machine lock held.
  */
@@ -20,7 +20,8 @@
 
 /* What a back end implements. */
 struct chardev_ops {
-	/* Takes up to len bytes and returns how many. Fewer than len: full; front.writable follows. */
+	/* Takes up to len bytes and returns how many. Fewer than len: full; front.writable
+	 * follows. */
 	size_t (*write)(void *opaque, const uint8_t *data, size_t len);
 	/* The device can receive again after can_receive was 0. May be NULL. */
 	void (*input_room)(void *opaque);
