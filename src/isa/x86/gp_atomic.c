@@ -75,21 +75,30 @@ EXCHANGE_SIZE(64)
 #define COMPARE_FLAGS_OUT                                                                          \
 	"\n\tmov %%rax, %[acc]\n\tlahf\n\tseto %%al\n\tmovzwl %%ax, %k[ax]"
 
-/* Whole registers go in and come out, so that the host decides what happens to the upper half. */
-#define CMPXCHG_SIZE(bits)                                                                 \
+/*
+ * Whole registers go in and come out (width, letter), so that the host decides what happens to the
+ * upper half: an unequal 32-bit destination keeps its own here. AH and its like have no upper half.
+ */
+#define CMPXCHG_REGISTER(bits, width, letter)                                                      \
 	static void cmpxchg_r##bits(struct x86_cpu *cpu, const struct insn *insn)                  \
 	{                                                                                          \
-		uint##bits##_t dst = gp_get##bits(cpu, insn->dst);                                 \
+		uint##width##_t dst = gp_get##width(cpu, insn->dst);                               \
 		uint64_t acc = cpu->state.gpr[X86_RAX], ax;                                        \
                                                                                                    \
-		__asm__("mov %[acc], %%rax\n\tcmpxchg %[src], %[dst]" COMPARE_FLAGS_OUT            \
+		__asm__("mov %[acc], %%rax\n\tcmpxchg %[src], %" letter "[dst]" COMPARE_FLAGS_OUT  \
 			: [acc] "+&r"(acc), [dst] "+&r"(dst), [ax] "=&r"(ax)                       \
 			: [src] "r"(gp_get##bits(cpu, insn->src))                                  \
 			: "rax", "cc");                                                            \
 		alu_set_flags(cpu, (uint16_t)ax);                                                  \
 		cpu->state.gpr[X86_RAX] = acc;                                                     \
-		gp_set##bits(cpu, insn->dst, dst);                                                 \
-	}                                                                                          \
+		gp_set##width(cpu, insn->dst, dst);                                                \
+	}
+CMPXCHG_REGISTER(8, 8, "b")
+CMPXCHG_REGISTER(16, 16, "w")
+CMPXCHG_REGISTER(32, 64, "k")
+CMPXCHG_REGISTER(64, 64, "q")
+
+#define CMPXCHG_MEMORY(bits)                                                                       \
 	static void cmpxchg_m##bits(struct x86_cpu *cpu, const struct insn *insn)                  \
 	{                                                                                          \
 		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_RMW);                \
@@ -107,10 +116,10 @@ EXCHANGE_SIZE(64)
 		alu_set_flags(cpu, (uint16_t)ax);                                                  \
 		cpu->state.gpr[X86_RAX] = acc;                                                     \
 	}
-CMPXCHG_SIZE(8)
-CMPXCHG_SIZE(16)
-CMPXCHG_SIZE(32)
-CMPXCHG_SIZE(64)
+CMPXCHG_MEMORY(8)
+CMPXCHG_MEMORY(16)
+CMPXCHG_MEMORY(32)
+CMPXCHG_MEMORY(64)
 
 /* ---- CMPXCHG8B, CMPXCHG16B: only ZF changes ---- */
 

@@ -3,9 +3,10 @@
  * ROL ROR RCL RCR SHL SHR SAR, SHLD SHRD. Intel SDM vol. 2.
  *
  * All run with the guest's flags loaded, because a count of zero leaves them, and what the
- * undefined ones become may depend on what they were. By an immediate, ROL and ROR by more than one treat OF
- * differently from ROL and ROR by CL on some processors; so they have handlers of their own, which
- * let a host rotation by an immediate have the last word: rol(x, n) = rol(rol(x, n - 2), 2).
+ * undefined ones become may depend on what they were. A register's ROL and ROR by an immediate above
+ * one leave OF alone on some processors, where those by CL, and those of memory, do not; so they have
+ * handlers of their own, which let a host rotation of the same kind have the last word:
+ * rol(x, n) = rol(rol(x, n - 2), 2).
  */
 #include "isa/x86/alu.h"
 #include "isa/x86/gp.h"
@@ -40,12 +41,13 @@
 	}
 
 /* The memory form always goes through begin and end: it writes even when the count is 0. */
-#define SHIFT_FORM(op, value, name, count, bits)                                                   \
+#define SHIFT_REGISTER(op, value, name, count, bits)                                               \
 	static void op##_r_##name##bits(struct x86_cpu *cpu, const struct insn *insn)              \
 	{                                                                                          \
 		gp_set##bits(cpu, insn->dst,                                                       \
 			     value##bits(cpu, gp_get##bits(cpu, insn->dst), count));               \
-	}                                                                                          \
+	}
+#define SHIFT_MEMORY(op, value, name, count, bits)                                                 \
 	static void op##_m_##name##bits(struct x86_cpu *cpu, const struct insn *insn)              \
 	{                                                                                          \
 		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_RMW);                \
@@ -63,8 +65,10 @@
 
 #define SHIFT_SIZE(op, bits)                                                                       \
 	SHIFT_VALUE(op, bits)                                                                      \
-	SHIFT_FORM(op, op##_value, cl, COUNT_CL, bits)                                             \
-	SHIFT_FORM(op, op##_value, imm, COUNT_IMM, bits)
+	SHIFT_REGISTER(op, op##_value, cl, COUNT_CL, bits)                                         \
+	SHIFT_MEMORY(op, op##_value, cl, COUNT_CL, bits)                                           \
+	SHIFT_REGISTER(op, op##_value, imm, COUNT_IMM, bits)                                       \
+	SHIFT_MEMORY(op, op##_value, imm, COUNT_IMM, bits)
 #define SHIFT(op) SHIFT_SIZE(op, 8) SHIFT_SIZE(op, 16) SHIFT_SIZE(op, 32) SHIFT_SIZE(op, 64)
 SHIFT(rol)
 SHIFT(ror)
@@ -76,7 +80,7 @@ SHIFT(sar)
 
 #define ROTATE_SIZE(op, bits)                                                                      \
 	ROTATE_VALUE_IMM(op, bits)                                                                 \
-	SHIFT_FORM(op, op##_imm_value, many, COUNT_IMM, bits)
+	SHIFT_REGISTER(op, op##_imm_value, many, COUNT_IMM, bits)
 #define ROTATE(op) ROTATE_SIZE(op, 8) ROTATE_SIZE(op, 16) ROTATE_SIZE(op, 32) ROTATE_SIZE(op, 64)
 ROTATE(rol)
 ROTATE(ror)
@@ -141,14 +145,11 @@ static insn_fn *select_double(const struct insn_info *info, unsigned size)
 	return table[info->z.mnemonic == ZYDIS_MNEMONIC_SHRD][by_cl][size];
 }
 
-static insn_fn *select_rotate_many(const struct insn_info *info, bool memory, unsigned size)
+static insn_fn *select_rotate_many(const struct insn_info *info, unsigned size)
 {
-	static insn_fn *const table[2][2][4] = {
-		{ SIZES(rol_r_many), SIZES(rol_m_many) },
-		{ SIZES(ror_r_many), SIZES(ror_m_many) },
-	};
+	static insn_fn *const table[2][4] = { SIZES(rol_r_many), SIZES(ror_r_many) };
 
-	return table[info->z.mnemonic == ZYDIS_MNEMONIC_ROR][memory][size];
+	return table[info->z.mnemonic == ZYDIS_MNEMONIC_ROR][size];
 }
 
 insn_fn *gp_select_shift(const struct insn_info *info, struct insn *insn)
@@ -175,7 +176,7 @@ insn_fn *gp_select_shift(const struct insn_info *info, struct insn *insn)
 	default:
 		return NULL;
 	}
-	if (which < 2 && !by_cl && (insn->imm & (size == 3 ? 63 : 31)) > 1)
-		return select_rotate_many(info, memory, size);
+	if (which < 2 && !by_cl && !memory && (insn->imm & (size == 3 ? 63 : 31)) > 1)
+		return select_rotate_many(info, size);
 	return table[which][by_cl][memory][size];
 }
