@@ -24,10 +24,15 @@
 #define VGA_HOLE_START 0xa0000ull
 #define VGA_HOLE_END 0xc0000ull
 
+uint64_t pc_low_ram(uint64_t mem_bytes)
+{
+	return mem_bytes < LOW_RAM_END ? mem_bytes : LOW_RAM_END;
+}
+
 static int add_memory(struct vm *vm, struct error *err)
 {
 	uint64_t bytes = vm->config->mem_bytes;
-	uint64_t low = bytes < LOW_RAM_END ? bytes : LOW_RAM_END;
+	uint64_t low = pc_low_ram(bytes);
 	int ret = mem_add(vm->env.mem, 0, low < VGA_HOLE_START ? low : VGA_HOLE_START, false,
 			  "low RAM", err);
 

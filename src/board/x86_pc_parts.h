@@ -4,21 +4,26 @@
 #define RINGLET_BOARD_X86_PC_PARTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "dev/irq.h"
 #include "dev/irq_share.h"
 #include "vm/machine.h"
 
 #define PC_ISA_IRQS 16
+#define PC_SCI_IRQ 9
+#define PC_SLP_TYP_S5 5
 
 struct pc {
 	struct vm *vm;
 	struct device *apics, *ioapic, *pic; /* the VM owns them */
-	struct device *pci_host, *pm, *fw_cfg;
+	struct device *reset, *pci_host, *pm;
 	struct irq_line isa_irq[PC_ISA_IRQS]; /* to the PIC and the I/O APIC */
 	struct irq_share com_irq[2];          /* COM1 and 3, COM2 and 4 */
-	bool firmware_loaded;
 };
+
+/* x86_pc.c: bytes of RAM below 4 GiB, of mem_bytes in all. */
+uint64_t pc_low_ram(uint64_t mem_bytes);
 
 /* x86_pc_irq.c: APICs, I/O APIC, PIC and the wires between them. */
 int pc_add_interrupts(struct pc *pc, struct error *err);

@@ -130,7 +130,6 @@ static bool fetch_breakpoint(struct x86_cpu *cpu)
 	hits = x86_debug_fetch_hits(cpu, linear);
 	if (!hits)
 		return false;
-	cpu->state.rflags |= X86_RF; /* pushed, so that IRET gets past it */
 	deliver_debug(cpu, hits);
 	return true;
 }
@@ -173,9 +172,12 @@ static void run_carefully(struct x86_cpu *cpu)
 	if (mov_ss)
 		cpu->state.shadow_mov_ss = false;
 	cpu->block_stop = true;
-	if (cpu->state.shadow_mov_ss)
+	if (cpu->state.shadow_mov_ss) {
+		cpu->single_step = false;
 		return;
+	}
 	traps = cpu->debug_hits | (step_traps(cpu, cpu->insn->mnemonic) ? DR6_BS : 0);
+	cpu->single_step = false;
 	if (traps)
 		deliver_debug(cpu, traps);
 }
@@ -234,6 +236,9 @@ void x86_interpret(struct cpu *generic, uint64_t budget)
 		if (unlikely(cpu->block_stop ||
 			     atomic_load_explicit(&generic->requests, memory_order_relaxed))) {
 			cpu->block_stop = false;
+			/* SYSRET that sets TF traps at once. */
+			if (unlikely(cpu->single_step))
+				deliver_debug(cpu, DR6_BS);
 			if (x86_poll(generic) == ISA_SLEEP || cpu_requested(generic, CPU_REQ_STOP))
 				break;
 			if (must_be_careful(cpu)) {
