@@ -121,10 +121,15 @@ static void store_extended(struct x86_cpu *cpu, const struct area *area, uint64_
 	}
 }
 
+/* Saving changes nothing here: what was in its initial configuration stays so. */
 static void store_components(struct x86_cpu *cpu, const struct insn *insn, const struct area *area,
 			     uint64_t written)
 {
+	uint8_t *image = cpu->state.xsave;
+	uint64_t present = vec_get64(image, VEC_XSTATE_BV);
+
 	vec_materialise(cpu, written);
+	vec_put64(image, VEC_XSTATE_BV, present);
 	store_legacy(cpu, insn, area, written);
 	store_extended(cpu, area, written);
 }
