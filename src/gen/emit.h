@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EMIT_MAX 256
+#define EMIT_MAX 512
 
 /* In encoding order. */
 enum emit_reg {

@@ -120,16 +120,6 @@ static bool has_operand(const struct insn_info *info, ZydisRegisterClass from, Z
 	return false;
 }
 
-static bool names_register(const struct insn_info *info, ZydisRegister reg)
-{
-	for (unsigned i = 0; i < info->z.operand_count; i++) {
-		if (info->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		    info->op[i].reg.value == reg)
-			return true;
-	}
-	return false;
-}
-
 static bool is_x87(const struct insn_info *info)
 {
 	return info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
@@ -168,38 +158,59 @@ static bool describe_x87(const struct insn_info *info, struct host_stub *stub)
 	return true;
 }
 
+/* Members of vector instruction sets that use none of their state. */
+static bool is_stateless(const struct insn_info *info)
+{
+	switch (info->z.mnemonic) {
+	case ZYDIS_MNEMONIC_CRC32: case ZYDIS_MNEMONIC_POPCNT: case ZYDIS_MNEMONIC_MOVNTI:
+	case ZYDIS_MNEMONIC_LFENCE: case ZYDIS_MNEMONIC_MFENCE: case ZYDIS_MNEMONIC_SFENCE:
+		return true;
+	default:
+		break;
+	}
+	switch (info->z.meta.isa_ext) {
+	case ZYDIS_ISA_EXT_BASE: case ZYDIS_ISA_EXT_BMI1: case ZYDIS_ISA_EXT_BMI2:
+	case ZYDIS_ISA_EXT_ADOX_ADCX: case ZYDIS_ISA_EXT_LZCNT: case ZYDIS_ISA_EXT_MOVBE:
+	case ZYDIS_ISA_EXT_RDRAND: case ZYDIS_ISA_EXT_RDSEED: case ZYDIS_ISA_EXT_MOVDIR:
+	case ZYDIS_ISA_EXT_SERIALIZE: case ZYDIS_ISA_EXT_CLFSH: case ZYDIS_ISA_EXT_CLFLUSHOPT:
+	case ZYDIS_ISA_EXT_CLWB:
+		return true;
+	default:
+		return info->z.meta.category == ZYDIS_CATEGORY_PREFETCH;
+	}
+}
+
+/* MMX registers and nothing of SSE's: conversions use MXCSR, although it is no operand. */
+static bool is_mmx_only(const struct insn_info *info)
+{
+	if (info->z.mnemonic == ZYDIS_MNEMONIC_EMMS)
+		return true;
+	return has_operand(info, ZYDIS_REGCLASS_MMX, ZYDIS_REGCLASS_MMX) &&
+	       !has_operand(info, ZYDIS_REGCLASS_XMM, ZYDIS_REGCLASS_XMM) &&
+	       info->z.meta.category != ZYDIS_CATEGORY_CONVERT;
+}
+
 static bool describe_legacy(const struct insn_info *info, struct host_stub *stub)
 {
-	bool xmm = has_operand(info, ZYDIS_REGCLASS_XMM, ZYDIS_REGCLASS_XMM) ||
-		   names_register(info, ZYDIS_REGISTER_MXCSR);
-	bool mmx = has_operand(info, ZYDIS_REGCLASS_MMX, ZYDIS_REGCLASS_MMX) ||
-		   info->z.mnemonic == ZYDIS_MNEMONIC_EMMS;
-
-	if (!xmm && !mmx)
+	if (is_stateless(info))
 		return true;
 	stub->flags |= HOST_VEC | HOST_EM_UNDEFINED;
 	stub->cr0_forbid = X86_CR0_TS | X86_CR0_EM;
-	stub->cr4_need = xmm ? X86_CR4_OSFXSR : 0;
+	stub->cr4_need = is_mmx_only(info) ? 0 : X86_CR4_OSFXSR;
 	return true;
 }
 
 static bool describe_vex(const struct insn_info *info, struct host_stub *stub)
 {
-	bool evex = info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
-	bool mask = has_operand(info, ZYDIS_REGCLASS_MASK, ZYDIS_REGCLASS_MASK);
-	bool vector = has_operand(info, ZYDIS_REGCLASS_XMM, ZYDIS_REGCLASS_ZMM) ||
-		      names_register(info, ZYDIS_REGISTER_MXCSR) ||
-		      info->z.mnemonic == ZYDIS_MNEMONIC_VZEROALL ||
-		      info->z.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER;
-
 	stub->flags |= HOST_PROTECTED_ONLY;
-	if (!evex && !mask && !vector)
+	if (is_stateless(info))
 		return true;
 	stub->flags |= HOST_VEC;
 	stub->cr0_forbid = X86_CR0_TS;
 	stub->cr4_need = X86_CR4_OSXSAVE;
 	stub->xcr0_need = VEC_BIT(VEC_SSE) | VEC_BIT(VEC_AVX);
-	if (evex || mask)
+	if (info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
+	    has_operand(info, ZYDIS_REGCLASS_MASK, ZYDIS_REGCLASS_MASK))
 		stub->xcr0_need |= VEC_AVX512;
 	return true;
 }
