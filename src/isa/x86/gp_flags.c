@@ -108,7 +108,7 @@ static void set_ac(struct x86_cpu *cpu, uint64_t ac)
 	if ((cpu->state.rflags & X86_AC) == ac)
 		return;
 	cpu->state.rflags ^= X86_AC;
-	x86_update_mode(cpu);
+	x86_update_mmu(cpu);
 }
 
 static void clac(struct x86_cpu *cpu, const struct insn *insn)
@@ -185,7 +185,7 @@ static void popf(struct x86_cpu *cpu, const struct insn *insn)
 	if (changed & (X86_TF | X86_IF))
 		cpu->block_stop = true;
 	if (changed & X86_AC)
-		x86_update_mode(cpu);
+		x86_update_mmu(cpu);
 }
 
 /* ---- selection ---- */
