@@ -3,9 +3,9 @@
  * ROL ROR RCL RCR SHL SHR SAR, SHLD SHRD. Intel SDM vol. 2.
  *
  * All run with the guest's flags loaded, because a count of zero leaves them, and what the
- * undefined ones become may depend on what they were. A register's ROL and ROR by an immediate above
- * one leave OF alone on some processors, where those by CL, and those of memory, do not; so they have
- * handlers of their own, which let a host rotation of the same kind have the last word:
+ * undefined ones become may depend on what they were. A register's ROL and ROR by an immediate
+ * above one leave OF alone on some processors, where those by CL, and those of memory, do not; so
+ * they have handlers of their own, which let a host rotation of the same kind have the last word:
  * rol(x, n) = rol(rol(x, n - 2), 2).
  */
 #include "isa/x86/alu.h"
