@@ -3,23 +3,25 @@
  * How the PC starts: with firmware, at the reset vector; without, the board does what firmware
  * would have done (tables, memory map, interrupt wiring), loads the kernel and enters it.
  */
-#include <string.h>
-
 #include "base/error.h"
+#include "base/version.h"
 #include "boot/boot.h"
 #include "board/x86_pc_parts.h"
 #include "cpu/isa.h"
 #include "cpu/x86_state.h"
 #include "irqchip/apic.h"
+#include "legacy/acpi_pm.h"
+#include "legacy/hpet.h"
+#include "legacy/pci_host.h"
 #include "mem/mem.h"
+#include "tables/tables.h"
 #include "vm/config.h"
 
 #define CODE_ATTR (X86_SEG_P | X86_SEG_S | X86_SEG_CODE | X86_SEG_READABLE | X86_SEG_ACCESSED | X86_SEG_G)
 #define DATA_ATTR (X86_SEG_P | X86_SEG_S | X86_SEG_WRITABLE | X86_SEG_ACCESSED | X86_SEG_G | X86_SEG_DB)
 #define TSS_BUSY_ATTR (X86_SEG_P | 0xb)
 #define EBDA_START 0x9fc00ull
-#define ROM_AREA_START 0xf0000ull
-#define ROM_AREA_SIZE 0x10000ull
+#define VGA_START 0xa0000ull
 
 static void enter_flat(struct x86_state *state, const struct boot_entry *entry)
 {
@@ -52,7 +54,7 @@ static void enter_flat(struct x86_state *state, const struct boot_entry *entry)
 }
 
 /* The RAM as firmware would report it, less what firmware keeps for itself. */
-static int map_memory(const struct vm *vm, struct e820_map *map)
+int pc_memory_map(const struct vm *vm, struct e820_map *map, struct error *err)
 {
 	int ret = 0;
 
@@ -63,13 +65,39 @@ static int map_memory(const struct vm *vm, struct e820_map *map)
 			       region->readonly ? E820_RESERVED : E820_RAM);
 	}
 	if (!ret)
-		ret = e820_set(map, EBDA_START, 0xa0000 - EBDA_START, E820_RESERVED);
+		ret = e820_set(map, EBDA_START, VGA_START - EBDA_START, E820_RESERVED);
 	if (!ret)
-		ret = e820_set(map, ROM_AREA_START, ROM_AREA_SIZE, E820_RESERVED);
-	return ret;
+		ret = e820_set(map, TABLES_AREA_START, TABLES_AREA_END - TABLES_AREA_START,
+			       E820_RESERVED);
+	if (!ret)
+		ret = e820_set(map, PCI_HOST_ECAM_BASE, PCI_HOST_ECAM_SIZE, E820_RESERVED);
+	return ret ? error_set(err, -ret, "the memory map has no room") : 0;
 }
 
-int pc_boot(struct pc *pc, struct error *err)
+int pc_tables(const struct vm *vm, struct tables_blobs *blobs, struct error *err)
+{
+	const struct machine_tables_config config = {
+		.cpus = vm->config->cpus,
+		.ioapic_id = PC_IOAPIC_ID,
+		.pm_port = ACPI_PM_DEFAULT_PORT,
+		.slp_typ_s5 = PC_SLP_TYP_S5,
+		.ram_low_bytes = pc_low_ram(vm->config->mem_bytes),
+		.ram_high_bytes = vm->config->mem_bytes - pc_low_ram(vm->config->mem_bytes),
+		.mmio32_start = PC_MMIO32_START,
+		.mmio32_end = PC_MMIO32_END,
+		.mmio64_start = PC_MMIO64_START,
+		.mmio64_size = PC_MMIO64_SIZE,
+		.ecam_start = PCI_HOST_ECAM_BASE,
+		.hpet_start = HPET_DEFAULT_BASE,
+		.com_ports = 0xf,
+		.version = RINGLET_VERSION,
+	};
+
+	return tables_build(&config, blobs, err);
+}
+
+/* What firmware would have done before it starts a kernel. */
+static int boot_kernel(struct pc *pc, struct error *err)
 {
 	struct vm *vm = pc->vm;
 	struct cpu *cpu = vm->threads[0].cpu;
@@ -81,15 +109,37 @@ int pc_boot(struct pc *pc, struct error *err)
 		.e820 = &map,
 	};
 	struct boot_entry entry = { 0 };
-	int ret = map_memory(vm, &map);
+	struct tables_blobs blobs;
+	int ret = pc_memory_map(vm, &map, err);
 
 	if (ret)
-		return error_set(err, -ret, "the memory map has no room");
-	ret = boot_load(vm->env.mem, &config, &entry, err);
+		return ret;
+	ret = pc_tables(vm, &blobs, err);
+	if (!ret)
+		ret = tables_place(vm->env.mem, &blobs, &config.rsdp_gpa, err);
+	tables_free(&blobs);
+	if (!ret)
+		ret = boot_load(vm->env.mem, &config, &entry, err);
 	if (ret)
 		return ret;
 	apic_virtual_wire(pc->apics);
 	enter_flat(cpu->isa->state(cpu), &entry);
 	cpu->isa->state_changed(cpu);
 	return 0;
+}
+
+/* The processor's reset state is all that firmware wants; a reset finds its shadow overwritten. */
+static int boot_with_firmware(struct pc *pc, struct error *err)
+{
+	struct boot_entry entry;
+
+	if (pc->firmware_loaded)
+		return boot_firmware_shadow(pc->vm->env.mem);
+	pc->firmware_loaded = true;
+	return boot_firmware(pc->vm->env.mem, pc->vm->config->firmware, &entry, err);
+}
+
+int pc_boot(struct pc *pc, struct error *err)
+{
+	return pc->vm->config->firmware ? boot_with_firmware(pc, err) : boot_kernel(pc, err);
 }

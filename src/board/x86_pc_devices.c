@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The PC's devices, as a parts list. */
 #include "base/error.h"
+#include "boot/e820.h"
 #include "board/x86_pc_parts.h"
+#include "cpu/blocks.h"
 #include "irqchip/apic.h"
 #include "irqchip/ioapic.h"
 #include "irqchip/pic.h"
 #include "legacy/acpi_pm.h"
 #include "legacy/debug_exit.h"
 #include "legacy/debug_port.h"
+#include "legacy/fw_cfg.h"
 #include "legacy/hpet.h"
 #include "legacy/i8042.h"
 #include "legacy/pci_host.h"
@@ -16,13 +19,13 @@
 #include "legacy/reset.h"
 #include "legacy/rtc.h"
 #include "legacy/uart.h"
-#include "mem/mem.h"
+#include "tables/tables.h"
 #include "vm/config.h"
 
 /* The VM takes over what a constructor just made. */
-static int keep(struct pc *pc, int ret, struct device *dev, struct error *err)
+static int keep(struct pc *pc, int ret, struct device **dev, struct error *err)
 {
-	return ret ? ret : vm_add_device(pc->vm, dev, err);
+	return ret ? ret : vm_add_device(pc->vm, *dev, err);
 }
 
 /* ---- how the guest ends or restarts the machine ---- */
@@ -55,7 +58,7 @@ static int add_reset(struct pc *pc, struct error *err)
 	struct reset_config config = { .reset = guest_resets, .opaque = pc };
 	int ret = reset_create(&pc->vm->env, &config, &pc->reset, err);
 
-	return keep(pc, ret, pc->reset, err);
+	return keep(pc, ret, &pc->reset, err);
 }
 
 static int add_pci(struct pc *pc, struct error *err)
@@ -72,13 +75,13 @@ static int add_pci(struct pc *pc, struct error *err)
 
 	for (unsigned i = 0; i < PCI_INTX_GSIS; i++)
 		host.gsi[i] = ioapic_line(pc->ioapic, PCI_INTX_GSI_FIRST + i);
-	ret = keep(pc, pci_host_create(&pc->vm->env, &host, &pc->pci_host, err), pc->pci_host, err);
+	ret = keep(pc, pci_host_create(&pc->vm->env, &host, &pc->pci_host, err), &pc->pci_host, err);
 	if (ret)
 		return ret;
 	piix.bus = pci_host_bus(pc->pci_host);
 	for (unsigned i = 0; i < PIIX_ISA_IRQS; i++)
 		piix.irq[i] = pic_line(pc->pic, i);
-	ret = keep(pc, piix_create(&pc->vm->env, &piix, &dev, err), dev, err);
+	ret = keep(pc, piix_create(&pc->vm->env, &piix, &dev, err), &dev, err);
 	for (unsigned i = 0; i < PCI_PIRQS && !ret; i++)
 		pci_host_connect_pirq(pc->pci_host, i, piix_pirq_line(dev, i));
 	return ret;
@@ -105,27 +108,27 @@ static int add_timers(struct pc *pc, struct error *err)
 
 	for (unsigned i = PCI_INTX_GSI_FIRST; i < HPET_PINS; i++)
 		hpet.pin[i] = ioapic_line(pc->ioapic, i);
-	ret = keep(pc, hpet_create(env, &hpet, &dev, err), dev, err);
+	ret = keep(pc, hpet_create(env, &hpet, &dev, err), &dev, err);
 	if (ret)
 		return ret;
 	pit.irq = hpet_pit_line(dev);
 	rtc.irq = hpet_rtc_line(dev);
 	rtc.mem_low_bytes = pc_low_ram(machine->mem_bytes);
 	rtc.mem_high_bytes = machine->mem_bytes - rtc.mem_low_bytes;
-	ret = keep(pc, pit_create(env, &pit, &dev, err), dev, err);
+	ret = keep(pc, pit_create(env, &pit, &dev, err), &dev, err);
 	if (!ret)
-		ret = keep(pc, rtc_create(env, &rtc, &dev, err), dev, err);
+		ret = keep(pc, rtc_create(env, &rtc, &dev, err), &dev, err);
 	return ret;
 }
 
 static int add_power(struct pc *pc, struct error *err)
 {
 	struct acpi_pm_config config = {
-		.slp_typ_s5 = PC_SLP_TYP_S5, .timer_32bit = true, .sci = pc->isa_irq[PC_SCI_IRQ],
+		.slp_typ_s5 = PC_SLP_TYP_S5, .sci = pc->isa_irq[PC_SCI_IRQ],
 		.poweroff = guest_powers_off, .opaque = pc,
 	};
 
-	return keep(pc, acpi_pm_create(&pc->vm->env, &config, &pc->pm, err), pc->pm, err);
+	return keep(pc, acpi_pm_create(&pc->vm->env, &config, &pc->pm, err), &pc->pm, err);
 }
 
 static int add_keyboard(struct pc *pc, struct error *err)
@@ -136,7 +139,7 @@ static int add_keyboard(struct pc *pc, struct error *err)
 	};
 	struct device *dev = NULL;
 
-	return keep(pc, i8042_create(&pc->vm->env, &config, &dev, err), dev, err);
+	return keep(pc, i8042_create(&pc->vm->env, &config, &dev, err), &dev, err);
 }
 
 static int add_uarts(struct pc *pc, struct error *err)
@@ -156,7 +159,7 @@ static int add_uarts(struct pc *pc, struct error *err)
 		struct device *dev = NULL;
 
 		pc->com_irq[i % 2].out = pc->isa_irq[coms[i].irq];
-		ret = keep(pc, uart_create(&pc->vm->env, &config, &dev, err), dev, err);
+		ret = keep(pc, uart_create(&pc->vm->env, &config, &dev, err), &dev, err);
 	}
 	return ret;
 }
@@ -167,10 +170,59 @@ static int add_debug(struct pc *pc, struct error *err)
 	struct debug_exit_config debug_exit = { .port = VM_DEBUG_EXIT_PORT, .exit = guest_exits,
 						.opaque = pc };
 	struct device *dev = NULL;
-	int ret = keep(pc, debug_port_create(&pc->vm->env, &port, &dev, err), dev, err);
+	int ret = keep(pc, debug_port_create(&pc->vm->env, &port, &dev, err), &dev, err);
 
 	if (!ret && pc->vm->config->debug_exit)
-		ret = keep(pc, debug_exit_create(&pc->vm->env, &debug_exit, &dev, err), dev, err);
+		ret = keep(pc, debug_exit_create(&pc->vm->env, &debug_exit, &dev, err), &dev, err);
+	return ret;
+}
+
+static int add_fw_cfg_tables(struct pc *pc, struct device *dev, struct error *err)
+{
+	struct tables_blobs blobs;
+	int ret = pc_tables(pc->vm, &blobs, err);
+	const struct {
+		const char *name;
+		const struct blob *blob;
+	} files[] = {
+		{ TABLES_FILE_ACPI, &blobs.acpi },
+		{ TABLES_FILE_RSDP, &blobs.rsdp },
+		{ TABLES_FILE_SCRIPT, &blobs.script },
+		{ TABLES_FILE_SMBIOS, &blobs.smbios },
+		{ TABLES_FILE_SMBIOS_ANCHOR, &blobs.smbios21 },
+	};
+
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]) && !ret; i++)
+		ret = fw_cfg_add_file(dev, files[i].name, files[i].blob->data,
+				      files[i].blob->size_bytes, err);
+	tables_free(&blobs);
+	return ret;
+}
+
+static void fw_cfg_wrote(void *opaque, uint64_t gpa, uint64_t len)
+{
+	struct pc *pc = opaque;
+
+	blocks_wrote(pc->vm->blocks, gpa, len);
+}
+
+static int add_fw_cfg(struct pc *pc, struct error *err)
+{
+	const struct vm_config *machine = pc->vm->config;
+	struct e820_map map = { 0 };
+	struct fw_cfg_config config = {
+		.cpus = machine->cpus, .low_ram_bytes = pc_low_ram(machine->mem_bytes),
+		.e820 = &map, .wrote = fw_cfg_wrote, .opaque = pc,
+	};
+	struct device *dev = NULL;
+	int ret = pc_memory_map(pc->vm, &map, err);
+
+	if (!ret)
+		ret = keep(pc, fw_cfg_create(&pc->vm->env, &config, &dev, err), &dev, err);
+	if (!ret)
+		ret = add_fw_cfg_tables(pc, dev, err);
+	if (!ret && machine->firmware && machine->kernel)
+		ret = fw_cfg_add_linux(dev, machine->kernel, machine->initrd, machine->params, err);
 	return ret;
 }
 
@@ -190,5 +242,7 @@ int pc_add_devices(struct pc *pc, struct error *err)
 		ret = add_uarts(pc, err);
 	if (!ret)
 		ret = add_debug(pc, err);
+	if (!ret)
+		ret = add_fw_cfg(pc, err);
 	return ret;
 }

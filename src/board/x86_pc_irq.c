@@ -82,7 +82,7 @@ int pc_add_interrupts(struct pc *pc, struct error *err)
 		.extint_acknowledge = extint_acknowledge,
 		.opaque = pc,
 	};
-	struct ioapic_config ioapic = { .base = IOAPIC_DEFAULT_BASE, .deliver = ioapic_deliver,
+	struct ioapic_config ioapic = { .base = IOAPIC_DEFAULT_BASE, .id = PC_IOAPIC_ID, .deliver = ioapic_deliver,
 					.opaque = pc };
 	struct pic_config pic = { 0 };
 	int ret = apic_set_create(&vm->env, &apic, &pc->apics, err);

@@ -13,12 +13,21 @@
 #define PC_ISA_IRQS 16
 #define PC_SCI_IRQ 9
 #define PC_SLP_TYP_S5 5
+#define PC_IOAPIC_ID 15
+#define PC_MMIO32_START 0xc0000000u
+#define PC_MMIO32_END 0xfec00000u
+#define PC_MMIO64_START (1ull << 38) /* above the largest RAM */
+#define PC_MMIO64_SIZE (1ull << 38)
+
+struct e820_map;
+struct tables_blobs;
 
 struct pc {
 	struct vm *vm;
 	struct device *apics, *ioapic, *pic; /* the VM owns them */
 	struct device *reset, *pci_host, *pm;
 	struct irq_line isa_irq[PC_ISA_IRQS]; /* to the PIC and the I/O APIC */
+	bool firmware_loaded;
 	struct irq_share com_irq[2];          /* COM1 and 3, COM2 and 4 */
 };
 
@@ -34,6 +43,8 @@ void pc_fpu_error(void *opaque);
 int pc_add_devices(struct pc *pc, struct error *err);
 
 /* x86_pc_boot.c: tables, loader, entry state. */
+int pc_memory_map(const struct vm *vm, struct e820_map *map, struct error *err);
+int pc_tables(const struct vm *vm, struct tables_blobs *blobs, struct error *err);
 int pc_boot(struct pc *pc, struct error *err);
 
 #endif

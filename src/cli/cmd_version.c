@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/version.h"
 #include "base/options.h"
 #include "cli/commands.h"
 #include "vm/vm.h"

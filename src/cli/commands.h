@@ -6,7 +6,6 @@
 #ifndef RINGLET_CLI_COMMANDS_H
 #define RINGLET_CLI_COMMANDS_H
 
-#define RINGLET_VERSION "0.1.0"
 
 /* Exit statuses; a debug exit's are any odd number up to 511, cut to eight bits by the system. */
 enum {

@@ -45,8 +45,6 @@ int vm_config_check(const struct vm_config *config, struct error *err)
 	if (!config->cpus || config->cpus > VM_CPUS_MAX)
 		return error_set(err, EINVAL, "a machine has 1 to %u CPUs, not %u", VM_CPUS_MAX,
 				 config->cpus);
-	if (config->kernel && config->firmware)
-		return error_set(err, EINVAL, "a machine starts from a kernel or from firmware");
 	if (!config->kernel && !config->firmware)
 		return error_set(err, EINVAL, "nothing to start: neither kernel nor firmware");
 	if (config->initrd && !config->kernel)

@@ -30,7 +30,7 @@ struct vm_config {
 	const char *kernel;    /* file, NULL: none */
 	const char *initrd;    /* file, NULL: none */
 	const char *params;    /* the kernel's command line; never NULL */
-	const char *firmware;  /* file, NULL: none; excludes kernel */
+	const char *firmware;  /* file, NULL: none; a kernel is then its to load (fw_cfg) */
 	const char *cpu_model; /* NULL: the default */
 	unsigned cpus;         /* 1 … VM_CPUS_MAX */
 	uint64_t mem_bytes;    /* RAM: multiple of the page size */
