@@ -141,7 +141,7 @@ static struct x86_block *build_crossing(struct x86_cpu *cpu, uint64_t linear, ui
 	uint8_t joined[MAX_LENGTH];
 	struct x86_block *block;
 	const uint8_t *host;
-	uint32_t generation2;
+	uint32_t generation2 = 0;
 	uint64_t phys2;
 	struct insn insn;
 	unsigned length;
