@@ -24,6 +24,18 @@ static void clear_mask_bit(struct x86_cpu *cpu, const struct host_elements *e, u
 		vec_set_element(cpu, e->mask_reg, i * e->size_bytes, e->size_bytes, 0);
 }
 
+/* A vector used as a mask becomes all ones and all zeros by its elements' top bits before anything. */
+static void spread_mask(struct x86_cpu *cpu, const struct host_elements *e)
+{
+	unsigned size = e->size_bytes;
+
+	if (e->mask != HOST_MASK_VECTOR)
+		return;
+	for (unsigned i = 0; i < e->count; i++)
+		vec_set_element(cpu, e->mask_reg, i * size, size, mask_bit(cpu, e, i) ? ~0ull : 0);
+	vec_clear_above(cpu, e->mask_reg, e->count * size);
+}
+
 /* What is left of the mask register beyond its elements goes, too. */
 static void clear_mask(struct x86_cpu *cpu, const struct host_elements *e)
 {
@@ -49,7 +61,6 @@ static uint64_t element_linear(struct x86_cpu *cpu, const struct insn *insn, uns
 	return x86_linear(cpu, insn->seg, offset, e->size_bytes, access);
 }
 
-/* Bits above the elements in use are cleared first, then come the elements, the lowest first. */
 void host_run_gather(struct x86_cpu *cpu, const struct insn *insn)
 {
 	const struct host_elements *e = &insn->stub->elements;
@@ -57,6 +68,7 @@ void host_run_gather(struct x86_cpu *cpu, const struct insn *insn)
 
 	host_check(cpu, insn->stub);
 	x86_vec_park(cpu);
+	spread_mask(cpu, e);
 	for (unsigned i = 0; i < e->count; i++) {
 		uint64_t value;
 

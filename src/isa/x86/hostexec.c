@@ -335,10 +335,20 @@ static void count_elements(const struct insn_info *info, const ZydisDecodedOpera
 	elements->size_bytes = (uint8_t)(bytes / elements->count);
 }
 
-/* Instructions without fault suppression touch their whole operand, whatever the mask. */
-static bool suppresses_faults(ZydisExceptionClass class)
+/*
+ * Instructions without fault suppression touch their whole operand, whatever the mask: those whose
+ * mask's elements are not the memory's.
+ */
+static bool suppresses_faults(const struct insn_info *info)
 {
-	switch (class) {
+	switch (info->z.mnemonic) {
+	case ZYDIS_MNEMONIC_VDBPSADBW: case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB: case ZYDIS_MNEMONIC_VPMULTISHIFTQB:
+		return false;
+	default:
+		break;
+	}
+	switch (info->z.meta.exception_class) {
 	case ZYDIS_EXCEPTION_CLASS_E1NF: case ZYDIS_EXCEPTION_CLASS_E2NF:
 	case ZYDIS_EXCEPTION_CLASS_E3NF: case ZYDIS_EXCEPTION_CLASS_E4NF:
 	case ZYDIS_EXCEPTION_CLASS_E5NF: case ZYDIS_EXCEPTION_CLASS_E6NF:
@@ -367,6 +377,12 @@ static bool is_expand(ZydisMnemonic mnemonic)
 	}
 }
 
+static bool is_masked(const struct insn_info *info)
+{
+	return info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX &&
+	       info->z.avx.mask.reg > ZYDIS_REGISTER_K0 && info->z.avx.mask.reg <= ZYDIS_REGISTER_K7;
+}
+
 /* The mask over the memory operand, if there is one. */
 static void describe_mask(const struct insn_info *info, const ZydisDecodedOperand *memory,
 			  struct host_elements *elements)
@@ -387,14 +403,43 @@ static void describe_mask(const struct insn_info *info, const ZydisDecodedOperan
 	default:
 		break;
 	}
-	if (info->z.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX ||
-	    info->z.avx.mask.reg <= ZYDIS_REGISTER_K0 ||
-	    info->z.avx.mask.reg > ZYDIS_REGISTER_K7 ||
-	    !suppresses_faults(info->z.meta.exception_class))
+	if (!is_masked(info) || !suppresses_faults(info))
 		return;
 	elements->mask = is_expand(info->z.mnemonic) ? HOST_MASK_EXPAND : HOST_MASK_K;
 	elements->mask_reg = (uint8_t)(info->z.avx.mask.reg - ZYDIS_REGISTER_K0);
 	count_elements(info, memory, elements);
+}
+
+/* Legacy instructions with 16 bytes of memory want them aligned, but for these. */
+static bool is_unaligned(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_MOVUPS: case ZYDIS_MNEMONIC_MOVUPD: case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_LDDQU: case ZYDIS_MNEMONIC_MASKMOVDQU:
+	case ZYDIS_MNEMONIC_PCMPESTRI: case ZYDIS_MNEMONIC_PCMPESTRM:
+	case ZYDIS_MNEMONIC_PCMPISTRI: case ZYDIS_MNEMONIC_PCMPISTRM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Alignment without which there is #GP, in bytes. */
+static uint32_t find_alignment(const struct insn_info *info, unsigned bytes)
+{
+	switch (info->z.mnemonic) {
+	case ZYDIS_MNEMONIC_VMOVAPS: case ZYDIS_MNEMONIC_VMOVAPD: case ZYDIS_MNEMONIC_VMOVDQA:
+	case ZYDIS_MNEMONIC_VMOVDQA32: case ZYDIS_MNEMONIC_VMOVDQA64:
+	case ZYDIS_MNEMONIC_VMOVNTPS: case ZYDIS_MNEMONIC_VMOVNTPD:
+	case ZYDIS_MNEMONIC_VMOVNTDQ: case ZYDIS_MNEMONIC_VMOVNTDQA:
+		return bytes;
+	default:
+		break;
+	}
+	if (info->z.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || is_x87(info) || bytes != 16 ||
+	    is_unaligned(info->z.mnemonic))
+		return 1;
+	return bytes;
 }
 
 static bool describe_memory(const struct insn_info *info, struct insn *insn, struct host_stub *stub)
@@ -412,9 +457,12 @@ static bool describe_memory(const struct insn_info *info, struct insn *insn, str
 		return false;
 	stub->flags |= HOST_MEMORY;
 	stub->memory_bytes = memory->size / 8;
+	stub->align_mask = find_alignment(info, stub->memory_bytes) - 1;
 	if (memory->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
 		imply_memory(info, memory, insn);
 	describe_mask(info, memory, &stub->elements);
+	if (is_masked(info))
+		stub->flags |= HOST_PRELOAD;
 	if (stub->elements.mask)
 		stub->fn = written ? host_run_masked_store : host_run_masked_load;
 	else if (x87)
@@ -554,7 +602,12 @@ bool host_describe(const struct insn_info *info, const uint8_t *bytes, struct in
 	if (info->z.mnemonic == ZYDIS_MNEMONIC_FNINIT)
 		stub->fn = host_run_fninit;
 	*has_code = true;
-	return host_recode(info, bytes, plan);
+	if (!host_recode(info, bytes, plan))
+		return false;
+	/* Comparisons and tests of vectors write all flags; the tables leave some of them out. */
+	if (plan->flags_written && stub->flags & HOST_VEC)
+		plan->flags_written = (uint32_t)X86_STATUS_FLAGS;
+	return true;
 }
 
 insn_fn *x86_select_host(const struct insn_info *info, struct insn *insn)

@@ -90,6 +90,7 @@ void host_run_masked_load(struct x86_cpu *cpu, const struct insn *insn)
 		host_call(cpu, insn, memory);
 		return;
 	}
+	host_check_alignment(cpu, insn->stub, x86_effective(cpu, insn));
 	mask = memory_mask(cpu, elements);
 	for (unsigned i = 0; i < insn->stub->memory_bytes; i++)
 		bounce[i] = 0;
@@ -115,24 +116,18 @@ static unsigned written_run(const uint8_t *zeros, const uint8_t *ones, unsigned 
 	return at;
 }
 
-/* All runs are probed before the first is stored, MXCSR's sticky flags still as they were. */
+/* All runs are probed before the first is stored. */
 static void store_written(struct x86_cpu *cpu, const struct insn *insn, const uint8_t *zeros,
-			  const uint8_t *ones, uint32_t mxcsr)
+			  const uint8_t *ones)
 {
-	uint8_t *image = cpu->state.xsave;
 	unsigned size = insn->stub->memory_bytes, len;
-	uint32_t mxcsr_after;
 
-	x86_vec_park(cpu);
-	mxcsr_after = vec_get32(image, VEC_MXCSR);
-	vec_put32(image, VEC_MXCSR, mxcsr);
 	for (unsigned at = 0; at < size; at += len) {
 		at = written_run(zeros, ones, at, size, &len);
 		if (!len)
 			break;
 		x86_probe(cpu, element_linear(cpu, insn, at, len, X86_WRITE), len, X86_WRITE);
 	}
-	vec_put32(image, VEC_MXCSR, mxcsr_after);
 	for (unsigned at = 0; at < size; at += len) {
 		at = written_run(zeros, ones, at, size, &len);
 		if (!len)
@@ -145,7 +140,6 @@ void host_run_masked_store(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct hostexec *he = cpu->hostexec;
 	unsigned shift = x86_effective(cpu, insn) & LINE_MASK, size = insn->stub->memory_bytes;
-	uint32_t mxcsr;
 	void *memory;
 
 	host_check(cpu, insn->stub);
@@ -154,15 +148,14 @@ void host_run_masked_store(struct x86_cpu *cpu, const struct insn *insn)
 		host_call(cpu, insn, memory);
 		return;
 	}
+	host_check_alignment(cpu, insn->stub, x86_effective(cpu, insn));
 	for (unsigned i = 0; i < size; i++) {
 		he->bounce[shift + i] = 0;
 		he->bounce2[shift + i] = 0xff;
 	}
-	x86_vec_load(cpu);
-	__asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
 	if (!host_call(cpu, insn, he->bounce + shift) || !host_call(cpu, insn, he->bounce2 + shift))
 		return;
-	store_written(cpu, insn, he->bounce + shift, he->bounce2 + shift, mxcsr);
+	store_written(cpu, insn, he->bounce + shift, he->bounce2 + shift);
 }
 
 /* 64 bytes, to ES:register, which must be aligned. The store is one of the host's own kind. */

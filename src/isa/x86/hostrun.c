@@ -63,8 +63,10 @@ bool host_fault(struct x86_cpu *cpu, const struct insn *insn, uint64_t vector)
 
 static bool load_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear, unsigned size)
 {
-	void *memory = x86_direct(cpu, linear, size, X86_READ);
+	void *memory;
 
+	host_check_alignment(cpu, insn->stub, linear);
+	memory = x86_direct(cpu, linear, size, X86_READ);
 	if (!memory) {
 		memory = cpu->hostexec->bounce + (linear & LINE_MASK);
 		x86_load_bytes(cpu, linear, memory, size);
@@ -90,8 +92,10 @@ static inline bool run_load(struct x86_cpu *cpu, const struct insn *insn)
 
 static bool store_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear, unsigned size)
 {
-	void *memory = x86_direct(cpu, linear, size, X86_WRITE);
+	void *memory;
 
+	host_check_alignment(cpu, insn->stub, linear);
+	memory = x86_direct(cpu, linear, size, X86_WRITE);
 	if (memory)
 		return host_call(cpu, insn, memory);
 	memory = cpu->hostexec->bounce + (linear & LINE_MASK);

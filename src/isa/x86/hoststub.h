@@ -21,7 +21,7 @@ enum {
 	HOST_WAIT = 1 << 3,           /* FWAIT: CR0.TS counts only together with MP */
 	HOST_X87_POINTERS = 1 << 4,   /* leaves its address as the last x87 instruction's */
 	HOST_MEMORY = 1 << 5,
-	HOST_PRELOAD = 1 << 6,        /* may leave its memory operand unwritten: an x87 store */
+	HOST_PRELOAD = 1 << 6,        /* a store that may leave bytes of its operand as they are */
 };
 
 /* Where the bits come from that say which elements of a memory operand are touched. */
@@ -46,6 +46,7 @@ struct host_stub {
 	uint64_t (*code)(struct x86_cpu *cpu, void *memory);
 	insn_fn *fn;
 	uint32_t cr0_forbid, cr4_need, xcr0_need;
+	uint32_t align_mask;   /* address bits that must be clear */
 	uint16_t memory_bytes;
 	uint16_t x87_opcode;   /* FOP */
 	uint8_t flags;
@@ -149,6 +150,14 @@ static inline void host_check(struct x86_cpu *cpu, const struct host_stub *stub)
  * instruction is to be begun again. Raises other exceptions.
  */
 bool host_fault(struct x86_cpu *cpu, const struct insn *insn, uint64_t vector);
+
+/* The host judges alignment itself, but a page fault must not come before. */
+static inline void host_check_alignment(struct x86_cpu *cpu, const struct host_stub *stub,
+					uint64_t linear)
+{
+	if (linear & stub->align_mask)
+		x86_general_protection(cpu);
+}
 
 static inline bool host_call(struct x86_cpu *cpu, const struct insn *insn, void *memory)
 {
