@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Power-on and INIT: Intel SDM vol. 3, table 10-1. */
 #include "isa/x86/cpuid.h"
+#include "isa/x86/hostexec.h"
+#include "isa/x86/msr.h"
 #include "isa/x86/run.h"
-#include "isa/x86/vec.h"
 #include "isa/x86/x86.h"
 
-#define PAT_POWER_ON 0x0007040600070406ull
-#define MISC_ENABLE_POWER_ON 0x1ull /* fast strings */
 #define CR0_POWER_ON (X86_CR0_CD | X86_CR0_NW | X86_CR0_ET)
 #define DR6_POWER_ON 0xffff0ff0u
 #define DR7_POWER_ON 0x400u
@@ -57,9 +56,8 @@ void x86_reset(struct x86_cpu *cpu)
 	x86_vec_park(cpu);
 	*state = (struct x86_state){ 0 };
 	state->cr0 = CR0_POWER_ON;
-	state->pat = PAT_POWER_ON;
-	state->misc_enable = MISC_ENABLE_POWER_ON;
 	state->xcr0 = 1;
+	x86_msr_reset(cpu);
 	x86_vec_reset(cpu);
 	reset_common(cpu);
 	atomic_store(&cpu->cpu.requests, atomic_load(&cpu->cpu.requests) & CPU_REQ_STOP);

@@ -72,8 +72,8 @@ static void drop(struct x86_tlb *set, unsigned slot)
 {
 	struct x86_tlb_entry *entry = &set->entry[slot];
 
-	entry->read_tag = entry->write_tag = entry->exec_tag = X86_TLB_NONE;
-	set->info[slot].linear = X86_TLB_NONE;
+	entry->read_tag = entry->write_tag = x86_tlb_none(slot);
+	set->info[slot].linear = set->info[slot].exec_tag = x86_tlb_none(slot);
 	set->used[slot / 64] &= ~(1ull << slot % 64);
 	set->global[slot / 64] &= ~(1ull << slot % 64);
 }
@@ -271,7 +271,7 @@ static void set_drop_phys(struct x86_tlb *set, uint64_t phys_page)
 			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(live);
 
 			if (set->info[slot].phys == phys_page)
-				set->entry[slot].write_tag = X86_TLB_NONE;
+				set->entry[slot].write_tag = x86_tlb_none(slot);
 		}
 	}
 }
@@ -298,12 +298,13 @@ static void make_tags(struct x86_cpu *cpu, struct x86_tlb *set, unsigned slot,
 	unsigned allow = set->info[slot].allow;
 	_Atomic uint8_t *flags;
 
-	*entry = (struct x86_tlb_entry){ X86_TLB_NONE, X86_TLB_NONE, X86_TLB_NONE, 0 };
+	entry->read_tag = entry->write_tag = set->info[slot].exec_tag = x86_tlb_none(slot);
 	if (!page->host)
 		return;
+	entry->host = (uintptr_t)page->host;
 	entry->addend = (uintptr_t)page->host - linear;
 	if (allow & X86_TLB_ALLOW_EXEC)
-		entry->exec_tag = linear;
+		set->info[slot].exec_tag = linear;
 	if (x86_debug_watches_page(cpu, linear))
 		return;
 	if (allow & X86_TLB_ALLOW_READ)
@@ -378,12 +379,12 @@ bool x86_tlb_fetch(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys, const u
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 	struct x86_tlb *set = &bank->set[bank->current][cpu->mmu];
-	const struct x86_tlb_entry *entry = &set->entry[slot_of(linear)];
+	unsigned slot = slot_of(linear);
 	struct x86_page page;
 
-	if (likely(entry->exec_tag == (linear & PAGE_MASK))) {
-		*phys = set->info[slot_of(linear)].phys | (linear & ~PAGE_MASK);
-		*host = (const uint8_t *)(linear + entry->addend);
+	if (likely(set->info[slot].exec_tag == (linear & PAGE_MASK))) {
+		*phys = set->info[slot].phys | (linear & ~PAGE_MASK);
+		*host = (const uint8_t *)(linear + set->entry[slot].addend);
 		return true;
 	}
 	if (cpu->long_mode && !x86_canonical(cpu, linear))

@@ -44,19 +44,26 @@ enum x86_mode { X86_MODE_16, X86_MODE_32, X86_MODE_64 };
 
 /*
  * Software TLB. One entry maps a linear page to host memory for each kind of access: the tag is the
- * page's linear address when the access may go straight to host + addend, X86_TLB_NONE otherwise.
+ * page's linear address when the access may go straight to host memory, x86_tlb_none otherwise: the
+ * address of a page that another entry is for, so that no address that is looked up here is near it
+ * (translated code asks whether address - tag is below the page size).
  * write_tag is never set for a page that holds code, has its dirty bit clear, is ROM or MMIO.
  */
 #define X86_TLB_BITS 10
 #define X86_TLB_ENTRIES (1u << X86_TLB_BITS)
-#define X86_TLB_NONE 1ull /* no page address has bit 0 set */
 
 enum { X86_TLB_ALLOW_READ = 1, X86_TLB_ALLOW_WRITE = 2, X86_TLB_ALLOW_EXEC = 4 };
 
 struct x86_tlb_entry {
-	uint64_t read_tag, write_tag, exec_tag;
+	uint64_t read_tag, write_tag;
+	uintptr_t host;   /* where the page is in host memory */
 	uintptr_t addend; /* host address = linear address + addend */
 };
+
+static inline uint64_t x86_tlb_none(unsigned slot)
+{
+	return (uint64_t)(slot ^ 1) << 12;
+}
 
 /* User/supervisor × what SMAP allows: the TLB set that data accesses use now. */
 enum x86_mmu { X86_MMU_USER, X86_MMU_KERNEL, X86_MMU_KERNEL_SMAP, X86_MMUS };
@@ -65,7 +72,8 @@ struct x86_tlb {
 	struct x86_tlb_entry entry[X86_TLB_ENTRIES];
 	/* Cold side, same index: the translation itself, whatever the tags leave out. */
 	struct {
-		uint64_t linear; /* page address, X86_TLB_NONE: empty */
+		uint64_t linear; /* page address, x86_tlb_none: empty */
+		uint64_t exec_tag; /* linear when code may be fetched from host memory */
 		uint64_t phys;   /* guest-physical page address */
 		uint8_t allow;   /* X86_TLB_ALLOW_…: what paging permits without a further walk */
 	} info[X86_TLB_ENTRIES];
