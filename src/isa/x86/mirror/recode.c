@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/* Formats: Intel SDM vol. 2, sections 2.1 to 2.7. */
+#include "isa/x86/mirror/recode.h"
+
+/* One register field of the encoding: four bits, and whether we chose them. */
+struct field {
+	uint8_t number;
+	bool renamed;
+};
+
+struct fields {
+	struct field reg, rm, vvvv, opcode;
+	bool memory;
+	bool needs_rex;  /* SPL, BPL, SIL, DIL */
+	bool forbids_rex; /* AH … BH */
+};
+
+int mirror_gpr(ZydisRegister reg, bool *high)
+{
+	*high = reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH;
+	if (*high)
+		return reg - ZYDIS_REGISTER_AH;
+	switch (ZydisRegisterGetClass(reg)) {
+	case ZYDIS_REGCLASS_GPR8:
+		if (reg >= ZYDIS_REGISTER_SPL)
+			return reg - ZYDIS_REGISTER_SPL + X86_RSP;
+		return reg - ZYDIS_REGISTER_AL;
+	case ZYDIS_REGCLASS_GPR16:
+		return reg - ZYDIS_REGISTER_AX;
+	case ZYDIS_REGCLASS_GPR32:
+		return reg - ZYDIS_REGISTER_EAX;
+	case ZYDIS_REGCLASS_GPR64:
+		return reg - ZYDIS_REGISTER_RAX;
+	default:
+		return -1;
+	}
+}
+
+static struct field *field_of(struct fields *f, ZydisOperandEncoding encoding)
+{
+	switch (encoding) {
+	case ZYDIS_OPERAND_ENCODING_MODRM_REG: return &f->reg;
+	case ZYDIS_OPERAND_ENCODING_MODRM_RM: return &f->rm;
+	case ZYDIS_OPERAND_ENCODING_NDSNDD: return &f->vvvv;
+	case ZYDIS_OPERAND_ENCODING_OPCODE: return &f->opcode;
+	default: return NULL;
+	}
+}
+
+static void rename_register(struct fields *f, const ZydisDecodedOperand *op,
+			    const uint8_t host_of[X86_GPRS])
+{
+	struct field *field = field_of(f, op->encoding);
+	bool high;
+	int gpr = mirror_gpr(op->reg.value, &high);
+
+	if (gpr < 0 || !field)
+		return;
+	field->renamed = true;
+	field->number = host_of[gpr];
+	if (high) {
+		/* Encoded as 4 … 7, and only the first four registers have one. */
+		if (field->number > H_RBX)
+			f->needs_rex = true;
+		field->number += 4;
+		f->forbids_rex = true;
+	} else if (op->size == 8 && field->number >= H_RSP && field->number < H_R8) {
+		f->needs_rex = true;
+	}
+}
+
+static void find_fields(struct fields *f, const struct insn_info *info,
+			const uint8_t host_of[X86_GPRS])
+{
+	for (unsigned i = 0; i < info->z.operand_count; i++) {
+		const ZydisDecodedOperand *op = &info->op[i];
+
+		if (op->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
+			continue;
+		if (op->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+		    op->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) {
+			f->memory = true;
+			f->rm = (struct field){ .number = H_ADDRESS, .renamed = true };
+		} else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER) {
+			rename_register(f, op, host_of);
+		}
+	}
+}
+
+static void put_modrm(struct masm *m, const struct insn_info *info, const struct fields *f)
+{
+	uint8_t mod = f->memory ? 0 : 3;
+	uint8_t reg = f->reg.renamed ? f->reg.number : info->z.raw.modrm.reg;
+	uint8_t rm = f->rm.renamed ? f->rm.number : info->z.raw.modrm.rm;
+
+	masm_byte(m, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
+}
+
+static void put_immediates(struct masm *m, const struct insn_info *info, const uint8_t *bytes)
+{
+	unsigned at = info->z.raw.imm[0].offset;
+
+	if (!info->z.raw.imm[0].size)
+		return;
+	for (; at < info->z.length; at++)
+		masm_byte(m, bytes[at]);
+}
+
+static bool put_legacy(struct masm *m, const struct insn_info *info,
+		       const struct fields *f)
+{
+	const ZydisDecodedInstruction *z = &info->z;
+	uint8_t r = f->reg.renamed ? f->reg.number >> 3 : z->raw.rex.R;
+	uint8_t b = f->rm.renamed ? f->rm.number >> 3 :
+		    f->opcode.renamed ? f->opcode.number >> 3 : z->raw.rex.B;
+	uint8_t rex = (uint8_t)(z->raw.rex.W << 3 | r << 2 | b);
+	bool with_rex = rex || f->needs_rex;
+
+	if (with_rex && f->forbids_rex)
+		return false;
+	for (unsigned i = 0; i < z->raw.prefix_count; i++) {
+		uint8_t prefix = z->raw.prefixes[i].value;
+
+		if (prefix == 0x66 || prefix == 0xf0 || prefix == 0xf2 || prefix == 0xf3)
+			masm_byte(m, prefix);
+	}
+	if (with_rex)
+		masm_byte(m, 0x40 | rex);
+	if (z->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+		masm_byte(m, 0x0f);
+	if (z->opcode_map == ZYDIS_OPCODE_MAP_0F38)
+		masm_byte(m, 0x38);
+	if (z->opcode_map == ZYDIS_OPCODE_MAP_0F3A)
+		masm_byte(m, 0x3a);
+	masm_byte(m, f->opcode.renamed ? (uint8_t)((z->opcode & 0xf8) | (f->opcode.number & 7)) :
+					 z->opcode);
+	return true;
+}
+
+/* Inverted extension bits of ModRM.reg and ModRM.rm, in place in byte 1 of VEX and P0 of EVEX. */
+static uint8_t invert_extensions(uint8_t byte, const struct fields *f)
+{
+	if (f->reg.renamed)
+		byte = (uint8_t)((byte & ~0x80) | (f->reg.number & 8 ? 0 : 0x80));
+	if (f->rm.renamed)
+		byte = (uint8_t)((byte & ~0x60) | 0x40 | (f->rm.number & 8 ? 0 : 0x20));
+	return byte;
+}
+
+static uint8_t rename_vvvv(uint8_t byte, const struct fields *f)
+{
+	if (!f->vvvv.renamed)
+		return byte;
+	return (uint8_t)((byte & ~0x78) | (~f->vvvv.number & 15) << 3);
+}
+
+static void put_vex(struct masm *m, const struct insn_info *info, const uint8_t *bytes,
+		    const struct fields *f)
+{
+	const uint8_t *vex = bytes + info->z.raw.vex.offset;
+	bool two_bytes = vex[0] == 0xc5;
+	uint8_t byte1 = two_bytes ? (uint8_t)((vex[1] & 0x80) | 0x60 | 1) : vex[1];
+	uint8_t byte2 = two_bytes ? vex[1] & 0x7f : vex[2];
+
+	masm_byte(m, 0xc4);
+	masm_byte(m, invert_extensions(byte1, f));
+	masm_byte(m, rename_vvvv(byte2, f));
+	masm_byte(m, info->z.opcode);
+}
+
+static void put_evex(struct masm *m, const struct insn_info *info, const uint8_t *bytes,
+		     const struct fields *f)
+{
+	const uint8_t *evex = bytes + info->z.raw.evex.offset;
+	uint8_t p0 = invert_extensions(evex[1], f);
+
+	if (f->reg.renamed)
+		p0 |= 0x10; /* R' */
+	masm_byte(m, 0x62);
+	masm_byte(m, p0);
+	masm_byte(m, rename_vvvv(evex[2], f));
+	masm_byte(m, evex[3]);
+	masm_byte(m, info->z.opcode);
+}
+
+bool mirror_recode(struct masm *m, const struct insn_info *info, const uint8_t *bytes,
+		   const uint8_t host_of[X86_GPRS])
+{
+	struct fields f = { 0 };
+
+	find_fields(&f, info, host_of);
+	switch (info->z.encoding) {
+	case ZYDIS_INSTRUCTION_ENCODING_LEGACY:
+		if (!put_legacy(m, info, &f))
+			return false;
+		break;
+	case ZYDIS_INSTRUCTION_ENCODING_VEX:
+		put_vex(m, info, bytes, &f);
+		break;
+	case ZYDIS_INSTRUCTION_ENCODING_EVEX:
+		put_evex(m, info, bytes, &f);
+		break;
+	default:
+		return false;
+	}
+	if (info->z.attributes & ZYDIS_ATTRIB_HAS_MODRM)
+		put_modrm(m, info, &f);
+	put_immediates(m, info, bytes);
+	return true;
+}
