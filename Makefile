@@ -11,6 +11,14 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 CPPFLAGS += -Isrc -D_GNU_SOURCE
 ALL_CFLAGS := -std=gnu17 $(WARNINGS) $(CFLAGS) -pthread -fno-strict-aliasing -MMD -MP
 LDLIBS += -lZydis -pthread
+
+# Libraries that the program can do without. HAVE_… is 1 for those that pkg-config finds, else 0.
+FOUND := $(foreach l,liblzma zlib libzstd liblz4,$(if $(shell pkg-config --exists $(l) && echo y),$(l)))
+found = $(if $(filter $(1),$(FOUND)),1,0)
+CPPFLAGS += -DHAVE_LZMA=$(call found,liblzma) -DHAVE_ZLIB=$(call found,zlib) \
+	-DHAVE_ZSTD=$(call found,libzstd) -DHAVE_LZ4=$(call found,liblz4)
+LDLIBS += $(if $(FOUND),$(shell pkg-config --libs $(FOUND)))
+
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 
@@ -75,6 +83,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call test_helpers,$(BUILD)/tests/%) $(LI
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 .PRECIOUS: $(BUILD)/%.o
 
+-include tests/guests/guests.mk
+
 unit-programs: $(UNIT_PROGRAMS)
 test-programs: $(TEST_PROGRAMS)
 
@@ -83,7 +93,7 @@ test: deps
 	@$(MAKE) --no-print-directory check
 
 #: make check         the same without looking for packages; PYTEST_ARGS="-k ..." picks tests
-check: all test-programs check-layers check-gro
+check: all test-programs guests check-layers check-gro
 	@tools/fetch-kernel >/dev/null
 	@tools/make-initramfs >/dev/null
 	RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(PYTEST_ARGS) tests

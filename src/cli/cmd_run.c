@@ -54,9 +54,11 @@ static const struct option_spec run_options[] = {
 	  .metavar = "STRING",
 	  .help = "kernel parameters; console=ttyS0 and panic=-1 are added where it has no "
 		  "console= and no panic=" },
+	{ .name = "kaslr", .type = OPTION_FLAG, .offset = ARG(config.kaslr),
+	  .help = "let the kernel unpack itself, at an address of its choice; slow" },
 	{ .name = "firmware", .letter = 'f', .type = OPTION_STRING,
 	  .offset = ARG(config.firmware), .metavar = "FILE",
-	  .help = "firmware image to start from instead of a kernel" },
+	  .help = "firmware image to start from; a kernel is only handed to it when named" },
 	{ .name = "cpus", .letter = 'c', .type = OPTION_UINT, .offset = ARG(config.cpus),
 	  .metavar = "N", .min = 1, .max = VM_CPUS_MAX, .help = "number of CPUs (1)" },
 	{ .name = "mem", .letter = 'm', .type = OPTION_SIZE, .offset = ARG(config.mem_bytes),
@@ -115,6 +117,8 @@ static int choose_kernel(struct run_args *args, struct error *err)
 {
 	struct vm_config *config = &args->config;
 
+	if (config->firmware && !config->kernel)
+		return 0;
 	if (!config->kernel)
 		config->kernel = args->found_kernel = find_kernel();
 	if (!config->kernel)
@@ -128,12 +132,11 @@ static int choose_kernel(struct run_args *args, struct error *err)
 
 static int complete(struct run_args *args, struct error *err)
 {
-	int ret = 0;
+	int ret;
 
 	args->config.accel = (enum vm_accel)args->accel;
 	log_set_level((enum log_level)args->log_level);
-	if (!args->config.firmware)
-		ret = choose_kernel(args, err);
+	ret = choose_kernel(args, err);
 	return ret ? ret : vm_config_check(&args->config, err);
 }
 

@@ -40,7 +40,7 @@ def assert_refused(done, part):
     (["run", "-k", "/dev/null", "-m", "1025K"], "multiple of 4K"),
     (["run", "-c", "0"], "1 to 254"),
     (["run", "--accel", "magic"], "auto|kvm|translate|interp"),
-    (["run", "-k", "a", "-f", "b"], "kernel or from firmware"),
+    (["run", "-f", "b", "-i", "c"], "an initrd needs a kernel"),
     (["run", "-k", "/nonexistent/kernel"], "/nonexistent/kernel"),
     (["run", "-f", "/nonexistent/bios"], "/nonexistent/bios"),
     (["run", "-k", "/etc/passwd"], "/etc/passwd"),
