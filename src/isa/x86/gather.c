@@ -24,16 +24,22 @@ static void clear_mask_bit(struct x86_cpu *cpu, const struct host_elements *e, u
 		vec_set_element(cpu, e->mask_reg, i * e->size_bytes, e->size_bytes, 0);
 }
 
-/* A vector used as a mask becomes all ones and all zeros by its elements' top bits before anything. */
+/* In bytes; data narrower than indices fill the lower half only, and the upper is cleared last. */
+static unsigned vector_length(const struct host_elements *e)
+{
+	return e->count * (e->size_bytes > e->index_bytes ? e->size_bytes : e->index_bytes);
+}
+
+/* First of all a mask vector's elements become all ones or zeros by their top bits: all it has. */
 static void spread_mask(struct x86_cpu *cpu, const struct host_elements *e)
 {
 	unsigned size = e->size_bytes;
 
 	if (e->mask != HOST_MASK_VECTOR)
 		return;
-	for (unsigned i = 0; i < e->count; i++)
+	for (unsigned i = 0; i * size < vector_length(e); i++)
 		vec_set_element(cpu, e->mask_reg, i * size, size, mask_bit(cpu, e, i) ? ~0ull : 0);
-	vec_clear_above(cpu, e->mask_reg, e->count * size);
+	vec_clear_above(cpu, e->mask_reg, vector_length(e));
 }
 
 /* What is left of the mask register beyond its elements goes, too. */
@@ -76,6 +82,7 @@ void host_run_gather(struct x86_cpu *cpu, const struct insn *insn)
 			continue;
 		value = x86_load(cpu, element_linear(cpu, insn, i, X86_READ), size);
 		vec_set_element(cpu, e->data_reg, i * size, size, value);
+		vec_clear_above(cpu, e->data_reg, vector_length(e));
 		clear_mask_bit(cpu, e, i);
 	}
 	clear_mask(cpu, e);

@@ -90,8 +90,9 @@ void host_run_masked_load(struct x86_cpu *cpu, const struct insn *insn)
 		host_call(cpu, insn, memory);
 		return;
 	}
-	host_check_alignment(cpu, insn->stub, x86_effective(cpu, insn));
 	mask = memory_mask(cpu, elements);
+	if (mask)
+		host_check_alignment(cpu, insn->stub, x86_effective(cpu, insn));
 	for (unsigned i = 0; i < insn->stub->memory_bytes; i++)
 		bounce[i] = 0;
 	for (unsigned i = 0; i < elements->count; i++) {
@@ -148,7 +149,6 @@ void host_run_masked_store(struct x86_cpu *cpu, const struct insn *insn)
 		host_call(cpu, insn, memory);
 		return;
 	}
-	host_check_alignment(cpu, insn->stub, x86_effective(cpu, insn));
 	for (unsigned i = 0; i < size; i++) {
 		he->bounce[shift + i] = 0;
 		he->bounce2[shift + i] = 0xff;
