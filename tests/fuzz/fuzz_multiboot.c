@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+/* Fuzz target: the Multiboot loader reads any file and touches nothing but guest RAM. */
+#include "boot_target.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	target_load(data, size, multiboot_load);
+	return 0;
+}
