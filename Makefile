@@ -45,6 +45,8 @@ FUZZ_SECONDS ?= 60
 
 .PHONY: all help deps run test check check-unit check-long check-layers check-gro sanitize fuzz \
 	fuzz-programs test-programs unit-programs install clean
+# An object whose second step failed is not up to date.
+.DELETE_ON_ERROR:
 all: $(BUILD)/ringlet
 
 help:
