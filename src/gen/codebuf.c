@@ -66,9 +66,9 @@ const void *codebuf_add(struct codebuf *buf, const void *code, size_t size)
 }
 
 /*
- * The manual asks for a serializing instruction when code was written through another linear address
- * than it runs at (Intel SDM vol. 3, 9.1.3). IRET to the next instruction is the cheapest one that
- * every processor and every hypervisor runs without a trap.
+ * The manual asks for a serializing instruction when code was written through another linear
+ * address than it runs at (Intel SDM vol. 3, 9.1.3). IRET to the next instruction is the cheapest
+ * one that every processor and every hypervisor runs without a trap.
  */
 static void serialize(void)
 {

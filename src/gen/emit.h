@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x86-64 machine code into a small array: just the forms that glue needs. An emitter that runs out of
- * room drops bytes and says so at the end. Encodings: Intel SDM vol. 2.
+ * x86-64 machine code into a small array: just the forms that glue needs. An emitter that runs out
+ * of room drops bytes and says so at the end. Encodings: Intel SDM vol. 2.
  */
 #ifndef RINGLET_GEN_EMIT_H
 #define RINGLET_GEN_EMIT_H

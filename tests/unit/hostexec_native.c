@@ -46,7 +46,8 @@ int native_create(struct native *native)
 	sigaction(SIGFPE, &action, NULL);
 	sigaction(SIGILL, &action, NULL);
 	native->context = aligned_alloc(64, sizeof(*native->context));
-	native->memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	native->memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!native->context || native->memory == MAP_FAILED ||
 	    codebuf_create(&native->code, ROOM, NULL))
 		return -1;
@@ -91,8 +92,9 @@ bool native_next(struct native_insn *insn)
 			at[2], at[3], at[4], at[5]);
 		abort();
 	}
-	ZydisFormatterFormatInstruction(&formatter, &decoded, operands, decoded.operand_count_visible,
-					insn->name, sizeof(insn->name), 0, NULL);
+	ZydisFormatterFormatInstruction(&formatter, &decoded, operands,
+					decoded.operand_count_visible, insn->name,
+					sizeof(insn->name), 0, NULL);
 	insn->bytes = at;
 	insn->size = decoded.length;
 	return true;

@@ -43,8 +43,8 @@ void native_destroy(struct native *native);
 /* Makes the second page inaccessible, or not. */
 void native_hole(struct native *native, bool hole);
 
-/* The first instruction of the list after *insn (zeroed: the first) that this processor has; false at
- * the end. */
+/* The first instruction of the list after *insn (zeroed: the first) that this processor has; false
+ * at the end. */
 bool native_next(struct native_insn *insn);
 
 /* Runs it on *native->context. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Vector and x87 instructions as guests run them against the same bytes run natively: same registers,
- * flags, memory and exceptions, on plain memory, across a page boundary and into a hole.
+ * Vector and x87 instructions as guests run them against the same bytes run natively: same
+ * registers, flags, memory and exceptions, on plain memory, across a page boundary and into a hole.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -145,8 +145,8 @@ static void put_zmm(struct machine *m, uint8_t *image, unsigned reg, unsigned at
 }
 
 /*
- * zmm15 and zmm14 hold small dword and qword indices for gathers, most of them in the first page; k7
- * has few bits.
+ * zmm15 and zmm14 hold small dword and qword indices for gathers, most of them in the first page;
+ * k7 has few bits.
  */
 static void random_vectors(struct machine *m, uint8_t *image)
 {
@@ -171,7 +171,8 @@ static void random_vectors(struct machine *m, uint8_t *image)
 static void random_x87(struct machine *m, uint8_t *image)
 {
 	uint64_t random = next_random(m);
-	uint16_t fcw = 0x340 | 0x3f, fsw = (uint16_t)(random & 0x4700) | (uint16_t)(random >> 16 & 7) << 11;
+	uint16_t fcw = 0x340 | 0x3f;
+	uint16_t fsw = (uint16_t)((random & 0x4700) | (random >> 16 & 7) << 11);
 
 	fcw |= (uint16_t)(random >> 20 & 0xc00);
 	if (!(random >> 40 & 7))
@@ -283,7 +284,8 @@ static void compare_vectors(struct machine *m, const char *name)
 		if ((at > VEC_FTW && at < VEC_MXCSR) || (at >= VEC_MXCSR_MASK && at < VEC_ST))
 			continue;
 		if (guest[at] != native[at])
-			report(m, "%s: legacy byte %u: %02x, native %02x", name, at, guest[at], native[at]);
+			report(m, "%s: legacy byte %u: %02x, native %02x", name, at, guest[at],
+			       native[at]);
 	}
 	for (unsigned i = VEC_AVX; i <= VEC_HI16_ZMM; i++) {
 		const struct hostexec *he = cpu->hostexec;
@@ -296,8 +298,8 @@ static void compare_vectors(struct machine *m, const char *name)
 }
 
 /*
- * Where a store faults, processors may have left traces that ours leaves not: half of an 80-bit number,
- * MXCSR's sticky flags.
+ * Where a store faults, processors may have left traces that ours leaves not: half of an 80-bit
+ * number, MXCSR's sticky flags.
  */
 static void forgive_faulting_store(struct machine *m, const struct native_insn *insn)
 {
@@ -578,7 +580,8 @@ static void check_round_trip(struct machine *m, const uint8_t *save, const uint8
 	assert_int_equal(cpu->state.fpu_ip, 0x123456789abc);
 	memcpy(m->native.context->image, before, NATIVE_IMAGE);
 	if (components == 3) {
-		assert_memory_equal(cpu->state.xsave + VEC_ST, before + VEC_ST, VEC_XMM + 256 - VEC_ST);
+		assert_memory_equal(cpu->state.xsave + VEC_ST, before + VEC_ST,
+				    VEC_XMM + 256 - VEC_ST);
 		assert_int_equal(vec_get32(cpu->state.xsave, 0), vec_get32(before, 0));
 	} else {
 		compare_vectors(m, "round trip");

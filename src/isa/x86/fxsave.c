@@ -5,6 +5,8 @@
  */
 #include "isa/x86/fximage.h"
 
+#include <string.h>
+
 #include "isa/x86/access.h"
 #include "isa/x86/hostexec.h"
 #include "isa/x86/hoststub.h"
@@ -42,8 +44,7 @@ void fx_import_pointers(struct x86_cpu *cpu, const struct insn *insn, const uint
 
 void fx_copy(uint8_t *to, const uint8_t *from, unsigned start, unsigned end)
 {
-	for (unsigned at = start; at < end; at++)
-		to[at] = from[at];
+	memcpy(to + start, from + start, end - start);
 }
 
 void host_run_fxsave(struct x86_cpu *cpu, const struct insn *insn)

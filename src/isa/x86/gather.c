@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Gathers and scatters, element by element on the parked state. Each element that is done clears its
- * mask bit at once, so that after a fault the instruction goes on where it was: Intel SDM vol. 2,
- * VPGATHERDD and VPSCATTERDD.
+ * Gathers and scatters, element by element on the parked state. Each element that is done clears
+ * its mask bit at once, so that after a fault the instruction goes on where it was: Intel SDM vol.
+ * 2, VPGATHERDD and VPSCATTERDD.
  */
 #include "isa/x86/access.h"
 #include "isa/x86/hoststub.h"

@@ -4,15 +4,16 @@
  * changes:
  *
  *   - the memory operand becomes [RSI], whatever it was;
- *   - general-purpose registers become RAX, RCX, RDX or R8, so that any of the guest's, RSP too, can
+ *   - general-purpose registers become RAX, RCX, RDX or R8, so that any of the guest's, RSP too,
+ * can
  *     be loaded and stored around the instruction; implied ones stay what they are;
  *   - prefixes that select segments and address sizes go, mandatory ones stay;
  *   - 16- and 32-bit code becomes 64-bit code: bits that are ignored or fixed there get the value
  *     that means the same here. Where VEX.W or the operand-size prefix mean different things in the
  *     two, the other value is tried.
  *
- * The result is decoded again and must describe the same operation on the same operands, or it is not
- * used. Intel SDM vol. 2, chapter 2.
+ * The result is decoded again and must describe the same operation on the same operands, or it is
+ * not used. Intel SDM vol. 2, chapter 2.
  */
 #include <string.h>
 
@@ -134,7 +135,8 @@ static bool plan_implied(const struct insn_info *info, struct host_plan *plan)
 	return true;
 }
 
-static bool plan_explicit(const struct insn_info *info, struct host_plan *plan, struct fields *fields)
+static bool plan_explicit(const struct insn_info *info, struct host_plan *plan,
+			  struct fields *fields)
 {
 	for (unsigned i = 0; i < info->z.operand_count; i++) {
 		const ZydisDecodedOperand *op = &info->op[i];
@@ -201,7 +203,8 @@ static unsigned opcode_at(const struct insn_info *info, const uint8_t *bytes)
 static void put_modrm(const struct insn_info *info, struct host_plan *plan,
 		      const struct fields *fields)
 {
-	unsigned mod = info->z.raw.modrm.mod, reg = info->z.raw.modrm.reg, rm = info->z.raw.modrm.rm;
+	unsigned mod = info->z.raw.modrm.mod, reg = info->z.raw.modrm.reg;
+	unsigned rm = info->z.raw.modrm.rm;
 
 	if (fields->memory) {
 		mod = 0;
@@ -264,7 +267,8 @@ static void put_legacy_prefixes(const struct insn_info *info, struct host_plan *
 	}
 }
 
-static void put_rex(const struct insn_info *info, struct host_plan *plan, const struct fields *fields)
+static void put_rex(const struct insn_info *info, struct host_plan *plan,
+		    const struct fields *fields)
 {
 	unsigned w = 0, r = 0, b = 0;
 
@@ -409,7 +413,8 @@ static bool same_meaning(const struct insn_info *info, const struct host_plan *p
 
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MPX, false);
-	if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, plan->bytes, plan->size, &host.z, host.op)))
+	if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, plan->bytes, plan->size, &host.z,
+					       host.op)))
 		return false;
 	if (host.z.length != plan->size || host.z.mnemonic != info->z.mnemonic ||
 	    host.z.operand_count != info->z.operand_count)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x87, MMX, SSE … AVX-512 and the like are not emulated: the host runs the instruction itself, while
- * its vector registers hold the guest's (x86.h, rule 1). So every result is the processor's own.
+ * x87, MMX, SSE … AVX-512 and the like are not emulated: the host runs the instruction itself,
+ * while its vector registers hold the guest's (x86.h, rule 1). So every result is the processor's
+ * own.
  *
  *	hostexec.c   which instructions, and what each needs to be allowed
  *	hostcode.c   the guest's instruction as a piece of host code
@@ -106,15 +107,11 @@ void x86_hostexec_destroy(struct x86_cpu *cpu)
 
 /* ---- what an instruction is ---- */
 
-static bool has_operand(const struct insn_info *info, ZydisRegisterClass from, ZydisRegisterClass to)
+static bool has_operand(const struct insn_info *info, ZydisRegisterClass class)
 {
 	for (unsigned i = 0; i < info->z.operand_count; i++) {
-		ZydisRegisterClass class;
-
-		if (info->op[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
-			continue;
-		class = ZydisRegisterGetClass(info->op[i].reg.value);
-		if (class >= from && class <= to)
+		if (info->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    ZydisRegisterGetClass(info->op[i].reg.value) == class)
 			return true;
 	}
 	return false;
@@ -127,7 +124,8 @@ static bool is_x87(const struct insn_info *info)
 	       ((info->z.opcode >= 0xd8 && info->z.opcode <= 0xdf) || info->z.opcode == 0x9b);
 }
 
-/* Instructions that leave the last instruction's and operand's address alone, or set it themselves. */
+/* Instructions that leave the last instruction's and operand's address alone, or set it
+ * themselves. */
 static bool is_x87_control(ZydisMnemonic mnemonic)
 {
 	switch (mnemonic) {
@@ -185,8 +183,8 @@ static bool is_mmx_only(const struct insn_info *info)
 {
 	if (info->z.mnemonic == ZYDIS_MNEMONIC_EMMS)
 		return true;
-	return has_operand(info, ZYDIS_REGCLASS_MMX, ZYDIS_REGCLASS_MMX) &&
-	       !has_operand(info, ZYDIS_REGCLASS_XMM, ZYDIS_REGCLASS_XMM) &&
+	return has_operand(info, ZYDIS_REGCLASS_MMX) &&
+	       !has_operand(info, ZYDIS_REGCLASS_XMM) &&
 	       info->z.meta.category != ZYDIS_CATEGORY_CONVERT;
 }
 
@@ -210,7 +208,7 @@ static bool describe_vex(const struct insn_info *info, struct host_stub *stub)
 	stub->cr4_need = X86_CR4_OSXSAVE;
 	stub->xcr0_need = VEC_BIT(VEC_SSE) | VEC_BIT(VEC_AVX);
 	if (info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX ||
-	    has_operand(info, ZYDIS_REGCLASS_MASK, ZYDIS_REGCLASS_MASK))
+	    has_operand(info, ZYDIS_REGCLASS_MASK))
 		stub->xcr0_need |= VEC_AVX512;
 	return true;
 }
@@ -379,8 +377,10 @@ static bool is_expand(ZydisMnemonic mnemonic)
 
 static bool is_masked(const struct insn_info *info)
 {
-	return info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX &&
-	       info->z.avx.mask.reg > ZYDIS_REGISTER_K0 && info->z.avx.mask.reg <= ZYDIS_REGISTER_K7;
+	ZydisRegister mask = info->z.avx.mask.reg;
+
+	return info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && mask > ZYDIS_REGISTER_K0 &&
+	       mask <= ZYDIS_REGISTER_K7;
 }
 
 /* The mask over the memory operand, if there is one. */
@@ -516,7 +516,8 @@ static bool describe_vsib(const struct insn_info *info, struct insn *insn, struc
 	elements->index_bytes = (uint8_t)index_bytes;
 	/* The vector length is that of the wider of indices and data. */
 	data_bytes = elements->size_bytes;
-	count = info->z.avx.vector_length / 8 / (data_bytes > index_bytes ? data_bytes : index_bytes);
+	count = info->z.avx.vector_length / 8;
+	count /= data_bytes > index_bytes ? data_bytes : index_bytes;
 	elements->count = elements->mask_bits = (uint8_t)count;
 	elements->vector_bytes = (uint8_t)(count * data_bytes);
 	insn->index = (uint16_t)offsetof(struct x86_cpu, zero);

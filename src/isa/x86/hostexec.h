@@ -14,8 +14,8 @@ struct x86_cpu;
 
 /*
  * Fills cpu->hostexec; catches SIGFPE, SIGILL, SIGBUS and SIGSEGV in the process from now on (those
- * that are not a stub's go on to who caught them before) and unblocks them in this thread, from which
- * the CPU's thread must inherit its signal mask. -ENOTSUP: a host without XSAVE; -ENOMEM.
+ * that are not a stub's go on to who caught them before) and unblocks them in this thread, from
+ * which the CPU's thread must inherit its signal mask. -ENOTSUP: a host without XSAVE; -ENOMEM.
  * Before the guest runs (it calls libc).
  */
 int x86_hostexec_create(struct x86_cpu *cpu, struct error *err);
@@ -25,8 +25,8 @@ void x86_hostexec_destroy(struct x86_cpu *cpu);
 /* Power-on vector state into state.xsave (Intel SDM vol. 3, table 10-1); parks first. */
 void x86_vec_reset(struct x86_cpu *cpu);
 
-/* Components of the guest's vector state that are not in their initial configuration, as XGETBV with
- * ECX = 1 answers; parks. */
+/* Components of the guest's vector state that are not in their initial configuration, as XGETBV
+ * with ECX = 1 answers; parks. */
 uint64_t x86_vec_inuse(struct x86_cpu *cpu);
 
 #endif

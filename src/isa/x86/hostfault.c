@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exceptions that the host raises while a stub runs the guest's instruction reach us as signals. The
- * handler makes the stub return the exception's vector instead of 0; the kernel then puts back the
- * vector state that the instruction faulted with, which is the guest's, exact.
+ * Exceptions that the host raises while a stub runs the guest's instruction reach us as signals.
+ * The handler makes the stub return the exception's vector instead of 0; the kernel then puts back
+ * the vector state that the instruction faulted with, which is the guest's, exact.
  *
- * Signal handlers belong to the process, so what they were before is kept here for all machines: it is
- * written once. Which CPU's state a thread's registers hold is a fact of the thread.
+ * Signal handlers belong to the process, so what they were before is kept here for all machines: it
+ * is written once. Which CPU's state a thread's registers hold is a fact of the thread.
  */
 #include <errno.h>
 #include <pthread.h>

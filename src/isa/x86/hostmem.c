@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory operands of which only some elements are touched: masked loads and stores, expanding loads,
- * compressing stores. An element that the mask leaves out must neither fault nor change.
+ * Memory operands of which only some elements are touched: masked loads and stores, expanding
+ * loads, compressing stores. An element that the mask leaves out must neither fault nor change.
  *
  * Where the whole operand lies in directly accessible RAM the instruction just runs. Else a load
  * collects the elements that its mask names in a bounce buffer. For a store nobody here knows which
- * bytes each instruction writes, but running it twice tells: onto zeros and onto ones; the bytes that
- * come out equal are the written ones.
+ * bytes each instruction writes, but running it twice tells: onto zeros and onto ones; the bytes
+ * that come out equal are the written ones.
  */
 #include "isa/x86/access.h"
 #include "isa/x86/hoststub.h"
@@ -45,7 +45,8 @@ static void *whole_operand(struct x86_cpu *cpu, const struct insn *insn, bool wr
 /* The mask over mask_bits elements. Parks. */
 static uint64_t mask_bits(struct x86_cpu *cpu, const struct host_elements *elements)
 {
-	uint64_t mask = 0, all = elements->mask_bits >= 64 ? ~0ull : (1ull << elements->mask_bits) - 1;
+	unsigned bits = elements->mask_bits;
+	uint64_t mask = 0, all = bits >= 64 ? ~0ull : (1ull << bits) - 1;
 
 	x86_vec_park(cpu);
 	if (elements->mask == HOST_MASK_VECTOR) {
@@ -133,7 +134,8 @@ static void store_written(struct x86_cpu *cpu, const struct insn *insn, const ui
 		at = written_run(zeros, ones, at, size, &len);
 		if (!len)
 			break;
-		x86_store_bytes(cpu, element_linear(cpu, insn, at, len, X86_WRITE), zeros + at, len);
+		x86_store_bytes(cpu, element_linear(cpu, insn, at, len, X86_WRITE), zeros + at,
+				len);
 	}
 }
 

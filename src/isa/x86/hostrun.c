@@ -195,8 +195,8 @@ void host_run_fninit(struct x86_cpu *cpu, const struct insn *insn)
 }
 
 /*
- * The cache is full: the stub is made for this once. Kept in hostexec, not on the stack, because the
- * run loop looks at cpu->insn when an exception has unwound it.
+ * The cache is full: the stub is made for this once. Kept in hostexec, not on the stack, because
+ * the run loop looks at cpu->insn when an exception has unwound it.
  */
 void host_run_transient(struct x86_cpu *cpu, const struct insn *insn)
 {

@@ -7,9 +7,9 @@
  *	store what it wrote
  *	xor eax, eax; ret
  *
- * RDI is the CPU throughout and nothing is on the stack while the instruction runs, so that a fault in
- * it can leave by the RET (hostfault.c). Stubs do not depend on addresses: instructions that differ
- * in their memory operand only share one, and any CPU of the machine may run it.
+ * RDI is the CPU throughout and nothing is on the stack while the instruction runs, so that a fault
+ * in it can leave by the RET (hostfault.c). Stubs do not depend on addresses: instructions that
+ * differ in their memory operand only share one, and any CPU of the machine may run it.
  */
 #include <string.h>
 
@@ -36,7 +36,8 @@ static void emit_loads(struct emitter *e, const struct host_plan *plan)
 	}
 }
 
-static void emit_instruction(struct emitter *e, const struct host_plan *plan, struct host_stub *stub)
+static void emit_instruction(struct emitter *e, const struct host_plan *plan,
+			     struct host_stub *stub)
 {
 	if (plan->memory_in_rdi) {
 		emit_move(e, EMIT_R11, EMIT_RDI);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside hostexec: stubs, what belongs to them, and the files' joints with each other. Others include
- * hostexec.h.
+ * Inside hostexec: stubs, what belongs to them, and the files' joints with each other. Others
+ * include hostexec.h.
  */
 #ifndef RINGLET_ISA_X86_HOSTSTUB_H
 #define RINGLET_ISA_X86_HOSTSTUB_H
@@ -56,7 +56,8 @@ struct host_stub {
 	struct host_stub *next;
 };
 
-/* Registers of the guest that an instruction names, and the host's that stand for them in its stub. */
+/* Registers of the guest that an instruction names, and the host's that stand for them in its
+ * stub. */
 struct host_gpr {
 	uint16_t offset;  /* into struct x86_cpu */
 	uint8_t host;     /* enum emit_reg */
@@ -111,8 +112,8 @@ bool host_gpr_offset(ZydisRegister reg, uint16_t *offset, bool *high);
 /* ---- hoststub.c ---- */
 
 /*
- * Completes stub with code for plan (NULL: none) and gives the cached one that equals it, made if need
- * be; NULL when there is no room.
+ * Completes stub with code for plan (NULL: none) and gives the cached one that equals it, made if
+ * need be; NULL when there is no room.
  */
 struct host_stub *host_stub_get(struct hostexec *he, const struct host_plan *plan,
 				struct host_stub *stub);

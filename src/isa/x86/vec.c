@@ -2,14 +2,16 @@
 /*
  * Who owns the host's vector registers, and what the guest's look like while they are parked.
  *
- * state.xsave is a standard-format image whose XSTATE_BV says which components have bytes: one whose
- * bit is clear is in its initial configuration and its bytes mean nothing. XSAVEOPT leaves components
- * out that did not change since the XRSTOR of the same image; so the image must not change while
- * vec_live, and nobody must look at it then.
+ * state.xsave is a standard-format image whose XSTATE_BV says which components have bytes: one
+ * whose bit is clear is in its initial configuration and its bytes mean nothing. XSAVEOPT leaves
+ * components out that did not change since the XRSTOR of the same image; so the image must not
+ * change while vec_live, and nobody must look at it then.
  *
  * PKRU is never in the host's register for a guest: a guest's key rights must not bind the monitor.
  */
 #include "isa/x86/vec.h"
+
+#include <string.h>
 
 #include "isa/x86/hostexec.h"
 #include "isa/x86/hoststub.h"
@@ -65,8 +67,7 @@ void x86_vec_reset(struct x86_cpu *cpu)
 	uint8_t *image = cpu->state.xsave;
 
 	x86_vec_park(cpu);
-	for (unsigned at = 0; at < X86_XSAVE_MAX; at += 8)
-		vec_put64(image, at, 0);
+	memset(image, 0, X86_XSAVE_MAX);
 	vec_put16(image, VEC_FCW, 0x40);
 	image[VEC_FTW] = 0xff; /* all registers hold +0.0 */
 	vec_put32(image, VEC_MXCSR, VEC_MXCSR_DEFAULT);
@@ -92,12 +93,6 @@ uint64_t x86_vec_inuse(struct x86_cpu *cpu)
 	return inuse & state->xcr0;
 }
 
-static void clear(uint8_t *bytes, unsigned size)
-{
-	for (unsigned i = 0; i < size; i++)
-		bytes[i] = 0;
-}
-
 void vec_materialise(struct x86_cpu *cpu, uint64_t components)
 {
 	struct hostexec *he = cpu->hostexec;
@@ -107,13 +102,13 @@ void vec_materialise(struct x86_cpu *cpu, uint64_t components)
 
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
 		if (missing & VEC_BIT(i))
-			clear(image + he->offset[i], he->size[i]);
+			memset(image + he->offset[i], 0, he->size[i]);
 	}
 	if (missing & VEC_BIT(VEC_SSE))
-		clear(image + VEC_XMM, 16 * 16);
+		memset(image + VEC_XMM, 0, 16 * 16);
 	if (missing & VEC_BIT(VEC_X87)) {
-		clear(image, VEC_MXCSR);
-		clear(image + VEC_ST, VEC_XMM - VEC_ST);
+		memset(image, 0, VEC_MXCSR);
+		memset(image + VEC_ST, 0, VEC_XMM - VEC_ST);
 		vec_put16(image, VEC_FCW, VEC_FCW_DEFAULT);
 	}
 	vec_put64(image, VEC_XSTATE_BV, present | missing);
@@ -167,7 +162,10 @@ void vec_set_element(struct x86_cpu *cpu, unsigned reg, unsigned at, unsigned si
 void vec_clear_above(struct x86_cpu *cpu, unsigned reg, unsigned size_bytes)
 {
 	uint64_t components = cpu->hostexec->components;
-	unsigned lanes = components & VEC_BIT(VEC_HI16_ZMM) ? 4 : components & VEC_BIT(VEC_AVX) ? 2 : 1;
+	unsigned lanes = components & VEC_BIT(VEC_AVX) ? 2 : 1;
+
+	if (components & VEC_BIT(VEC_HI16_ZMM))
+		lanes = 4;
 
 	for (unsigned at = size_bytes; at < lanes * 16; at += 8)
 		*(uint64_t *)(vec_lane(cpu, reg, at / 16) + at % 16) = 0;

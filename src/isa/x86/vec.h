@@ -22,8 +22,8 @@ enum vec_component {
 
 /* Offsets into the legacy region and the header. */
 enum {
-	VEC_FCW = 0, VEC_FSW = 2, VEC_FTW = 4, VEC_FOP = 6, VEC_FIP = 8, VEC_FDP = 16, VEC_MXCSR = 24,
-	VEC_MXCSR_MASK = 28, VEC_ST = 32, VEC_XMM = 160, VEC_LEGACY_BYTES = 512,
+	VEC_FCW = 0, VEC_FSW = 2, VEC_FTW = 4, VEC_FOP = 6, VEC_FIP = 8, VEC_FDP = 16,
+	VEC_MXCSR = 24, VEC_MXCSR_MASK = 28, VEC_ST = 32, VEC_XMM = 160, VEC_LEGACY_BYTES = 512,
 	VEC_XSTATE_BV = 512, VEC_XCOMP_BV = 520, VEC_HEADER_END = 576,
 };
 

@@ -51,11 +51,13 @@ static void put_real_pointers(const struct x86_state *state, uint8_t *env, bool 
 }
 
 /* The host's environment to the guest's; returns its size. */
-static unsigned export_environment(struct x86_cpu *cpu, const uint8_t *host, uint8_t *env, bool large)
+static unsigned export_environment(struct x86_cpu *cpu, const uint8_t *host, uint8_t *env,
+				   bool large)
 {
 	const struct x86_state *state = &cpu->state;
 
-	/* The upper halves of the 32-bit forms' control words are reserved: as the host has them. */
+	/* The upper halves of the 32-bit forms' control words are reserved: as the host has
+	 * them. */
 	for (unsigned i = 0; i < 3; i++)
 		put(env, i, large, get(host, i, true));
 	if (!cpu->protected_mode) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * XSAVE, XSAVEOPT, XSAVEC and XRSTOR between the parked image and guest memory, with the guest's own
- * XCR0. Intel SDM vol. 1, chapter 13. In guest memory components lie at the host's standard offsets,
- * or one behind the other in the compacted form (none of ours asks for alignment).
+ * XSAVE, XSAVEOPT, XSAVEC and XRSTOR between the parked image and guest memory, with the guest's
+ * own XCR0. Intel SDM vol. 1, chapter 13. In guest memory components lie at the host's standard
+ * offsets, or one behind the other in the compacted form (none of ours asks for alignment).
  *
  * XSAVEOPT leaves out what is in its initial configuration; that a component was not modified since
  * the last XRSTOR is an optimisation it may, and here does, forgo.
  */
+#include <string.h>
+
 #include "isa/x86/access.h"
 #include "isa/x86/fximage.h"
 #include "isa/x86/hostexec.h"
@@ -72,8 +74,10 @@ static void probe_area(struct x86_cpu *cpu, const struct area *area)
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
 		unsigned size = component_bytes(cpu, i);
 
+		uint64_t linear = area->linear + component_offset(cpu, area, i);
+
 		if (area->mask & VEC_BIT(i) && size)
-			x86_probe(cpu, area->linear + component_offset(cpu, area, i), size, X86_WRITE);
+			x86_probe(cpu, linear, size, X86_WRITE);
 	}
 }
 
@@ -145,7 +149,8 @@ void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 	present = x86_load(cpu, area.linear + VEC_XSTATE_BV, 8);
 	inuse = x86_vec_inuse(cpu);
 	store_components(cpu, insn, &area, optimise ? area.mask & inuse : area.mask);
-	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8, (present & ~area.mask) | (inuse & area.mask));
+	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8,
+		  (present & ~area.mask) | (inuse & area.mask));
 }
 
 void host_run_xsavec(struct x86_cpu *cpu, const struct insn *insn)
@@ -176,7 +181,8 @@ static uint64_t read_header(struct x86_cpu *cpu, struct area *area)
 	for (unsigned at = VEC_XCOMP_BV + 8; at < (format ? VEC_HEADER_END : VEC_XCOMP_BV + 16u);
 	     at += 8)
 		zero |= vec_get64(image, at);
-	if (format && (!(format & COMPACTED) || (format & ~COMPACTED & ~xcr0) || (present & ~format)))
+	if (format && (!(format & COMPACTED) || (format & ~COMPACTED & ~xcr0) ||
+		       (present & ~format)))
 		x86_general_protection(cpu);
 	if ((present & ~xcr0) || zero)
 		x86_general_protection(cpu);
@@ -225,8 +231,7 @@ static void load_components(struct x86_cpu *cpu, const struct area *area, uint64
 
 static void clear_range(uint8_t *image, unsigned start, unsigned end)
 {
-	for (unsigned at = start; at < end; at++)
-		image[at] = 0;
+	memset(image + start, 0, end - start);
 }
 
 static void set_x87(struct x86_cpu *cpu, const struct insn *insn, bool load)
