@@ -5,8 +5,7 @@
  *
  *   - the memory operand becomes [RSI], whatever it was;
  *   - general-purpose registers become RAX, RCX, RDX or R8, so that any of the guest's, RSP too,
- * can
- *     be loaded and stored around the instruction; implied ones stay what they are;
+ *     can be loaded and stored around the instruction; implied ones stay what they are;
  *   - prefixes that select segments and address sizes go, mandatory ones stay;
  *   - 16- and 32-bit code becomes 64-bit code: bits that are ignored or fixed there get the value
  *     that means the same here. Where VEX.W or the operand-size prefix mean different things in the
