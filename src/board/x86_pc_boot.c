@@ -106,6 +106,7 @@ static int boot_kernel(struct pc *pc, struct error *err)
 		.kernel = vm->config->kernel,
 		.initrd = vm->config->initrd,
 		.cmdline = vm->config->params,
+		.self_unpack = vm->config->kaslr,
 		.e820 = &map,
 	};
 	struct boot_entry entry = { 0 };

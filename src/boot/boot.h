@@ -11,6 +11,7 @@
 #ifndef RINGLET_BOOT_BOOT_H
 #define RINGLET_BOOT_BOOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "boot/e820.h"
@@ -25,6 +26,7 @@ struct boot_config {
 	const char *cmdline; /* or NULL */
 	const struct e820_map *e820; /* handed to the guest; its RAM must be regions of mem */
 	uint64_t rsdp_gpa;   /* ACPI root pointer, 0: none */
+	bool self_unpack;    /* a packed kernel is not unpacked here, but by itself in the guest */
 };
 
 /* Recognises config->kernel by its content, loads all of it and says how the boot CPU starts. */

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Linux bzImage, by the boot protocol (Documentation/arch/x86/boot.rst), versions 2.02 and later:
- * the protected-mode part goes to its preferred address and is entered in 64-bit mode where
- * it has such an entry, in 32-bit mode otherwise. The real-mode part is not run.
+ * Linux bzImage, by the boot protocol (Documentation/arch/x86/boot.rst), versions 2.02 and later.
+ *
+ * The kernel proper is an ELF file, packed inside of the protected-mode part. Where the header says
+ * where it is (2.08) and this build can unpack it, it is loaded where it is linked to and entered
+ * directly: hundreds of times faster than its own decompressor in an interpreted guest, but without
+ * that one's choice of a random address. Otherwise the protected-mode part goes to its preferred
+ * address, to unpack itself, and is entered in 64-bit mode where it has such an entry, in 32-bit
+ * mode where not. The real-mode part is not run.
  */
 #include <asm/bootparam.h>
+#include <elf.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "boot/loader.h"
+#include "boot/unpack.h"
 
 #define HDR_OFFSET 0x1f1
 #define HDR_MAGIC_OFFSET 0x202
@@ -18,6 +26,7 @@
 #define ENTRY64_OFFSET 0x200
 #define LOAD_ADDRESS_OLD 0x100000u
 #define MIN_PROTOCOL 0x202
+#define PAYLOAD_PROTOCOL 0x208
 
 struct bzimage {
 	struct setup_header hdr;
@@ -137,30 +146,73 @@ static int place(struct boot_loader *loader, struct bzimage *bz, struct error *e
 	return loader_take(loader, bz->load_gpa, end - bz->load_gpa, "kernel", err);
 }
 
+/* The kernel unpacks itself. */
+static int load_packed(struct boot_loader *loader, struct bzimage *bz, struct boot_entry *entry,
+		       struct error *err)
+{
+	int rc = place(loader, bz, err);
+
+	if (!rc)
+		rc = image_load(&loader->kernel, bz->offset, bz->file_bytes, loader->mem,
+				bz->load_gpa, err);
+	if (rc)
+		return rc;
+	bz->hdr.code32_start = (uint32_t)bz->load_gpa;
+	return linux_start(loader, &bz->hdr, bz->load_gpa + (bz->entry64 ? ENTRY64_OFFSET : 0),
+			   bz->entry64, entry, err);
+}
+
+/*
+ * Loads the payload as an ELF kernel, taking its space from loader's. The kernel goes on to use the
+ * init_size bytes from its start that it asks for, whatever its segments say.
+ */
+static int load_payload(struct boot_loader *loader, const struct bzimage *bz,
+			struct elf_kernel *elf, struct error *err)
+{
+	struct boot_loader inner = { .mem = loader->mem, .config = loader->config,
+				     .space = loader->space };
+	int rc = unpack_image(&loader->kernel, bz->offset + bz->hdr.payload_offset,
+			      bz->hdr.payload_length, &inner.kernel, err);
+
+	if (rc)
+		return rc;
+	rc = elf_inspect(&inner.kernel, elf, err);
+	if (!rc)
+		rc = elf_load_segments(&inner, elf, err);
+	if (!rc && (elf->entry < elf->low || elf->entry >= elf->high))
+		rc = error_set(err, ENOEXEC, "%s: the entry of its payload is outside of it",
+			       loader->kernel.path);
+	if (!rc && !e820_is_ram(&loader->space, elf->low, bz->memory_bytes))
+		rc = error_set(err, ENOSPC, "%s: no memory where it is linked to run",
+			       loader->kernel.path);
+	if (!rc && elf->low + bz->memory_bytes > elf->high)
+		rc = e820_set(&inner.space, elf->high, elf->low + bz->memory_bytes - elf->high,
+			      E820_RESERVED);
+	image_close(&inner.kernel);
+	if (!rc)
+		loader->space = inner.space;
+	return rc;
+}
+
 int bzimage_load(struct boot_loader *loader, struct boot_entry *entry, struct error *err)
 {
 	struct bzimage bz = { .offset = 0 };
+	struct elf_kernel elf;
+	struct error why;
 	int rc = read_header(&loader->kernel, &bz.hdr, err);
 
 	if (!rc)
 		rc = check_header(&loader->kernel, &bz.hdr, err);
 	if (!rc)
 		rc = measure(&loader->kernel, &bz, err);
-	if (!rc)
-		rc = place(loader, &bz, err);
-	if (!rc)
-		rc = image_load(&loader->kernel, bz.offset, bz.file_bytes, loader->mem,
-				bz.load_gpa, err);
 	if (rc)
 		return rc;
-
-	bz.hdr.code32_start = (uint32_t)bz.load_gpa;
-	rc = loader_flat_segments(loader, bz.entry64, entry, err);
-	if (!rc && bz.entry64)
-		rc = loader_identity_map(loader, &entry->cr3, err);
+	if (loader->config->self_unpack || bz.hdr.version < PAYLOAD_PROTOCOL)
+		return load_packed(loader, &bz, entry, err);
+	rc = load_payload(loader, &bz, &elf, &why);
 	if (!rc)
-		rc = zeropage_put(loader, &bz.hdr, entry, err);
-	entry->mode = bz.entry64 ? BOOT_LONG64 : BOOT_FLAT32;
-	entry->rip = bz.load_gpa + (bz.entry64 ? ENTRY64_OFFSET : 0);
-	return rc;
+		return linux_start(loader, &bz.hdr, elf.entry, elf.machine == EM_X86_64, entry,
+				   err);
+	log_info("%s; the kernel unpacks itself, which is slow", why.message);
+	return load_packed(loader, &bz, entry, err);
 }

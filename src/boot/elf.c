@@ -258,22 +258,13 @@ static int start_vmlinux(struct boot_loader *loader, const struct elf_kernel *el
 		.kernel_alignment = KERNEL_ALIGNMENT,
 		.cmdline_size = CMDLINE_MAX,
 	};
-	bool long_mode = elf->machine == EM_X86_64;
-	int rc;
 
 	if (elf->entry < elf->low || elf->entry >= elf->high || !elf->high_linked)
 		return error_set(err, ENOEXEC,
 				 "%s is an ELF file without a PVH entry note, a Multiboot header or "
 				 "a Linux kernel's layout: give a bzImage or a kernel with CONFIG_PVH",
 				 loader->kernel.path);
-	rc = loader_flat_segments(loader, long_mode, entry, err);
-	if (!rc && long_mode)
-		rc = loader_identity_map(loader, &entry->cr3, err);
-	if (!rc)
-		rc = zeropage_put(loader, &hdr, entry, err);
-	entry->mode = long_mode ? BOOT_LONG64 : BOOT_FLAT32;
-	entry->rip = elf->entry;
-	return rc;
+	return linux_start(loader, &hdr, elf->entry, elf->machine == EM_X86_64, entry, err);
 }
 
 int elf_load(struct boot_loader *loader, struct boot_entry *entry, struct error *err)

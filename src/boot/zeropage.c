@@ -61,8 +61,8 @@ static void fill_e820(struct boot_params *params, const struct e820_map *map)
 	params->e820_entries = (uint8_t)map->count;
 }
 
-int zeropage_put(struct boot_loader *loader, const struct setup_header *hdr,
-		 struct boot_entry *entry, struct error *err)
+static int put_params(struct boot_loader *loader, const struct setup_header *hdr,
+		      struct boot_entry *entry, struct error *err)
 {
 	struct boot_params params;
 	int rc;
@@ -73,7 +73,8 @@ int zeropage_put(struct boot_loader *loader, const struct setup_header *hdr,
 	params.hdr.ext_loader_type = 0;
 	params.hdr.ext_loader_ver = 0;
 	params.hdr.setup_data = 0;
-	params.hdr.loadflags = (params.hdr.loadflags & ~(CAN_USE_HEAP | QUIET_FLAG)) | LOADED_HIGH;
+	params.hdr.loadflags &= ~(CAN_USE_HEAP | QUIET_FLAG | KASLR_FLAG);
+	params.hdr.loadflags |= LOADED_HIGH;
 	params.acpi_rsdp_addr = loader->config->rsdp_gpa;
 	fill_e820(&params, loader->config->e820);
 	rc = put_cmdline(loader, &params, err);
@@ -81,5 +82,19 @@ int zeropage_put(struct boot_loader *loader, const struct setup_header *hdr,
 		rc = put_initrd(loader, &params, err);
 	if (!rc)
 		rc = loader_put_low(loader, &params, sizeof(params), 4096, &entry->rsi, err);
+	return rc;
+}
+
+int linux_start(struct boot_loader *loader, const struct setup_header *hdr, uint64_t rip,
+		bool long_mode, struct boot_entry *entry, struct error *err)
+{
+	int rc = loader_flat_segments(loader, long_mode, entry, err);
+
+	if (!rc && long_mode)
+		rc = loader_identity_map(loader, &entry->cr3, err);
+	if (!rc)
+		rc = put_params(loader, hdr, entry, err);
+	entry->mode = long_mode ? BOOT_LONG64 : BOOT_FLAT32;
+	entry->rip = rip;
 	return rc;
 }

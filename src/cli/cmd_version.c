@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/version.h"
 #include "base/options.h"
+#include "boot/unpack.h"
 #include "cli/commands.h"
 #include "vm/vm.h"
 
@@ -18,6 +19,16 @@ static const struct option_spec version_options[] = {
 	  .offset = offsetof(struct version_args, help), .help = "print this help" },
 	{ .name = NULL },
 };
+
+static void print_missing(void)
+{
+	const char *name = unpack_missing_library(0);
+
+	printf("\nmissing libraries:%s", name ? "" : " none");
+	for (unsigned i = 0; name; name = unpack_missing_library(++i))
+		printf(" %s", name);
+	printf("\n");
+}
 
 int cmd_version(int argc, char **argv)
 {
@@ -37,6 +48,6 @@ int cmd_version(int argc, char **argv)
 	printf("ringlet %s\naccelerators:", RINGLET_VERSION);
 	for (const char *const *name = vm_accel_names(); *name; name++)
 		printf(" %s", *name);
-	printf("\nmissing libraries: none\n");
+	print_missing();
 	return finish_output(STATUS_OK);
 }

@@ -75,6 +75,7 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 	json_uint(json, "cpus", config->cpus);
 	json_uint(json, "mem_bytes", config->mem_bytes);
 	json_string(json, "accel", vm_accel_name(config->accel));
+	json_bool(json, "kaslr", config->kaslr);
 	json_bool(json, "debug_exit", config->debug_exit);
 	json_bool(json, "reboot", config->reboot);
 }

@@ -35,6 +35,7 @@ struct vm_config {
 	unsigned cpus;         /* 1 … VM_CPUS_MAX */
 	uint64_t mem_bytes;    /* RAM: multiple of the page size */
 	enum vm_accel accel;
+	bool kaslr;            /* the kernel unpacks itself, where it likes */
 	bool debug_exit;
 	bool reboot;           /* a reset starts the guest again; else it ends the machine */
 };
