@@ -149,6 +149,34 @@ static void raise(struct hpet_comparator *cmp)
 
 /* ---- matches ---- */
 
+static bool is_running(const struct hpet_comparator *cmp)
+{
+	return cmp->hpet->control & CONFIG_ENABLE;
+}
+
+/* Ticks since the match that is due next; more than half the width: it is still to come. */
+static uint64_t lateness(const struct hpet_comparator *cmp)
+{
+	return (counter_now(cmp->hpet) - cmp->value) & width_mask(cmp);
+}
+
+/* A periodic comparator goes on while nobody waits for it: moves the next match past now. */
+static void catch_up(struct hpet_comparator *cmp)
+{
+	uint64_t late = lateness(cmp);
+
+	if (!is_running(cmp) || !(cmp->config & CMP_PERIODIC) || !cmp->period ||
+	    late > width_mask(cmp) / 2)
+		return;
+	cmp->value = (cmp->value + (late / cmp->period + 1) * cmp->period) & width_mask(cmp);
+}
+
+/* Does a match change anything that the guest can see at once? */
+static bool is_awaited(const struct hpet_comparator *cmp)
+{
+	return is_running(cmp) && (cmp->config & CMP_ENABLE || is_level(cmp));
+}
+
 static void arm(struct hpet_comparator *cmp)
 {
 	struct hpet *hpet = cmp->hpet;
@@ -156,7 +184,7 @@ static void arm(struct hpet_comparator *cmp)
 	uint64_t ticks = (cmp->value - now) & width_mask(cmp);
 	uint64_t wait;
 
-	if (!(hpet->control & CONFIG_ENABLE) || ticks > MATCH_MAX_TICKS) {
+	if (!is_awaited(cmp) || ticks > MATCH_MAX_TICKS) {
 		loop_timer_disarm(cmp->timer);
 		return;
 	}
@@ -175,21 +203,19 @@ static void arm_all(struct hpet *hpet)
 static void matched(void *opaque)
 {
 	struct hpet_comparator *cmp = opaque;
-	uint64_t late;
 
-	if (!(cmp->hpet->control & CONFIG_ENABLE))
+	if (!is_awaited(cmp))
 		return;
-	late = (counter_now(cmp->hpet) - cmp->value) & width_mask(cmp);
 	/* Too early: the counter was set back, or this expiry was under way when it was moved. */
-	if (late > width_mask(cmp) / 2) {
+	if (lateness(cmp) > width_mask(cmp) / 2) {
 		arm(cmp);
 		return;
 	}
 	raise(cmp);
-	if (!(cmp->config & CMP_PERIODIC) || !cmp->period)
-		return;
-	cmp->value = (cmp->value + (late / cmp->period + 1) * cmp->period) & width_mask(cmp);
-	arm(cmp);
+	if (cmp->config & CMP_PERIODIC && cmp->period) {
+		catch_up(cmp);
+		arm(cmp);
+	}
 }
 
 /* ---- registers ---- */
@@ -212,7 +238,7 @@ static uint64_t possible_pins(const struct hpet *hpet)
 	return pins;
 }
 
-static uint64_t read_comparator(const struct hpet_comparator *cmp, unsigned reg)
+static uint64_t read_comparator(struct hpet_comparator *cmp, unsigned reg)
 {
 	const struct hpet *hpet = cmp->hpet;
 
@@ -221,6 +247,7 @@ static uint64_t read_comparator(const struct hpet_comparator *cmp, unsigned reg)
 		return possible_pins(hpet) << 32 | cmp->config | CMP_CAN_PERIODIC | CMP_64BIT |
 		       (hpet->config.msi ? CMP_CAN_MSI : 0);
 	case CMP_VALUE:
+		catch_up(cmp);
 		return cmp->value;
 	case CMP_MSI:
 		return cmp->msi;
@@ -229,7 +256,7 @@ static uint64_t read_comparator(const struct hpet_comparator *cmp, unsigned reg)
 	}
 }
 
-static uint64_t read_register(const struct hpet *hpet, unsigned reg)
+static uint64_t read_register(struct hpet *hpet, unsigned reg)
 {
 	unsigned index = (reg - REG_COMPARATORS) / COMPARATOR_BYTES;
 
@@ -293,6 +320,7 @@ static void write_comparator_config(struct hpet_comparator *cmp, uint64_t value)
 	if (!cmp->hpet->config.msi)
 		value &= ~(uint64_t)CMP_MSI_ENABLE;
 	drop_level(cmp);
+	catch_up(cmp);
 	cmp->config = value & CMP_WRITABLE;
 	cmp->set_value = value & CMP_SET_VALUE;
 	cmp->value &= width_mask(cmp);
