@@ -225,6 +225,12 @@ static void init_decoder(ZydisDecoder *decoder, const struct x86_cpu *cpu, enum 
 			       x86_isa_allowed(cpu, ZYDIS_ISA_SET_BMI1, ZYDIS_ISA_EXT_BMI1));
 }
 
+/* SYSENTER and SYSEXIT, which Zydis does not know in 8086 code: there they exist and check. */
+static bool is_protected_only(const uint8_t *bytes, unsigned size)
+{
+	return size >= 2 && bytes[0] == 0x0f && (bytes[1] == 0x34 || bytes[1] == 0x35);
+}
+
 unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *bytes, unsigned size,
 		    struct insn *insn)
 {
@@ -237,6 +243,10 @@ unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *byte
 			       .src = ZERO_OFFSET, .src2 = ZERO_OFFSET, .seg = X86_DS };
 	init_decoder(&decoder, cpu, mode);
 	status = ZydisDecoderDecodeFull(&decoder, bytes, size, &info.z, info.op);
+	if (!ZYAN_SUCCESS(status) && is_protected_only(bytes, size)) {
+		decoder.machine_mode = ZYDIS_MACHINE_MODE_LEGACY_16;
+		status = ZydisDecoderDecodeFull(&decoder, bytes, size, &info.z, info.op);
+	}
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && size < 15)
 		return 0;
 	if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
