@@ -130,6 +130,8 @@ struct frame {
 /* The event that ended CATCH, with CR2 as it was then. vector NONE: none did. */
 extern struct frame caught;
 extern word caught_cr2;
+/* For what code pieces want to tell. */
+extern volatile word record[16];
 /* Address of the instruction after MARK_IP. */
 extern word mark_ip;
 /* Sees an event first; true: resume. Called with interrupts as its gate left them. */

@@ -14,6 +14,7 @@
 
 struct frame caught;
 word caught_cr2, mark_ip;
+volatile word record[16];
 hook_fn *hook[256];
 struct gate idt[256] __attribute__((aligned(16)));
 struct tss tss;
