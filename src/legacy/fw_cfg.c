@@ -317,6 +317,9 @@ static int add_facts(struct device *dev, const struct fw_cfg_config *config, str
 	if (!rc && boot_menu)
 		rc = fw_cfg_add_file(dev, "etc/boot-menu-wait", &config->boot_menu_wait_ms,
 				     sizeof(config->boot_menu_wait_ms), err);
+	if (!rc && config->console_port)
+		rc = fw_cfg_add_file(dev, "etc/sercon-port", &config->console_port,
+				     sizeof(config->console_port), err);
 	return rc;
 }
 

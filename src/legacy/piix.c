@@ -11,6 +11,8 @@
 #define PIIX_PIRQ_ROUTE 0x60 /* four bytes: 7 disabled, 3:0 ISA interrupt */
 #define PIRQ_DISABLED 0x80
 #define PIIX4_PMBASE 0x40
+#define PIIX4_DEVACTB 0x58 /* bit 25: writing port 0xb2 raises SMI */
+#define DEVACTB_APMC_EN (1u << 25)
 #define PIIX4_PMREGMISC 0x80 /* bit 0: PMBASE decodes */
 #define PIIX4_SMBHSTBASE 0x90
 #define PIIX4_SMBHSTCFG 0xd2
@@ -100,6 +102,8 @@ static int add_power_management(struct piix *piix, struct error *err)
 			0);
 	pci_set_initial(&piix->pm, PCI_INTERRUPT_LINE, 1, piix->config.sci_irq, 0xff);
 	pci_set_initial(&piix->pm, PIIX4_PMBASE, 4, piix->config.pm_base | 1u, 0);
+	/* Firmware takes this for "SMM is set up already": there is none to set up. */
+	pci_set_initial(&piix->pm, PIIX4_DEVACTB, 4, DEVACTB_APMC_EN, 0);
 	pci_set_initial(&piix->pm, PIIX4_PMREGMISC, 1, 1, 0);
 	pci_set_initial(&piix->pm, PIIX4_SMBHSTBASE, 4, 1, 0xfff0);
 	pci_set_initial(&piix->pm, PIIX4_SMBHSTCFG, 1, 0, 0x0f);
