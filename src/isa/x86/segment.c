@@ -200,6 +200,9 @@ void x86_seg_set_real(struct x86_seg *seg, uint16_t selector, bool code)
 {
 	seg->selector = selector;
 	seg->base = (uint64_t)selector << 4;
+	/* A null selector left no limit to keep. */
+	if (seg->attr & X86_SEG_UNUSABLE)
+		*seg = (struct x86_seg){ .selector = selector, .base = seg->base, .limit = 0xffff };
 	seg->attr &= X86_SEG_G | X86_SEG_DB | X86_SEG_AVL;
 	seg->attr |= X86_SEG_P | X86_SEG_S | X86_SEG_WRITABLE | X86_SEG_ACCESSED;
 	if (code)
