@@ -33,7 +33,7 @@ static const struct {
 	{ 36, 4, "\x18\x28\x6f\x01", "is a kernel for 32-bit arm: give an x86 kernel" },
 	{ 4, 4, "zimg", "is a compressed EFI kernel (zboot), not for x86: give a bzImage" },
 	{ 0, 4, "\x27\x05\x19\x56", "is a U-Boot image: give a bzImage or an ELF kernel" },
-	{ 0, 4, "\xd0\x0d\xfe\xed", "is a device tree or FIT image: give a bzImage or an ELF kernel" },
+	{ 0, 4, "\xd0\x0d\xfe\xed", "is a device tree or FIT image: give a bzImage or ELF kernel" },
 	{ 0, 2, "\x1f\x8b", "is compressed with gzip: unpack it first (gunzip)" },
 	{ 0, 6, "\xfd" "7zXZ\0", "is compressed with xz: unpack it first (unxz)" },
 	{ 0, 4, "\x28\xb5\x2f\xfd", "is compressed with zstd: unpack it first (unzstd)" },
@@ -73,7 +73,8 @@ static int refuse(const char *path, const uint8_t *head, size_t len, struct erro
 	if (len >= 0x40 && head[0] == 'M' && head[1] == 'Z')
 		return refuse_pe(path, head, len, err);
 	return error_set(err, ENOEXEC,
-			 "%s is no kernel that is known (bzImage, ELF with a PVH note, Multiboot)%s",
+			 "%s is no kernel that is known (bzImage, ELF with a PVH note, "
+			 "Multiboot)%s",
 			 path, len < 512 ? "; it is very short: truncated?" : "");
 }
 

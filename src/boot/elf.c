@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ELF kernels (System V gABI, chapters 4 and 5): 32- and 64-bit, little-endian, for x86. Headers are
- * copied once and widened to the 64-bit form; every offset is checked where it is used.
+ * ELF kernels (System V gABI, chapters 4 and 5): 32- and 64-bit, little-endian, for x86. Headers
+ * are copied once and widened to the 64-bit form; every offset is checked where it is used.
  */
 #include <elf.h>
 #include <errno.h>
@@ -261,8 +261,9 @@ static int start_vmlinux(struct boot_loader *loader, const struct elf_kernel *el
 
 	if (elf->entry < elf->low || elf->entry >= elf->high || !elf->high_linked)
 		return error_set(err, ENOEXEC,
-				 "%s is an ELF file without a PVH entry note, a Multiboot header or "
-				 "a Linux kernel's layout: give a bzImage or a kernel with CONFIG_PVH",
+				 "%s is an ELF file without a PVH entry note, a Multiboot header "
+				 "or a Linux kernel's layout: give a bzImage or a kernel with "
+				 "CONFIG_PVH",
 				 loader->kernel.path);
 	return linux_start(loader, &hdr, elf->entry, elf->machine == EM_X86_64, entry, err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a loader hands to the board: everything is in guest memory, and the boot CPU shall start like
- * this. The board turns it into a struct x86_state.
+ * What a loader hands to the board: everything is in guest memory, and the boot CPU shall start
+ * like this. The board turns it into a struct x86_state.
  */
 #ifndef RINGLET_BOOT_ENTRY_H
 #define RINGLET_BOOT_ENTRY_H
@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 enum boot_mode {
-	BOOT_RESET,  /* the processor's reset state: a firmware image is mapped at its reset vector */
-	BOOT_FLAT32, /* protected mode, paging off, flat 4 GiB CS/DS/ES/SS (selectors below), IF clear */
+	BOOT_RESET,  /* the processor's reset state: firmware is mapped at its reset vector */
+	BOOT_FLAT32, /* protected mode, paging off, flat CS/DS/ES/SS (selectors below), IF clear */
 	BOOT_LONG64, /* 64-bit mode, paging on with cr3, flat selectors, IF clear */
 };
 

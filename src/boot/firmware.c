@@ -35,8 +35,8 @@ static int check_size(const struct image *image, struct error *err)
 	if (size >= FIRMWARE_MIN && size % MEM_PAGE_SIZE == 0)
 		return 0;
 	return error_set(err, ENOEXEC,
-			 "firmware %s has %llu bytes: a flat image has 64 KiB to 16 MiB, a multiple of "
-			 "4 KiB", image->path, (unsigned long long)size);
+			 "firmware %s has %llu bytes: a flat image has 64 KiB to 16 MiB, a "
+			 "multiple of 4 KiB", image->path, (unsigned long long)size);
 }
 
 int boot_firmware(struct mem *mem, const char *path, struct boot_entry *entry, struct error *err)

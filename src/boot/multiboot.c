@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Multiboot 1 (specification 0.6.96): a header in the file's first 8 KiB, an ELF file or the header's
- * own load addresses, a 32-bit entry with the magic in EAX and the information structure in EBX.
+ * Multiboot 1 (specification 0.6.96): a header in the file's first 8 KiB, an ELF file or the
+ * header's own load addresses, a 32-bit entry with the magic in EAX and the information structure in EBX.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -93,7 +93,7 @@ static int load_flat(struct boot_loader *loader, const struct mb_header *header,
 	if (header->bss_end_addr > end)
 		end = header->bss_end_addr;
 	if (header->load_end_addr && header->load_end_addr < header->load_addr)
-		return error_set(err, ENOEXEC, "%s ends before it begins, says its Multiboot header",
+		return error_set(err, ENOEXEC, "%s ends before it begins, in its Multiboot header",
 				 image->path);
 	if (header->entry_addr < header->load_addr || header->entry_addr >= end)
 		return error_set(err, ENOEXEC, "%s has a Multiboot entry outside of it",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PVH direct boot (xen/arch-x86/hvm/start_info.h, docs/misc/pvh.pandoc): the kernel's ELF note names
- * a 32-bit entry, which gets the address of a start_info in EBX.
+ * PVH direct boot (xen/arch-x86/hvm/start_info.h, docs/misc/pvh.pandoc): the kernel's ELF note
+ * names a 32-bit entry, which gets the address of a start_info in EBX.
  */
 #include <elf.h>
 #include <errno.h>

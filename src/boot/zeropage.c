@@ -23,7 +23,7 @@ static int put_cmdline(struct boot_loader *loader, struct boot_params *params, s
 
 	if (strlen(cmdline) > max)
 		return error_set(err, E2BIG,
-				 "%s takes a command line of at most %u characters, this one has %zu",
+				 "%s takes a command line of at most %u characters, this has %zu",
 				 loader->kernel.path, max, strlen(cmdline));
 	rc = loader_put_string(loader, cmdline, &gpa, err);
 	params->hdr.cmd_line_ptr = (uint32_t)gpa;

@@ -94,7 +94,7 @@ static void unmap_bar(struct pci_function *function, struct pci_bar *bar)
 	bar->mapped = false;
 }
 
-/* Where the guest wants the BAR; false: nowhere (decoding off, never programmed, or out of reach). */
+/* Where the guest wants the BAR; false: nowhere (decoding off, not programmed, out of reach). */
 static bool bar_address(const struct pci_function *function, unsigned index, uint64_t *address)
 {
 	const struct pci_bar *bar = &function->bar[index];

@@ -101,8 +101,8 @@ void pci_set_initial(struct pci_function *function, unsigned offset, unsigned si
 		     uint32_t writable);
 
 /*
- * Gives the function a BAR (MEM64 takes index and index + 1). range: size (a power of two: at least 4
- * for I/O, 16 for memory) and handlers; the core adds and removes it as the guest programs it.
+ * Gives the function a BAR (MEM64 takes index and index + 1). range: size (a power of two: at least
+ * 4 for I/O, 16 for memory) and handlers; the core adds and removes it as the guest programs it.
  */
 void pci_add_bar(struct pci_function *function, unsigned index, enum pci_bar_kind kind,
 		 const struct bus_range *range);

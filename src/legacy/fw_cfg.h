@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The firmware configuration device (docs/specs/fw_cfg.rst of QEMU; keys in linux/qemu_fw_cfg.h): how
- * SeaBIOS and OVMF learn about the machine. A table of items, numbered or named; the guest
+ * The firmware configuration device (docs/specs/fw_cfg.rst of QEMU; keys in linux/qemu_fw_cfg.h):
+ * how SeaBIOS and OVMF learn about the machine. A table of items, numbered or named; the guest
  * selects one at port 0x510, reads it at 0x511 byte by byte, or has it copied by DMA (0x514).
  * Items are read-only for the guest.
  *

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A Linux kernel as firmware finds it: the file's two parts, initrd and command line; see fw_cfg.h. */
+/* A Linux kernel as firmware finds it: the file's two parts, initrd, command line; see fw_cfg.h. */
 #include <errno.h>
 #include <linux/qemu_fw_cfg.h>
 #include <stdlib.h>

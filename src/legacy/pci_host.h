@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host bridge: PCI bus 0, configuration mechanism #1 (ports 0xcf8-0xcff, PCI 3.0 section 3.2.2.3)
- * and the memory-mapped one (ECAM, PCI Express 7.2.2), interrupt pins to wires, and function 00:00.0,
- * which looks like Intel's 82441FX (datasheet 290549) so that PC firmware knows it. RAM
- * below 1 MiB is always readable and writable: the shadow control registers only remember.
+ * The host bridge: PCI bus 0, configuration mechanism #1 (ports 0xcf8-0xcff, PCI 3.0 section
+ * 3.2.2.3) and the memory-mapped one (ECAM, PCI Express 7.2.2), interrupt pins to wires, and
+ * function 00:00.0, which looks like Intel's 82441FX (datasheet 290549) so that PC firmware knows
+ * it. RAM below 1 MiB is always readable and writable: the shadow control registers only remember.
  *
  * Port 0xcf9 (reset control) lies among the ports of mechanism #1, and is handed on.
  */
@@ -20,7 +20,7 @@
 #define PCI_HOST_ECAM_SIZE 0x10000000ull /* 256 buses */
 
 struct pci_host_config {
-	struct irq_line gsi[PCI_INTX_GSIS]; /* I/O APIC inputs from PCI_INTX_GSI_FIRST; active high */
+	struct irq_line gsi[PCI_INTX_GSIS]; /* I/O APIC inputs from PCI_INTX_GSI_FIRST */
 	/* Byte accesses to port 0xcf9; NULL: nothing there. */
 	uint8_t (*reset_control_read)(void *opaque);
 	void (*reset_control_write)(void *opaque, uint8_t value);

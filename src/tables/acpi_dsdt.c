@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The DSDT: PCI root, interrupt routing, ISA devices, processors, soft-off (ACPI 6.3, chapters 6-9). */
+/* The DSDT: PCI root, interrupt routing, ISA devices, processors, soft-off (ACPI 6.3, ch. 6-9). */
 #include <stdio.h>
 
 #include "dev/pci.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The MultiProcessor Specification 1.4 table, for systems without ACPI: processors, buses, I/O APIC and
- * how interrupts reach it. Everything below says the same as the MADT and the DSDT.
+ * The MultiProcessor Specification 1.4 table, for systems without ACPI: processors, buses, I/O APIC
+ * and how interrupts reach it. Everything below says the same as the MADT and the DSDT.
  */
 #include <string.h>
 

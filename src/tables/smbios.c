@@ -73,7 +73,7 @@ static void add_bios(struct smbios *s, const struct machine_tables_config *confi
 	blob_put(s->blob, 0xe000, 2);     /* segment */
 	bytes(s, (const uint8_t[]){ 3, 1 }, 2); /* date; 128 KiB */
 	blob_put(s->blob, 1u << 7 | 1u << 16, 8); /* PCI; selectable boot */
-	bytes(s, (const uint8_t[]){ 0x01, 0x1c }, 2); /* ACPI; UEFI no, virtual machine, inventory */
+	bytes(s, (const uint8_t[]){ 0x01, 0x1c }, 2); /* ACPI; virtual machine, no UEFI */
 	bytes(s, (const uint8_t[]){ 0, 0, 0xff, 0xff }, 4); /* releases; no controller firmware */
 	end(s, strings);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What PC firmware tells an operating system about the machine: ACPI 6.3 tables, SMBIOS 3.0 (and 2.1),
- * MultiProcessor Specification 1.4. tables_build makes them all with relative addresses; then
+ * What PC firmware tells an operating system about the machine: ACPI 6.3 tables, SMBIOS 3.0 (and
+ * 2.1), MultiProcessor Specification 1.4. tables_build makes them all with relative addresses; then
  * either tables_place writes them to guest memory (the board starts the kernel itself), or the
  * blobs go to the firmware as files, with a script that says how to link them.
  *

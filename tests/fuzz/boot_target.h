@@ -28,7 +28,8 @@ static inline void target_load(const uint8_t *data, size_t size,
 	struct boot_entry entry = { .mode = BOOT_RESET };
 	struct error err;
 
-	if (mem_create(&loader.mem, &err) || mem_add(loader.mem, 0, TARGET_RAM, false, "ram", &err) ||
+	if (mem_create(&loader.mem, &err) ||
+	    mem_add(loader.mem, 0, TARGET_RAM, false, "ram", &err) ||
 	    e820_set(&e820, 0, TARGET_RAM, E820_RAM) ||
 	    e820_set(&e820, 0xa0000, 0x60000, E820_RESERVED) ||
 	    image_open_bytes(&loader.kernel, "fuzz", data, size, &err))

@@ -38,7 +38,9 @@ void test_bzimage(struct test_image *image)
 
 static size_t put_note(uint8_t *at)
 {
-	const Elf64_Nhdr nhdr = { .n_namesz = 4, .n_descsz = 4, .n_type = XEN_ELFNOTE_PHYS32_ENTRY };
+	const Elf64_Nhdr nhdr = {
+		.n_namesz = 4, .n_descsz = 4, .n_type = XEN_ELFNOTE_PHYS32_ENTRY,
+	};
 	const uint32_t entry = MIB + 0x10;
 
 	memcpy(at, &nhdr, sizeof(nhdr));

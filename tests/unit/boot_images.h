@@ -21,7 +21,7 @@ void test_bzimage(struct test_image *image);
 /* Its header, to be changed. */
 struct setup_header *test_bzimage_header(struct test_image *image);
 
-/* An ELF executable: one segment at 1 MiB (0x100 bytes of 0xcc, 0x300 in memory), maybe a PVH note. */
+/* An ELF file: one segment at 1 MiB (0x100 bytes of 0xcc, 0x300 in memory), maybe a PVH note. */
 void test_elf(struct test_image *image, bool class64, bool pvh);
 
 /* A Multiboot kernel with address fields: header at file offset 0x40, loaded at 1 MiB. */

@@ -351,7 +351,8 @@ static void test_foreign_files(void **state)
 		const char *bytes;
 		const char *words;
 	} cases[] = {
-		{ 56, "ARM\x64", "arm64" }, { 0, "\x1f\x8b\x08", "gunzip" }, { 0, "#!/bin/sh", "script" },
+		{ 56, "ARM\x64", "arm64" }, { 0, "\x1f\x8b\x08", "gunzip" },
+		{ 0, "#!/bin/sh", "script" },
 		{ 0, "hello", "no kernel that is known" }, { 0, "MZ", "EFI program" },
 	};
 	struct fixture *f = *state;
