@@ -23,6 +23,7 @@ struct blocks {
 	_Atomic uint64_t live_bytes, dead_bytes;
 	struct block *dead;
 	struct blocks_stats stats;
+	const void *exit_thunk, *dead_thunk;
 	_Atomic(struct block *) hash[1u << HASH_BITS];
 	struct block *page_hash[1u << PAGE_HASH_BITS];
 	_Atomic uint32_t generation[1u << GENERATION_BITS];
@@ -99,11 +100,76 @@ static bool second_page_linked(struct blocks *blocks, const struct block *block)
 	       page_bucket(blocks, block->phys2) != page_bucket(blocks, page_of(block->phys));
 }
 
+/* ---- chains between blocks' generated code ---- */
+
+static void exit_unchain(struct blocks *blocks, struct block_exit *exit)
+{
+	struct block_exit **link;
+
+	if (!exit->to)
+		return;
+	for (link = &exit->to->incoming; *link != exit; link = &(*link)->next)
+		;
+	*link = exit->next;
+	exit->to = NULL;
+	atomic_store(&exit->target, blocks->exit_thunk);
+}
+
+static void unchain(struct blocks *blocks, struct block *block)
+{
+	while (block->incoming)
+		exit_unchain(blocks, block->incoming);
+	for (unsigned i = 0; i < BLOCK_EXITS; i++)
+		exit_unchain(blocks, &block->exit[i]);
+	if (atomic_load(&block->code))
+		atomic_store(&block->code, blocks->dead_thunk);
+}
+
+void blocks_set_thunks(struct blocks *blocks, const void *exit, const void *dead)
+{
+	blocks->exit_thunk = exit;
+	blocks->dead_thunk = dead;
+}
+
+bool blocks_set_code(struct blocks *blocks, struct block *block, const void *code,
+		     unsigned watch_start, unsigned watch_end, uint32_t generation)
+{
+	bool valid;
+
+	pthread_mutex_lock(&blocks->mutex);
+	valid = atomic_load(&block->valid) &&
+		blocks_generation(blocks, block->phys) == generation;
+	if (valid) {
+		block->watch_start = (uint16_t)watch_start;
+		block->watch_end = (uint16_t)watch_end;
+		atomic_store(&block->code, code);
+	}
+	pthread_mutex_unlock(&blocks->mutex);
+	return valid;
+}
+
+void blocks_chain(struct blocks *blocks, struct block *from, struct block_exit *exit,
+		  struct block *to)
+{
+	pthread_mutex_lock(&blocks->mutex);
+	if (!exit->to && atomic_load(&from->valid) && atomic_load(&to->valid) &&
+	    atomic_load(&to->code)) {
+		exit->to = to;
+		exit->next = to->incoming;
+		to->incoming = exit;
+		atomic_store(&exit->target, atomic_load(&to->code));
+	}
+	pthread_mutex_unlock(&blocks->mutex);
+}
+
+/* ---- linking and unlinking ---- */
+
 static void unlink_block(struct blocks *blocks, struct block *block)
 {
 	_Atomic(struct block *) *link = bucket_of(blocks, block->phys, block->key);
 
 	atomic_store(&block->valid, false);
+	unchain(blocks, block);
 	while (atomic_load(link) != block)
 		link = &atomic_load(link)->hash_next;
 	/* hash_next of the dead block stays, so that a concurrent look-up passes through it. */
@@ -220,7 +286,11 @@ void blocks_reclaim(struct blocks *blocks)
 /* Does the block hold a byte of [start, end), which lies in one page? */
 static bool overlaps(const struct block *block, uint64_t start, uint64_t end)
 {
+	uint64_t page = page_of(block->phys);
+
 	if (start < block->phys + block->size_bytes && end > block->phys)
+		return true;
+	if (start < page + block->watch_end && end > page + block->watch_start)
 		return true;
 	return block->phys2 != NO_PAGE && start < block->phys2 + block->size2_bytes &&
 	       end > block->phys2;

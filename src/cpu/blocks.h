@@ -26,16 +26,34 @@ struct cpu;
 struct error;
 struct mem;
 
+/*
+ * A place where generated code leaves its block for a known one. Code jumps through target: to the other
+ * block's code once they are chained, to the exit thunk before that and after either became invalid.
+ */
+struct block_exit {
+	_Atomic(const void *) target;
+	struct block *owner, *to;
+	struct block_exit *next; /* others that lead to the same block */
+	int32_t offset;          /* of the destination, from the start of the block's page */
+};
+
+#define BLOCK_EXITS 2
+
 struct block {
 	uint64_t phys;      /* of the first byte */
 	uint64_t phys2;     /* page address of the second page, or ~0 */
 	uint32_t key;       /* the ISA's mode bits */
 	uint16_t size_bytes; /* in the first page */
 	uint16_t size2_bytes;
+	/* Bytes of the first page that generated code depends on beyond its own; empty if equal. */
+	uint16_t watch_start, watch_end;
 	_Atomic bool valid;
 	_Atomic(struct block *) hash_next;
 	struct block *page_next[2]; /* other blocks of the same pages */
 	struct block *dead_next;
+	_Atomic(const void *) code;  /* generated code; the dead thunk once invalid; NULL: none */
+	struct block_exit exit[BLOCK_EXITS];
+	struct block_exit *incoming;
 	uint32_t pins;
 	uint32_t alloc_bytes;
 };
@@ -60,6 +78,20 @@ uint32_t blocks_generation(struct blocks *blocks, uint64_t phys);
  */
 struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t alloc_bytes,
 			    uint32_t generation, uint32_t generation2);
+
+/*
+ * Where generated code goes instead of an invalid or unknown block: exit from a block_exit, dead when
+ * it found the block in a table. Before the machine runs.
+ */
+void blocks_set_thunks(struct blocks *blocks, const void *exit, const void *dead);
+
+/* Gives block its generated code, watching [watch_start, watch_end) of its page. False: it is invalid. */
+bool blocks_set_code(struct blocks *blocks, struct block *block, const void *code,
+		     unsigned watch_start, unsigned watch_end, uint32_t generation);
+
+/* Makes from's exit lead straight to to, if both are valid and to has code. */
+void blocks_chain(struct blocks *blocks, struct block *from, struct block_exit *exit,
+		  struct block *to);
 
 /* There is enough to free, live or dead, to be worth an exclusive section with blocks_reclaim. */
 bool blocks_wants_reclaim(const struct blocks *blocks);

@@ -20,6 +20,7 @@ struct exclusive;
 struct isa;
 struct loop;
 struct mem;
+struct translator;
 
 /* Bits of cpu->requests: things to look at before the next block runs. */
 enum {
@@ -59,6 +60,7 @@ struct cpu_env {
 	struct loop *loop;
 	struct blocks *blocks;       /* the machine's shared code cache */
 	struct exclusive *exclusive;
+	struct translator *translator; /* the machine's generated code; NULL: interpret */
 	const struct cpu_intc *intc;
 	/* The guest asked for the end: triple fault. Any CPU thread, no lock held. */
 	void (*shutdown)(void *opaque, struct cpu *cpu);

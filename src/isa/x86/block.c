@@ -36,11 +36,6 @@ void x86_blocks_destroy(struct x86_cpu *cpu)
 	free(cpu->scratch);
 }
 
-static uint32_t block_key(const struct x86_cpu *cpu)
-{
-	return cpu->mode | (uint32_t)cpu->protected_mode << 2;
-}
-
 static struct x86_block **jump_slot(const struct x86_cpu *cpu, uint64_t phys)
 {
 	return &cpu->jump_cache[(phys ^ phys >> JUMP_CACHE_BITS) & ((1u << JUMP_CACHE_BITS) - 1)];
@@ -103,10 +98,14 @@ static struct x86_block *copy_block(struct x86_cpu *cpu, const struct insn *insn
 	block = malloc(sizeof(*block) + count * sizeof(struct insn));
 	if (!block)
 		return NULL;
-	block->block = (struct block){ .key = block_key(cpu), .phys2 = ~0ull };
+	block->block = (struct block){ .key = cpu->block_key, .phys2 = ~0ull };
 	block->count = (uint16_t)count;
-	for (unsigned i = 0; i < count; i++)
+	block->heat = 0;
+	block->uses_vec = false;
+	for (unsigned i = 0; i < count; i++) {
 		block->insn[i] = insns[i];
+		block->insn[i].position = (uint16_t)i;
+	}
 	return block;
 }
 
@@ -184,6 +183,8 @@ static struct x86_block *build_block(struct x86_cpu *cpu, uint64_t linear, uint6
 		return scratch_block(cpu, &insns[0]);
 	block->block.phys = phys;
 	block->block.size_bytes = (uint16_t)size_bytes;
+	for (unsigned i = 0, at = phys & PAGE_MASK; i < count; at += insns[i++].length)
+		block->insn[i].page_offset = (uint16_t)at;
 	return insert_block(cpu, block, generation, 0);
 }
 
@@ -266,7 +267,7 @@ static struct x86_block *find_slow(struct x86_cpu *cpu, uint64_t linear, uint64_
 
 	if (blocks_wants_reclaim(cpu->cpu.env.blocks))
 		reclaim(cpu);
-	block = (struct x86_block *)blocks_find(cpu->cpu.env.blocks, phys, block_key(cpu));
+	block = (struct x86_block *)blocks_find(cpu->cpu.env.blocks, phys, cpu->block_key);
 	if (block && !still_maps(cpu, &block->block, linear))
 		block = NULL;
 	while (!block)
@@ -297,7 +298,7 @@ struct x86_block *x86_block_find(struct x86_cpu *cpu)
 	if (unlikely(!host))
 		return build_scratch(cpu, linear, room);
 	block = *jump_slot(cpu, phys);
-	if (unlikely(!block || block->block.phys != phys || block->block.key != block_key(cpu) ||
+	if (unlikely(!block || block->block.phys != phys || block->block.key != cpu->block_key ||
 		     !atomic_load_explicit(&block->block.valid, memory_order_relaxed) ||
 		     !still_maps(cpu, &block->block, linear)))
 		block = find_slow(cpu, linear, phys, host);

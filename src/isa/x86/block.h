@@ -14,11 +14,18 @@
 struct x86_block {
 	struct block block; /* must be first */
 	uint16_t count;
+	uint16_t heat;     /* executions, until it is hot enough to be translated */
+	bool uses_vec;     /* its translation wants the vector state live */
 	struct insn insn[];
 };
 
 int x86_blocks_create(struct x86_cpu *cpu, struct error *err);
 void x86_blocks_destroy(struct x86_cpu *cpu);
+
+static inline struct x86_block *x86_block_of(const struct insn *insn)
+{
+	return (struct x86_block *)((char *)(insn - insn->position) - offsetof(struct x86_block, insn));
+}
 
 /*
  * Never NULL; raises what fetching raises (cpu->insn is NULL then, and rip at the instruction). The

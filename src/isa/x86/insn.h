@@ -47,6 +47,8 @@ struct insn {
 	uint8_t bytes[15];
 	struct host_stub *stub; /* hostexec's, for instructions the host runs itself */
 	uint16_t mnemonic; /* ZydisMnemonic */
+	uint16_t position;    /* in its block */
+	uint16_t page_offset; /* of its first byte */
 };
 
 #define INSN_GPR64(cpu, off) (*(uint64_t *)((char *)(cpu) + (off)))

@@ -127,7 +127,7 @@ void x86_xsetbv(struct x86_cpu *cpu, const struct insn *insn)
 	if ((uint32_t)cpu->state.gpr[X86_RCX] || !xcr0_valid(cpu, value))
 		x86_general_protection(cpu);
 	cpu->state.xcr0 = value;
-	cpu->block_stop = true;
+	x86_update_mode(cpu);
 }
 
 /* ---- protection keys ---- */

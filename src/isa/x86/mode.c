@@ -4,6 +4,7 @@
  * DPL of SS, which loads of SS, interrupt delivery and returns keep so (Intel SDM vol. 3, 24.4.1
  * describes the same convention), a null SS included.
  */
+#include "isa/x86/cpuid.h"
 #include "isa/x86/tlb.h"
 #include "isa/x86/x86.h"
 
@@ -45,6 +46,15 @@ void x86_update_mmu(struct x86_cpu *cpu)
 	x86_tlb_check_alignment(cpu, cpu->cpl == 3 && ac && (state->cr0 & X86_CR0_AM));
 }
 
+/* Vector instructions can be translated where no control register forbids any. */
+static bool vector_ready(const struct x86_cpu *cpu)
+{
+	const struct x86_state *state = &cpu->state;
+
+	return !(state->cr0 & (X86_CR0_EM | X86_CR0_TS)) && (state->cr4 & X86_CR4_OSFXSR) &&
+	       (state->cr4 & X86_CR4_OSXSAVE) && state->xcr0 == x86_xcr0_mask(cpu);
+}
+
 void x86_update_mode(struct x86_cpu *cpu)
 {
 	const struct x86_state *state = &cpu->state;
@@ -57,6 +67,8 @@ void x86_update_mode(struct x86_cpu *cpu)
 	cpu->cpl = privilege(cpu);
 	cpu->stack_size = stack_width(cpu);
 	cpu->debug_active = state->dr7 & 0xff;
+	cpu->block_key = cpu->mode | (cpu->protected_mode ? X86_KEY_PROTECTED : 0) |
+			 (vector_ready(cpu) ? X86_KEY_VECTOR : 0);
 	x86_tlb_sync(cpu);
 	x86_update_mmu(cpu);
 	cpu->block_stop = true;

@@ -42,6 +42,7 @@ struct group {
 	enum pending pending;
 	bool ready; /* its sets are initialised */
 	uint64_t chosen_at;
+	uint64_t generation; /* another one after each flush: cpu->mapping_generation */
 };
 
 struct basis {
@@ -51,6 +52,7 @@ struct basis {
 struct x86_tlb_bank {
 	unsigned current;
 	uint64_t switches;
+	uint64_t generations;
 	bool check_alignment;
 	struct basis basis;
 	struct group group[GROUPS];
@@ -147,6 +149,7 @@ static void group_flush(struct x86_tlb_bank *bank, unsigned index, enum pending 
 {
 	struct group *group = &bank->group[index];
 
+	group->generation = ++bank->generations;
 	if (group->pending < what)
 		group->pending = what;
 	if (index == bank->current)
@@ -161,6 +164,7 @@ static void point_at_current(struct x86_cpu *cpu)
 		cpu->tlb[mmu] = &bank->set[bank->current][mmu];
 	if (bank->check_alignment)
 		cpu->tlb[X86_MMU_USER] = &bank->empty;
+	cpu->mapping_generation = bank->group[bank->current].generation;
 }
 
 int x86_tlb_create(struct x86_cpu *cpu, struct error *err)
@@ -225,12 +229,14 @@ void x86_tlb_flush_all(struct x86_cpu *cpu)
 {
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush(cpu->tlb_bank, index, PENDING_ALL);
+	point_at_current(cpu);
 }
 
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 {
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush(cpu->tlb_bank, index, PENDING_NONGLOBAL);
+	point_at_current(cpu);
 }
 
 void x86_tlb_flush_pcid(struct x86_cpu *cpu, unsigned pcid)
@@ -239,12 +245,14 @@ void x86_tlb_flush_pcid(struct x86_cpu *cpu, unsigned pcid)
 
 	if (index < GROUPS)
 		group_flush(cpu->tlb_bank, index, PENDING_NONGLOBAL);
+	point_at_current(cpu);
 }
 
 static void group_flush_page(struct x86_tlb_bank *bank, unsigned index, uint64_t linear)
 {
 	if (!bank->group[index].ready || bank->group[index].pending == PENDING_ALL)
 		return;
+	bank->group[index].generation = ++bank->generations;
 	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
 		set_flush_page(&bank->set[index][mmu], linear);
 }
@@ -254,6 +262,7 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 {
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush_page(cpu->tlb_bank, index, linear);
+	point_at_current(cpu);
 }
 
 void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear)
@@ -262,6 +271,7 @@ void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear
 
 	if (index < GROUPS)
 		group_flush_page(cpu->tlb_bank, index, linear);
+	point_at_current(cpu);
 }
 
 static void set_drop_phys(struct x86_tlb *set, uint64_t phys_page)

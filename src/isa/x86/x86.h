@@ -31,6 +31,7 @@
 #include "cpu/x86_state.h"
 
 struct insn;
+struct block_exit;
 struct x86_block;
 struct x86_cpuid;
 struct x86_tlb_bank;
@@ -91,6 +92,33 @@ struct x86_fault {
 	uint32_t error;
 };
 
+/* Bits of block_key beside the mode. */
+enum { X86_KEY_PROTECTED = 4, X86_KEY_VECTOR = 8 /* vector instructions raise no #UD, no #NM */ };
+
+/* Where translated code finds itself: an entry says which block is at a linear address. */
+struct x86_jump {
+	uint64_t key; /* linear address + struct x86_mirror's jump_key; 0: empty */
+	struct x86_block *block;
+};
+
+#define X86_JUMP_BITS 12
+#define X86_JUMPS (1u << X86_JUMP_BITS)
+
+/* What translated code keeps at hand: isa/x86/mirror/mirror.h. */
+struct x86_mirror {
+	void *tlb;               /* cpu->tlb[cpu->mmu]->entry */
+	struct x86_jump *jumps;  /* the table of the current privilege */
+	uint64_t jump_key;       /* tells mappings apart: mapping_generation in the upper 16 bits */
+	uint64_t code_base;      /* linear address of the page that executes */
+	uint16_t flags;          /* status flags as LAHF and SETO give them: SF … CF << 8 | OF */
+	uint64_t spare;          /* a value that has no register for a moment */
+	uint64_t host_rsp;       /* of mirror_run's frame */
+	struct block_exit *exit; /* through which translated code was left, or NULL */
+	bool must_leave;         /* the code that called us is gone */
+	uint64_t epoch;          /* jump_key's carry: the tables are emptied when it changes */
+	struct x86_jump *tables; /* one for supervisor, one for user code */
+};
+
 struct x86_cpu {
 	struct cpu cpu; /* must be first */
 	struct x86_state state;
@@ -104,6 +132,7 @@ struct x86_cpu {
 	uint8_t stack_size; /* 2, 4 or 8 bytes: width of SP and of implicit stack addressing */
 	uint8_t mmu;        /* enum x86_mmu for explicit data accesses now (CPL, SMAP, AC) */
 	bool debug_active;  /* breakpoints enabled in DR7: block execution checks each instruction */
+	uint32_t block_key; /* all that decoding and translating depend on */
 
 	bool interrupt_maybe;       /* the interrupt controller had a vector when last heard of */
 	const struct insn *insn;    /* executing now */
@@ -123,7 +152,9 @@ struct x86_cpu {
 
 	struct x86_tlb *tlb[X86_MMUS]; /* of the current PCID; one that always misses while every
 					  user access must be checked for alignment */
+	uint64_t mapping_generation; /* another one after each flush and for each PCID */
 	struct x86_tlb_bank *tlb_bank; /* all sets and what they depend on: tlb.c */
+	struct x86_mirror mirror;
 	uint64_t zero;              /* stands for a missing base or index register */
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */
 	struct x86_block *scratch;  /* a block that is not cached: block.c */
