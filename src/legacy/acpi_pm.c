@@ -20,7 +20,9 @@
 #define PM1_TIMER (1u << 0)
 #define PM1_GLOBAL (1u << 5)
 #define PM1_POWER_BUTTON (1u << 8)
-#define PM1_ENABLES (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON)
+/* No event comes of it (FADT: FIX_RTC), but Linux reads back whether it could enable it. */
+#define PM1_RTC (1u << 10)
+#define PM1_ENABLES (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC)
 
 /* PM1 control:  13 SLP_EN  12:10 SLP_TYP  2 GBL_RLS  1 BM_RLD  0 SCI_EN */
 #define CONTROL_SCI_EN (1u << 0)

@@ -119,6 +119,18 @@ static void test_smi_command(void **state)
 	device_free(setup.dev);
 }
 
+/* There is no such event, but Linux wants to see its enable bit stick. */
+static void test_rtc_enable_sticks(void **state)
+{
+	struct setup setup;
+
+	start_pm(state, &setup, 0);
+	out(&setup, PM + 2, 2, 1 << 10);
+	assert_int_equal(in(&setup, PM + 2, 2), 1 << 10);
+	assert_false(setup.sci.level);
+	device_free(setup.dev);
+}
+
 static void test_timer(void **state)
 {
 	struct setup setup;
@@ -186,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_power_button),
 		cmocka_unit_test(test_soft_off),
 		cmocka_unit_test(test_smi_command),
+		cmocka_unit_test(test_rtc_enable_sticks),
 		cmocka_unit_test(test_timer),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_debug_port),
