@@ -23,7 +23,7 @@ PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 
 # Rooms that run while the guest's vector state is in the host's registers: src/isa/x86/x86.h, rule 1.
-GRO_ROOMS := src/isa/% src/accel/interp/% src/accel/translate/% src/cpu/% src/mem/% src/base/gro.c
+GRO_ROOMS := src/isa/% src/accel/% src/cpu/% src/mem/% src/base/gro.c
 GRO_FLAGS := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
 GRO_SYMBOLS := $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(f)=gro_$(f))
 

@@ -211,7 +211,7 @@ static int add_fw_cfg(struct pc *pc, struct error *err)
 	const struct vm_config *machine = pc->vm->config;
 	struct e820_map map = { 0 };
 	struct fw_cfg_config config = {
-		.cpus = machine->cpus, .low_ram_bytes = pc_low_ram(machine->mem_bytes),
+		.cpus = machine->cpus, .console_port = 0x3f8, .low_ram_bytes = pc_low_ram(machine->mem_bytes),
 		.e820 = &map, .wrote = fw_cfg_wrote, .opaque = pc,
 	};
 	struct device *dev = NULL;

@@ -261,12 +261,12 @@ static void unlink_all(struct blocks *blocks)
 	blocks->stats.flushes++;
 }
 
-void blocks_reclaim(struct blocks *blocks)
+void blocks_reclaim(struct blocks *blocks, bool everything)
 {
 	struct block *block, *next;
 
 	pthread_mutex_lock(&blocks->mutex);
-	if (atomic_load(&blocks->live_bytes) > blocks->limit_bytes)
+	if (everything || atomic_load(&blocks->live_bytes) > blocks->limit_bytes)
 		unlink_all(blocks);
 	block = blocks->dead;
 	blocks->dead = NULL;

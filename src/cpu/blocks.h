@@ -98,9 +98,9 @@ bool blocks_wants_reclaim(const struct blocks *blocks);
 
 /*
  * In an exclusive section: frees what was invalidated, and everything when the cache is over its limit,
- * but for blocks with pins: the caller pins those that CPUs are in.
+ * but for blocks with pins: the caller pins those that CPUs are in. everything: as if over the limit.
  */
-void blocks_reclaim(struct blocks *blocks);
+void blocks_reclaim(struct blocks *blocks, bool everything);
 
 /* The guest, a device or a loader wrote [gpa, gpa+len): unlinks the blocks made of these bytes.
  * Returns true when any was. Cheap when the page holds no code. */

@@ -21,6 +21,12 @@ enum isa_next {
 struct isa {
 	const char *name;
 
+	/* The machine-wide part of translation: code_bytes bounds the generated code. -ENOTSUP: this host
+	 * cannot. CPUs whose env has it translate what is executed often. */
+	int (*translator_create)(struct translator **translator, struct blocks *blocks,
+				 size_t code_bytes, struct error *err);
+	void (*translator_destroy)(struct translator *translator);
+
 	/* model: the CPU model's name, NULL for the default. The accelerator's thread owns the CPU. */
 	int (*cpu_create)(const struct cpu_env *env, unsigned index, unsigned count,
 			  const char *model, struct cpu **cpu, struct error *err);
@@ -32,11 +38,11 @@ struct isa {
 	enum isa_next (*poll)(struct cpu *cpu);
 
 	/*
-	 * Interprets from the current state until a request is pending, the CPU halts or about
+	 * Executes from the current state until a request is pending, the CPU halts or about
 	 * budget instructions are done; always stops at an instruction boundary with exact state.
 	 * All faults of the guest are delivered inside.
 	 */
-	void (*interpret)(struct cpu *cpu, uint64_t budget);
+	void (*run)(struct cpu *cpu, uint64_t budget);
 
 	/* Registers as text for humans (logs, debug): at most size bytes, NUL-terminated. */
 	void (*describe)(struct cpu *cpu, char *text, size_t size);

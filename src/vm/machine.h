@@ -21,6 +21,7 @@ struct chardev;
 struct error;
 struct exclusive;
 struct terminal;
+struct translator;
 struct vm;
 struct vm_config;
 
@@ -48,6 +49,7 @@ struct vm {
 	const struct accel *accel;
 	struct device_env env;  /* loop, memory, buses */
 	struct blocks *blocks;
+	struct translator *translator; /* NULL when CPUs interpret */
 	struct exclusive *exclusive;
 	struct terminal *terminal;
 	struct chardev *console; /* what the first serial port talks to; NULL: nothing */

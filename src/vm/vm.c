@@ -24,7 +24,8 @@
 #include "vm/config.h"
 #include "vm/machine.h"
 
-#define CODE_CACHE_BYTES (128ull << 20)
+#define BLOCKS_BYTES (128ull << 20)
+#define CODE_BYTES (128ull << 20)
 
 /* ---- what boards call ---- */
 
@@ -50,6 +51,7 @@ int vm_add_cpu(struct vm *vm, const struct cpu_env *env, struct cpu **out, struc
 	complete.loop = vm->env.loop;
 	complete.blocks = vm->blocks;
 	complete.exclusive = vm->exclusive;
+	complete.translator = vm->translator;
 	ret = isa_x86.cpu_create(&complete, vm->cpu_count, vm->config->cpus, vm->config->cpu_model,
 				 &cpu, err);
 	if (ret)
@@ -78,12 +80,17 @@ static void release_block(struct block *block)
 static int choose_accel(struct vm *vm, struct error *err)
 {
 	switch (vm->config->accel) {
-	case VM_ACCEL_AUTO:
 	case VM_ACCEL_INTERP:
 		vm->accel = &accel_interp;
 		return vm->accel->probe(err);
+	case VM_ACCEL_TRANSLATE:
+		vm->accel = &accel_translate;
+		return vm->accel->probe(err);
+	case VM_ACCEL_AUTO:
+		vm->accel = accel_translate.probe(err) ? &accel_interp : &accel_translate;
+		return 0;
 	default:
-		return error_set(err, ENOTSUP, "--accel %s: not in this build (it has: interp)",
+		return error_set(err, ENOTSUP, "--accel %s: not in this build (it has: translate, interp)",
 				 vm_accel_name(vm->config->accel));
 	}
 }
@@ -98,6 +105,7 @@ static void destroy(struct vm *vm)
 	if (vm->config->board->destroy)
 		vm->config->board->destroy(vm);
 	blocks_destroy(vm->blocks);
+	isa_x86.translator_destroy(vm->translator);
 	for (unsigned i = 0; i < vm->cpu_count; i++)
 		vm->threads[i].cpu->isa->cpu_destroy(vm->threads[i].cpu);
 	exclusive_destroy(vm->exclusive);
@@ -123,7 +131,9 @@ static int create_parts(struct vm *vm, struct error *err)
 	if (!ret)
 		ret = exclusive_create(&vm->exclusive, err);
 	if (!ret)
-		ret = blocks_create(&vm->blocks, vm->env.mem, CODE_CACHE_BYTES, release_block, err);
+		ret = blocks_create(&vm->blocks, vm->env.mem, BLOCKS_BYTES, release_block, err);
+	if (!ret && vm->accel->translates)
+		ret = isa_x86.translator_create(&vm->translator, vm->blocks, CODE_BYTES, err);
 	if (ret)
 		return ret;
 	vm->threads = calloc(vm->config->cpus, sizeof(*vm->threads));
@@ -321,7 +331,7 @@ int vm_describe(const struct vm_config *config, struct json *json, struct error 
 
 const char *const *vm_accel_names(void)
 {
-	static const char *const names[] = { "interp", NULL };
+	static const char *const names[] = { "translate", "interp", NULL };
 
 	return names;
 }

@@ -14,6 +14,7 @@
 #include "dev/bus.h"
 #include "isa/x86/decode.h"
 #include "isa/x86/fetch.h"
+#include "isa/x86/mirror/mirror.h"
 #include "isa/x86/tlb.h"
 #include "mem/mem.h"
 
@@ -229,6 +230,7 @@ static void pin(struct cpu *cpu, void *opaque)
 		cpu->block->pins++;
 	for (unsigned i = 0; i < 1u << JUMP_CACHE_BITS; i++)
 		x86_cpu(cpu)->jump_cache[i] = NULL;
+	mirror_forget(x86_cpu(cpu));
 }
 
 static void unpin(struct cpu *cpu, void *opaque)
@@ -238,12 +240,23 @@ static void unpin(struct cpu *cpu, void *opaque)
 		cpu->block->pins--;
 }
 
+static bool code_full(const struct x86_cpu *cpu)
+{
+	return cpu->cpu.env.translator && mirror_full(cpu->cpu.env.translator);
+}
+
 static void reclaim(struct x86_cpu *cpu)
 {
+	struct translator *translator = cpu->cpu.env.translator;
+	bool full;
+
 	x86_vec_park(cpu);
 	exclusive_begin(&cpu->cpu);
+	full = code_full(cpu);
 	exclusive_each(cpu->cpu.env.exclusive, pin, NULL);
-	blocks_reclaim(cpu->cpu.env.blocks);
+	blocks_reclaim(cpu->cpu.env.blocks, full);
+	if (full)
+		mirror_restart(translator);
 	exclusive_each(cpu->cpu.env.exclusive, unpin, NULL);
 	exclusive_end(&cpu->cpu);
 }
@@ -265,7 +278,7 @@ static struct x86_block *find_slow(struct x86_cpu *cpu, uint64_t linear, uint64_
 {
 	struct x86_block *block;
 
-	if (blocks_wants_reclaim(cpu->cpu.env.blocks))
+	if (blocks_wants_reclaim(cpu->cpu.env.blocks) || unlikely(code_full(cpu)))
 		reclaim(cpu);
 	block = (struct x86_block *)blocks_find(cpu->cpu.env.blocks, phys, cpu->block_key);
 	if (block && !still_maps(cpu, &block->block, linear))

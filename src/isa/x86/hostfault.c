@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "isa/x86/hoststub.h"
+#include "isa/x86/mirror/mirror.h"
 
 #define SIGNALS 4
 
@@ -78,12 +79,26 @@ static void chain(int signal, siginfo_t *info, void *context)
 	}
 }
 
+/* Translated code leaves what faults to the interpreter, which will meet the fault in a stub. */
+static bool resume_translated(mcontext_t *machine)
+{
+	const struct translator *translator = bound ? bound->cpu.env.translator : NULL;
+	uint64_t resume = translator ? mirror_fault(translator, (uint64_t)machine->gregs[REG_RIP])
+				     : 0;
+
+	if (resume)
+		machine->gregs[REG_RIP] = (greg_t)resume;
+	return resume;
+}
+
 static void handle(int signal, siginfo_t *info, void *context)
 {
 	mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
 	const struct host_stub *stub = running_stub((uint64_t)machine->gregs[REG_RIP]);
 	uint64_t vector = guest_vector(machine);
 
+	if (vector && info->si_code > 0 && resume_translated(machine))
+		return;
 	if (!stub || !vector || info->si_code <= 0) {
 		chain(signal, info, context);
 		return;

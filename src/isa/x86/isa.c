@@ -10,6 +10,7 @@
 #include "isa/x86/block.h"
 #include "isa/x86/cpuid.h"
 #include "isa/x86/hostexec.h"
+#include "isa/x86/mirror/mirror.h"
 #include "isa/x86/paging.h"
 #include "isa/x86/run.h"
 #include "isa/x86/tlb.h"
@@ -19,21 +20,24 @@ static void destroy(struct cpu *generic)
 {
 	struct x86_cpu *cpu = x86_cpu(generic);
 
+	mirror_cpu_destroy(cpu);
 	x86_hostexec_destroy(cpu);
 	x86_blocks_destroy(cpu);
 	x86_tlb_destroy(cpu);
 	x86_cpuid_destroy(cpu->cpuid);
-	free(cpu);
+	free((char *)cpu - MIRROR_STACK_BYTES);
 }
 
 static int create(const struct cpu_env *env, unsigned index, unsigned count, const char *model,
 		  struct cpu **out, struct error *err)
 {
-	struct x86_cpu *cpu = aligned_alloc(64, (sizeof(*cpu) + 63) & ~63ul);
+	char *memory = aligned_alloc(64, MIRROR_STACK_BYTES + ((sizeof(struct x86_cpu) + 63) & ~63ul));
+	struct x86_cpu *cpu;
 	int ret;
 
-	if (!cpu)
+	if (!memory)
 		return error_set(err, ENOMEM, "no memory for CPU %u", index);
+	cpu = (struct x86_cpu *)(memory + MIRROR_STACK_BYTES);
 	*cpu = (struct x86_cpu){ .cpu = { .isa = &isa_x86, .env = *env, .index = index,
 					  .count = count } };
 	ret = x86_cpuid_create(model, index, count, &cpu->cpuid, err);
@@ -41,6 +45,8 @@ static int create(const struct cpu_env *env, unsigned index, unsigned count, con
 		ret = x86_tlb_create(cpu, err);
 	if (!ret)
 		ret = x86_blocks_create(cpu, err);
+	if (!ret)
+		ret = mirror_cpu_create(cpu, err);
 	if (!ret)
 		ret = x86_hostexec_create(cpu, err);
 	if (ret) {
@@ -126,11 +132,13 @@ static uint64_t instructions(struct cpu *generic)
 
 const struct isa isa_x86 = {
 	.name = "x86",
+	.translator_create = translator_create,
+	.translator_destroy = translator_destroy,
 	.cpu_create = create,
 	.cpu_destroy = destroy,
 	.cpu_reset = reset,
 	.poll = x86_poll,
-	.interpret = x86_interpret,
+	.run = x86_run,
 	.describe = describe,
 	.state = state,
 	.state_changed = state_changed,

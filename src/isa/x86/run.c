@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The run loop. Blocks run one after the other until a request comes or an instruction asks for a look
+ * The run loop. Blocks, decoded or translated, run one after the other until a request comes or an instruction asks for a look
  * around (block_stop); then events are taken in the architecture's order (Intel SDM vol. 3, 6.9).
  *
  * The careful way, one instruction at a time, is taken while anything must be looked at between
  * instructions: TF, RF, enabled breakpoints, an interrupt shadow. All else runs whole blocks.
  *
- * A fault longjmps to x86_interpret, which finds the instruction in cpu->insn (NULL while fetching).
+ * A fault longjmps to x86_run, which finds the instruction in cpu->insn (NULL while fetching).
  */
 #include "isa/x86/run.h"
 
@@ -15,6 +15,7 @@
 #include "cpu/exclusive.h"
 #include "isa/x86/block.h"
 #include "isa/x86/debug.h"
+#include "isa/x86/mirror/mirror.h"
 
 #define DR6_BS (1ull << 14)
 
@@ -198,6 +199,18 @@ static void run_block(struct x86_cpu *cpu, struct x86_block *block)
 	cpu->instructions += (uint64_t)(insn - block->insn);
 }
 
+static void run_hot_or_cold(struct x86_cpu *cpu, struct x86_block *block)
+{
+	if (cpu->cpu.env.translator) {
+		if (atomic_load_explicit(&block->block.code, memory_order_relaxed)) {
+			mirror_run(cpu, block);
+			return;
+		}
+		mirror_consider(cpu, block);
+	}
+	run_block(cpu, block);
+}
+
 /* The instructions of the current block that were done before the one that faulted. */
 static void count_partial_block(struct x86_cpu *cpu)
 {
@@ -225,7 +238,7 @@ static void deliver_fault(struct x86_cpu *cpu)
 	cpu->block_stop = true;
 }
 
-void x86_interpret(struct cpu *generic, uint64_t budget)
+void x86_run(struct cpu *generic, uint64_t budget)
 {
 	struct x86_cpu *cpu = x86_cpu(generic);
 	uint64_t end = cpu->instructions + budget;
@@ -248,7 +261,7 @@ void x86_interpret(struct cpu *generic, uint64_t budget)
 				continue;
 			}
 		}
-		run_block(cpu, x86_block_find(cpu));
+		run_hot_or_cold(cpu, x86_block_find(cpu));
 		if (unlikely(cpu->instructions >= end))
 			break;
 	}

@@ -9,7 +9,7 @@ struct x86_cpu;
 
 /* Both as struct isa says. */
 enum isa_next x86_poll(struct cpu *cpu);
-void x86_interpret(struct cpu *cpu, uint64_t budget);
+void x86_run(struct cpu *cpu, uint64_t budget);
 
 /* Power-on state, and the state after INIT (Intel SDM vol. 3, table 10-1). */
 void x86_reset(struct x86_cpu *cpu);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Instructions that are themselves on the host: same opcode, other register numbers, the memory operand
+ * behind a checked address. Registers that live in memory are fetched into a scratch before and
+ * stored after.
+ */
+#include "isa/x86/hostexec.h"
+#include "isa/x86/hoststub.h"
+#include "isa/x86/mirror/recode.h"
+#include "isa/x86/mirror/translate.h"
+
+/* A guest register without a host register, as one instruction uses it. */
+struct borrowed {
+	unsigned gpr;
+	uint8_t host;
+	bool load, store;
+};
+
+struct copy {
+	const ZydisDecodedOperand *memory;
+	unsigned memory_bytes;
+	bool memory_write;
+	bool host;   /* hostexec knows it: its other registers are vector registers */
+	bool vector; /* … and needs the vector state live */
+	bool count_in_cl;
+	uint8_t host_of[X86_GPRS];
+	unsigned borrowings;
+	struct borrowed borrowed[2];
+};
+
+bool mirror_is_copyable(const struct emit *e)
+{
+	switch (e->info.z.mnemonic) {
+	case ZYDIS_MNEMONIC_ADD: case ZYDIS_MNEMONIC_OR: case ZYDIS_MNEMONIC_ADC:
+	case ZYDIS_MNEMONIC_SBB: case ZYDIS_MNEMONIC_AND: case ZYDIS_MNEMONIC_SUB:
+	case ZYDIS_MNEMONIC_XOR: case ZYDIS_MNEMONIC_CMP: case ZYDIS_MNEMONIC_TEST:
+	case ZYDIS_MNEMONIC_INC: case ZYDIS_MNEMONIC_DEC: case ZYDIS_MNEMONIC_NEG:
+	case ZYDIS_MNEMONIC_NOT: case ZYDIS_MNEMONIC_MOVZX: case ZYDIS_MNEMONIC_MOVSX:
+	case ZYDIS_MNEMONIC_MOVSXD: case ZYDIS_MNEMONIC_XCHG: case ZYDIS_MNEMONIC_XADD:
+	case ZYDIS_MNEMONIC_CMPXCHG: case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR:
+	case ZYDIS_MNEMONIC_SAR: case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR:
+	case ZYDIS_MNEMONIC_RCL: case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHLD:
+	case ZYDIS_MNEMONIC_SHRD: case ZYDIS_MNEMONIC_MUL: case ZYDIS_MNEMONIC_IMUL:
+	case ZYDIS_MNEMONIC_CBW: case ZYDIS_MNEMONIC_CWDE: case ZYDIS_MNEMONIC_CDQE:
+	case ZYDIS_MNEMONIC_CWD: case ZYDIS_MNEMONIC_CDQ: case ZYDIS_MNEMONIC_CQO:
+	case ZYDIS_MNEMONIC_BSF: case ZYDIS_MNEMONIC_BSR: case ZYDIS_MNEMONIC_POPCNT:
+	case ZYDIS_MNEMONIC_LZCNT: case ZYDIS_MNEMONIC_TZCNT: case ZYDIS_MNEMONIC_BSWAP:
+	case ZYDIS_MNEMONIC_MOVBE: case ZYDIS_MNEMONIC_CRC32: case ZYDIS_MNEMONIC_ADCX:
+	case ZYDIS_MNEMONIC_ADOX: case ZYDIS_MNEMONIC_ANDN: case ZYDIS_MNEMONIC_BEXTR:
+	case ZYDIS_MNEMONIC_BLSI: case ZYDIS_MNEMONIC_BLSMSK: case ZYDIS_MNEMONIC_BLSR:
+	case ZYDIS_MNEMONIC_BZHI: case ZYDIS_MNEMONIC_PDEP: case ZYDIS_MNEMONIC_PEXT:
+	case ZYDIS_MNEMONIC_RORX: case ZYDIS_MNEMONIC_SARX: case ZYDIS_MNEMONIC_SHLX:
+	case ZYDIS_MNEMONIC_SHRX: case ZYDIS_MNEMONIC_MULX:
+	case ZYDIS_MNEMONIC_CLC: case ZYDIS_MNEMONIC_STC: case ZYDIS_MNEMONIC_CMC:
+	case ZYDIS_MNEMONIC_LAHF: case ZYDIS_MNEMONIC_SAHF: case ZYDIS_MNEMONIC_MOVNTI:
+		return true;
+	case ZYDIS_MNEMONIC_MOV: /* of moffs has no ModRM */
+		return !(e->insn->flags & INSN_MEM) ||
+		       (e->info.z.attributes & ZYDIS_ATTRIB_HAS_MODRM);
+	case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTC: /* a register offset reaches beyond the operand */
+		return !(e->insn->flags & INSN_MEM) ||
+		       e->info.op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+	default:
+		return e->info.z.meta.category == ZYDIS_CATEGORY_CMOV ||
+		       e->info.z.meta.category == ZYDIS_CATEGORY_SETCC;
+	}
+}
+
+/* A vector instruction whose stub has no ado: the block's key says that it is allowed. */
+static bool vector_copyable(const struct emit *e, struct copy *copy)
+{
+	const struct host_stub *stub = e->insn->stub;
+	insn_fn *fn = e->insn->fn;
+
+	if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR) ||
+	    !(fn == host_run_reg || fn == host_run_load || fn == host_run_store) ||
+	    (stub->flags & (HOST_X87_POINTERS | HOST_PRELOAD | HOST_WAIT)))
+		return false;
+	copy->host = true;
+	copy->vector = stub->flags & HOST_VEC;
+	copy->memory_bytes = stub->memory_bytes;
+	return true;
+}
+
+static bool choose_registers(const struct emit *e, struct copy *copy)
+{
+	static const uint8_t scratches[2] = { H_SCRATCH, H_RCX };
+	unsigned available = copy->memory || copy->count_in_cl ? 1 : 2;
+
+	for (unsigned gpr = 0; gpr < X86_GPRS; gpr++)
+		copy->host_of[gpr] = mirror_reg(gpr);
+	for (unsigned i = 0; i < e->info.z.operand_count; i++) {
+		const ZydisDecodedOperand *op = &e->info.op[i];
+		struct borrowed *b = NULL;
+		bool high;
+		int gpr;
+
+		if (op->type != ZYDIS_OPERAND_TYPE_REGISTER)
+			continue;
+		gpr = mirror_gpr(op->reg.value, &high);
+		if (gpr < 0) {
+			/* Segment, control and debug registers are nobody's to copy. */
+			if (!copy->host && op->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN)
+				return false;
+			continue;
+		}
+		if (op->encoding == ZYDIS_OPERAND_ENCODING_NONE &&
+		    mirror_reg((unsigned)gpr) != gpr && !copy->count_in_cl)
+			return false;
+		if (mirror_reg((unsigned)gpr) != H_MEMORY)
+			continue;
+		for (unsigned k = 0; k < copy->borrowings; k++)
+			if (copy->borrowed[k].gpr == (unsigned)gpr)
+				b = &copy->borrowed[k];
+		if (!b) {
+			if (copy->borrowings == available)
+				return false;
+			b = &copy->borrowed[copy->borrowings];
+			*b = (struct borrowed){ .gpr = (unsigned)gpr,
+						.host = scratches[copy->borrowings++] };
+			copy->host_of[gpr] = b->host;
+		}
+		/* Also what is only written may keep its upper part, or not be written at all. */
+		b->load |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ) || op->size < 32 ||
+			   (op->actions & ZYDIS_OPERAND_ACTION_CONDWRITE);
+		b->store |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+	}
+	return true;
+}
+
+static bool find_memory(const struct emit *e, struct copy *copy)
+{
+	for (unsigned i = 0; i < e->info.z.operand_count; i++) {
+		const ZydisDecodedOperand *op = &e->info.op[i];
+
+		if (op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    op->encoding == ZYDIS_OPERAND_ENCODING_NONE &&
+		    op->reg.value == ZYDIS_REGISTER_CL)
+			copy->count_in_cl = true;
+		if (op->type != ZYDIS_OPERAND_TYPE_MEMORY)
+			continue;
+		if (op->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM || copy->memory ||
+		    !mirror_operand_simple(e, op))
+			return false;
+		copy->memory = op;
+		copy->memory_write = (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
+		if (!copy->memory_bytes)
+			copy->memory_bytes = op->size / 8;
+	}
+	return !copy->memory || (copy->memory_bytes && !copy->count_in_cl);
+}
+
+static bool plan_copy(const struct emit *e, struct copy *copy)
+{
+	uint32_t size = e->m->size;
+	bool encodable;
+
+	*copy = (struct copy){ .memory = NULL };
+	if (!vector_copyable(e, copy) && !mirror_is_copyable(e))
+		return false;
+	/* The host checks #LOCK alignment itself; a split lock crosses no page here. */
+	if (!find_memory(e, copy) || !choose_registers(e, copy))
+		return false;
+	encodable = mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of);
+	e->m->size = size;
+	return encodable;
+}
+
+static void emit_planned(struct emit *e, const struct copy *copy)
+{
+	const struct flag_use *use = &e->use[e->insn->position];
+	uint16_t through = mirror_flags_through(e);
+
+	if (copy->vector || copy->memory)
+		mirror_spare_flags(e);
+	if (copy->memory) {
+		mirror_emit_address(e, copy->memory, true);
+		mirror_emit_check(e, copy->memory_bytes, copy->memory_write);
+	}
+	if (use->reads || (use->writes && through))
+		mirror_restore_flags(e);
+	if (copy->count_in_cl)
+		masm_mov(e->m, H_RCX, mirror_reg(X86_RCX));
+	for (unsigned i = 0; i < copy->borrowings; i++)
+		if (copy->borrowed[i].load)
+			masm_load(e->m, copy->borrowed[i].host, H_CPU,
+				  GPR_FIELD(copy->borrowed[i].gpr));
+	if (copy->vector)
+		mirror_cold(e)->site = e->m->size;
+	mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of);
+	for (unsigned i = 0; i < copy->borrowings; i++)
+		if (copy->borrowed[i].store)
+			masm_store(e->m, GPR_FIELD(copy->borrowed[i].gpr), H_CPU,
+				   copy->borrowed[i].host);
+	if (use->writes) {
+		e->flags_in_host = true;
+		e->flags_in_memory = false;
+	}
+}
+
+bool mirror_emit_copy(struct emit *e)
+{
+	struct copy copy;
+
+	if (!plan_copy(e, &copy))
+		return false;
+	emit_planned(e, &copy);
+	return true;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Around translated code: entering and leaving it, finding what to run next, and the calls it makes
+ * into the interpreter's semantics. A CPU's own thread, but for what is said to need an exclusive
+ * section.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/error.h"
+#include "isa/x86/block.h"
+#include "isa/x86/mirror/mirror.h"
+#include "isa/x86/mirror/translate.h"
+#include "isa/x86/mirror/translator.h"
+
+#define HOT_EXECUTIONS 24
+#define PAGE_MASK (~0xfffull)
+#define KEY_SHIFT 48
+#define JUMP_TABLES 2
+#define SITE_EVERY_BYTES 16 /* no vector instruction's hot and cold code is shorter */
+
+/* What LAHF leaves in AH, and OF's place in RFLAGS. */
+#define LAHF_FLAGS (X86_SF | X86_ZF | X86_AF | X86_PF | X86_CF)
+#define OF_SHIFT 11
+
+/* ---- the machine's part ---- */
+
+/* Address space for as many sites as there can be; touched pages cost. */
+static int create_sites(struct translator *translator, size_t limit, struct error *err)
+{
+	void *sites = mmap(NULL, limit * sizeof(struct mirror_site), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (sites == MAP_FAILED)
+		return error_set_errno(err, errno, "no memory for the translator's tables");
+	translator->sites = sites;
+	translator->site_limit = limit;
+	return 0;
+}
+
+uint64_t mirror_fault(const struct translator *translator, uint64_t rip)
+{
+	uint64_t offset = rip - (uint64_t)(uintptr_t)translator->code.rx;
+	size_t low = 0, high = atomic_load(&translator->site_count);
+
+	if (offset >= translator->code.used_bytes)
+		return 0;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (translator->sites[middle].code < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == atomic_load(&translator->site_count) || translator->sites[low].code != offset)
+		return 0;
+	return (uint64_t)(uintptr_t)translator->code.rx + translator->sites[low].cold;
+}
+
+int translator_create(struct translator **out, struct blocks *blocks, size_t limit_bytes,
+		      struct error *err)
+{
+	struct translator *translator;
+	int ret;
+
+	if (!__builtin_cpu_supports("bmi2"))
+		return error_set(err, ENOTSUP, "translation needs a processor with BMI2");
+	translator = calloc(1, sizeof(*translator));
+	if (!translator)
+		return error_set(err, ENOMEM, "no memory for the translator");
+	pthread_mutex_init(&translator->mutex, NULL);
+	ret = codebuf_create(&translator->code, limit_bytes, err);
+	if (!ret)
+		ret = create_sites(translator, limit_bytes / SITE_EVERY_BYTES, err);
+	if (!ret && !mirror_make_thunks(translator))
+		ret = error_set(err, ENOSPC, "a code cache of %zu bytes is too small", limit_bytes);
+	if (ret) {
+		translator_destroy(translator);
+		return ret;
+	}
+	blocks_set_thunks(blocks, translator->thunks.exit, translator->thunks.dead);
+	*out = translator;
+	return 0;
+}
+
+void translator_destroy(struct translator *translator)
+{
+	if (!translator)
+		return;
+	codebuf_destroy(&translator->code);
+	if (translator->sites)
+		munmap(translator->sites, translator->site_limit * sizeof(struct mirror_site));
+	pthread_mutex_destroy(&translator->mutex);
+	free(translator);
+}
+
+bool mirror_full(const struct translator *translator)
+{
+	return translator->code.size_bytes - translator->code.used_bytes < 2 * MASM_CAPACITY ||
+	       translator->site_limit - atomic_load(&translator->site_count) < X86_BLOCK_INSNS;
+}
+
+void mirror_restart(struct translator *translator)
+{
+	translator->code.used_bytes = translator->thunk_bytes;
+	atomic_store(&translator->site_count, 0);
+	translator->restarts++;
+}
+
+/* ---- a CPU's part ---- */
+
+int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
+{
+	if (!cpu->cpu.env.translator)
+		return 0;
+	cpu->mirror.tables = calloc(JUMP_TABLES * X86_JUMPS, sizeof(struct x86_jump));
+	if (!cpu->mirror.tables)
+		return error_set(err, ENOMEM, "no memory for CPU %u's jump tables", cpu->cpu.index);
+	return 0;
+}
+
+void mirror_cpu_destroy(struct x86_cpu *cpu)
+{
+	free(cpu->mirror.tables);
+}
+
+void mirror_forget(struct x86_cpu *cpu)
+{
+	if (!cpu->mirror.tables)
+		return;
+	for (unsigned i = 0; i < JUMP_TABLES * X86_JUMPS; i++)
+		cpu->mirror.tables[i] = (struct x86_jump){ 0 };
+	cpu->mirror.must_leave = true;
+	cpu->mirror.exit = NULL;
+}
+
+/* Brings what translated code keeps at hand in agreement with the CPU's state. */
+static void refresh(struct x86_cpu *cpu)
+{
+	struct x86_mirror *mirror = &cpu->mirror;
+	uint64_t epoch = cpu->mapping_generation >> (64 - KEY_SHIFT);
+
+	mirror->tlb = cpu->tlb[cpu->mmu]->entry;
+	mirror->jumps = mirror->tables + (cpu->cpl == 3 ? X86_JUMPS : 0);
+	mirror->jump_key = cpu->mapping_generation << KEY_SHIFT;
+	if (unlikely(mirror->epoch != epoch)) {
+		mirror->epoch = epoch;
+		for (unsigned i = 0; i < JUMP_TABLES * X86_JUMPS; i++)
+			mirror->tables[i] = (struct x86_jump){ 0 };
+	}
+}
+
+static void flags_to_state(struct x86_cpu *cpu)
+{
+	uint64_t flags = cpu->mirror.flags;
+
+	cpu->state.rflags = (cpu->state.rflags & ~X86_STATUS_FLAGS) | (flags >> 8 & LAHF_FLAGS) |
+			    (flags & 1) << OF_SHIFT;
+}
+
+static void flags_from_state(struct x86_cpu *cpu)
+{
+	uint64_t flags = cpu->state.rflags;
+
+	cpu->mirror.flags = (uint16_t)((flags & LAHF_FLAGS) << 8 | (flags >> OF_SHIFT & 1));
+}
+
+/* ---- called by thunks ---- */
+
+bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct x86_block *block = x86_block_of(insn);
+
+	flags_to_state(cpu);
+	cpu->cpu.block = &block->block;
+	cpu->insn = insn;
+	cpu->state.rip = cpu->mirror.code_base + insn->page_offset + insn->length;
+	cpu->mirror.exit = NULL;
+	insn->fn(cpu, insn);
+	flags_from_state(cpu);
+	if (unlikely(cpu->block_stop || cpu->mirror.must_leave))
+		return true;
+	refresh(cpu);
+	if (block->uses_vec && !cpu->vec_live)
+		x86_vec_load(cpu);
+	return false;
+}
+
+/* ---- running ---- */
+
+static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
+{
+	return &cpu->mirror.jumps[(rip ^ rip >> X86_JUMP_BITS) & (X86_JUMPS - 1)];
+}
+
+/* The code that we come from will find block by itself the next time. */
+static void connect(struct x86_cpu *cpu, struct x86_block *block)
+{
+	struct block_exit *exit = cpu->mirror.exit;
+
+	if (exit && cpu->state.rip == cpu->mirror.code_base + (uint64_t)(int64_t)exit->offset) {
+		x86_vec_park(cpu);
+		blocks_chain(cpu->cpu.env.blocks, exit->owner, exit, &block->block);
+	} else {
+		*jump_slot(cpu, cpu->state.rip) = (struct x86_jump){
+			.key = cpu->state.rip + cpu->mirror.jump_key, .block = block,
+		};
+	}
+}
+
+void mirror_run(struct x86_cpu *cpu, struct x86_block *block)
+{
+	const struct mirror_thunks *thunks = &cpu->cpu.env.translator->thunks;
+	struct x86_mirror *mirror = &cpu->mirror;
+
+	refresh(cpu);
+	mirror->must_leave = false;
+	connect(cpu, block);
+	mirror->code_base = cpu->state.rip & PAGE_MASK;
+	cpu->cpu.block = &block->block;
+	cpu->insn = NULL;
+	mirror->exit = NULL;
+	flags_from_state(cpu);
+	thunks->enter(cpu, atomic_load(&block->block.code));
+	cpu->instructions += block->count;
+	cpu->insn = NULL;
+	flags_to_state(cpu);
+	if (mirror->exit) {
+		cpu->cpu.block = mirror->exit->owner;
+		cpu->state.rip = mirror->code_base + (uint64_t)(int64_t)mirror->exit->offset;
+	}
+}
+
+/* ---- translating ---- */
+
+void mirror_consider(struct x86_cpu *cpu, struct x86_block *block)
+{
+	if (block->heat < HOT_EXECUTIONS) {
+		block->heat++;
+		return;
+	}
+	if (block->heat == HOT_EXECUTIONS) {
+		block->heat++; /* once only: what cannot be translated now cannot be later */
+		x86_vec_park(cpu);
+		mirror_translate(cpu, block);
+	}
+}

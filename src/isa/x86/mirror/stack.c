@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PUSH, POP, LEAVE and LEA in 64-bit mode: the stack pointer moves after the access, so that a cold
+ * path finds it as it was.
+ */
+#include "isa/x86/mirror/recode.h"
+#include "isa/x86/mirror/translate.h"
+
+#define STACK_BYTES 8
+
+/* A whole 64-bit register operand's number, or -1. */
+static int whole_register(const ZydisDecodedOperand *op)
+{
+	bool high;
+
+	if (op->type != ZYDIS_OPERAND_TYPE_REGISTER || op->size != 64)
+		return -1;
+	return mirror_gpr(op->reg.value, &high);
+}
+
+static void store_register(struct emit *e, int gpr, uint8_t from)
+{
+	if (mirror_reg((unsigned)gpr) == H_MEMORY)
+		masm_store(e->m, GPR_FIELD(gpr), H_CPU, from);
+	else
+		masm_mov(e->m, mirror_reg((unsigned)gpr), from);
+}
+
+static bool emit_push(struct emit *e)
+{
+	const ZydisDecodedOperand *op = &e->info.op[0];
+	int gpr = whole_register(op);
+	uint8_t rsp = mirror_reg(X86_RSP);
+
+	if (e->insn->opsize != STACK_BYTES ||
+	    (gpr < 0 && op->type != ZYDIS_OPERAND_TYPE_IMMEDIATE))
+		return false;
+	mirror_spare_flags(e);
+	masm_lea(e->m, H_RCX, rsp, -STACK_BYTES);
+	mirror_emit_check(e, STACK_BYTES, true);
+	if (gpr < 0) {
+		masm_rm(e->m, true, 0xc7, 0, H_RCX, 0);
+		masm_u32(e->m, (uint32_t)e->insn->imm);
+	} else if (mirror_reg((unsigned)gpr) == H_MEMORY) {
+		masm_load(e->m, H_SCRATCH, H_CPU, GPR_FIELD(gpr));
+		masm_store(e->m, 0, H_RCX, H_SCRATCH);
+	} else {
+		masm_store(e->m, 0, H_RCX, mirror_reg((unsigned)gpr));
+	}
+	masm_lea(e->m, rsp, rsp, -STACK_BYTES);
+	return true;
+}
+
+static bool emit_pop(struct emit *e)
+{
+	int gpr = whole_register(&e->info.op[0]);
+	uint8_t rsp = mirror_reg(X86_RSP);
+
+	if (e->insn->opsize != STACK_BYTES || gpr < 0)
+		return false;
+	mirror_spare_flags(e);
+	masm_mov(e->m, H_RCX, rsp);
+	mirror_emit_check(e, STACK_BYTES, false);
+	masm_load(e->m, H_RCX, H_RCX, 0);
+	masm_lea(e->m, rsp, rsp, STACK_BYTES);
+	store_register(e, gpr, H_RCX);
+	return true;
+}
+
+static bool emit_leave(struct emit *e)
+{
+	if (e->insn->opsize != STACK_BYTES)
+		return false;
+	mirror_spare_flags(e);
+	masm_mov(e->m, H_RCX, mirror_reg(X86_RBP));
+	mirror_emit_check(e, STACK_BYTES, false);
+	masm_lea(e->m, mirror_reg(X86_RSP), mirror_reg(X86_RBP), STACK_BYTES);
+	masm_load(e->m, mirror_reg(X86_RBP), H_RCX, 0);
+	return true;
+}
+
+static bool emit_lea(struct emit *e)
+{
+	const ZydisDecodedOperand *op = &e->info.op[1];
+	bool high;
+	int gpr = mirror_gpr(e->info.op[0].reg.value, &high);
+
+	if (e->insn->opsize < 4 || !mirror_operand_simple(e, op))
+		return false;
+	mirror_emit_address(e, op, false);
+	if (e->insn->opsize == 4)
+		masm_rr(e->m, false, 0x89, H_RCX, H_RCX);
+	store_register(e, gpr, H_RCX);
+	return true;
+}
+
+bool mirror_emit_stack(struct emit *e)
+{
+	switch (e->info.z.mnemonic) {
+	case ZYDIS_MNEMONIC_PUSH: return emit_push(e);
+	case ZYDIS_MNEMONIC_POP: return emit_pop(e);
+	case ZYDIS_MNEMONIC_LEAVE: return emit_leave(e);
+	case ZYDIS_MNEMONIC_LEA: return emit_lea(e);
+	case ZYDIS_MNEMONIC_NOP:
+	case ZYDIS_MNEMONIC_ENDBR64:
+		return true;
+	case ZYDIS_MNEMONIC_PAUSE:
+		masm_byte(e->m, 0xf3);
+		masm_byte(e->m, 0x90);
+		return true;
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making a block's code: what the files of this room share while they do. One block at a time, with the
+ * translator's mutex held and the vector state parked.
+ */
+#ifndef RINGLET_ISA_X86_MIRROR_TRANSLATE_H
+#define RINGLET_ISA_X86_MIRROR_TRANSLATE_H
+
+#include "isa/x86/block.h"
+#include "isa/x86/decode.h"
+#include "isa/x86/mirror/translator.h"
+#include "mem/mem.h"
+
+#define CPU_FIELD(field) offsetof(struct x86_cpu, field)
+#define GPR_FIELD(number) (CPU_FIELD(state.gpr[0]) + 8 * (size_t)(number))
+
+/* Status flags as sets of their RFLAGS bits. */
+#define FLAGS_ALL ((uint16_t)X86_STATUS_FLAGS)
+
+/* What an instruction does to the status flags. */
+struct flag_use {
+	uint16_t reads;
+	uint16_t kills;  /* leaves with a value of its own, whatever it was */
+	bool writes;     /* anything at all */
+};
+
+/* The way off the beaten track of one instruction: the interpreter does it. */
+struct cold_path {
+	struct masm_label enter, back;
+	const struct insn *insn;
+	bool leaves;         /* what follows is not the next instruction: never back */
+	bool restores_flags; /* the code at back has them in the host's flags */
+	uint32_t site;       /* where the instruction itself is in the code, if it may fault; 0: nowhere */
+};
+
+struct emit {
+	struct x86_cpu *cpu;
+	struct translator *translator;
+	struct masm *m;
+	const uint8_t *at;       /* where the code will run */
+	struct x86_block *block;
+	const struct insn *insn; /* being translated */
+	struct insn_info info;   /* of it */
+	bool flags_in_host, flags_in_memory;
+	struct flag_use use[X86_BLOCK_INSNS];
+	uint16_t live[X86_BLOCK_INSNS + 1]; /* flags that are read later than before instruction i */
+	unsigned watch_start, watch_end;    /* bytes of the page that liveness was read from */
+	unsigned cold_paths;
+	struct cold_path cold[X86_BLOCK_INSNS];
+};
+
+/* translate.c */
+void mirror_translate(struct x86_cpu *cpu, struct x86_block *block);
+/* Describes bytes again; false: it is not what it was. */
+bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
+		     struct insn_info *info);
+/* The cold path of the current instruction (one an instruction). */
+struct cold_path *mirror_cold(struct emit *e);
+/* Calls the interpreter for the current instruction; after it the flags are in memory. */
+void mirror_emit_interpreted(struct emit *e);
+
+/* flags.c */
+struct flag_use mirror_flag_use(const struct insn_info *info);
+/* Liveness of all instructions, looking ahead at where the block leads. */
+void mirror_find_live_flags(struct emit *e);
+/* Host flags to mirror.flags and back, clobbering R11 alone; nothing when they are there already. */
+void mirror_save_flags(struct emit *e);
+void mirror_restore_flags(struct emit *e);
+/* Flags that must survive the current instruction, and those that it needs before. */
+uint16_t mirror_flags_through(const struct emit *e);
+
+/* memory.c: the host address of a memory operand in H_ADDRESS. */
+bool mirror_operand_simple(const struct emit *e, const ZydisDecodedOperand *op);
+/* Linear address to RCX; clobbers R11, keeps flags. */
+void mirror_emit_address(struct emit *e, const ZydisDecodedOperand *op, bool with_segment);
+/* RCX from linear to host address, or to the cold path. Clobbers R11 and the host's flags. */
+void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write);
+/* Before a check: brings flags to safety that are read later. */
+void mirror_spare_flags(struct emit *e);
+
+/* copy.c: an instruction that is itself. False, and nothing emitted: it has to be interpreted. */
+bool mirror_emit_copy(struct emit *e);
+/* The general-purpose instructions of which that is true. */
+bool mirror_is_copyable(const struct emit *e);
+
+/* stack.c */
+bool mirror_emit_stack(struct emit *e);
+
+/* flow.c: the end of a block. False: it has to be interpreted. */
+bool mirror_emit_flow(struct emit *e);
+/* To an offset in the page (or beyond) that is known now. */
+void mirror_emit_exit(struct emit *e, unsigned number, int64_t offset);
+
+#endif

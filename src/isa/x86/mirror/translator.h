@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the translator: the machine-wide part, and its thunks. */
+#ifndef RINGLET_ISA_X86_MIRROR_TRANSLATOR_H
+#define RINGLET_ISA_X86_MIRROR_TRANSLATOR_H
+
+#include <pthread.h>
+
+#include "cpu/blocks.h"
+#include "gen/codebuf.h"
+#include "isa/x86/insn.h"
+#include "isa/x86/mirror/masm.h"
+#include "isa/x86/x86.h"
+
+/* Pieces of generated code that all blocks share; addresses where they run. */
+struct mirror_thunks {
+	void (*enter)(struct x86_cpu *cpu, const void *code);
+	const void *exit; /* jumped to: R11 is the block_exit, or 0 with rip set */
+	const void *miss; /* jumped to: RCX is the new rip */
+	const void *dead; /* jumped to: R11 is the block to be at */
+	const void *call; /* called: R11 is an instruction to interpret; comes back after it, or leaves */
+	const void *leave; /* jumped to: the same, but never comes back */
+	const void *vec;  /* called: makes the vector state live */
+};
+
+
+/* A vector instruction that may fault on the host, and where the interpreter does it instead. */
+struct mirror_site {
+	uint32_t code, cold; /* offsets into the code buffer */
+};
+
+struct translator {
+	pthread_mutex_t mutex; /* making code */
+	struct codebuf code;
+	size_t thunk_bytes;    /* at the buffer's start; they stay */
+	struct mirror_thunks thunks;
+	struct masm masm;
+	struct mirror_site *sites; /* by ascending code; grows with the code buffer */
+	_Atomic size_t site_count;
+	size_t site_limit;
+	uint64_t translated, restarts;
+};
+
+/* thunks.c: generates them; false: no room. */
+bool mirror_make_thunks(struct translator *translator);
+
+/* runtime.c: what thunks call. True: leave. */
+bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn);
+
+#endif
