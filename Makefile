@@ -86,6 +86,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call test_helpers,$(BUILD)/tests/%) $(LI
 .PRECIOUS: $(BUILD)/%.o
 
 -include tests/guests/guests.mk
+-include bench/bench.mk
 
 unit-programs: $(UNIT_PROGRAMS)
 test-programs: $(TEST_PROGRAMS)
@@ -142,6 +143,8 @@ fuzz:
 fuzz-programs: $(FUZZ_PROGRAMS)
 
 # ---- the rest ----
+
+#: make bench         guests against the host and QEMU's TCG, into docs/BENCHMARKS.md; ARGS="--help"
 
 #: make install       the program and its manual page below PREFIX (/usr/local)
 install: all

@@ -2,7 +2,7 @@
 /*
  * The guest programs of the benchmark: one static binary, run on the host and in every guest.
  *
- * A program's iteration is a fixed piece of work, about a millisecond of a real processor, that ends
+ * A program's iteration is a fixed piece of work, about a millisecond of a processor, that ends
  * in a checksum: the same one in each iteration, which main.c checks, and on each machine, which
  * run.py checks.
  */

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+# The benchmark's programs: bench/*.c to one static binary, $(BUILD)/bench/bench, which runs on the
+# host and in guests. run.py compares them. Without errno, sqrt is an instruction.
+BENCH_FLAGS := -std=gnu17 -D_GNU_SOURCE $(WARNINGS) -O2 -fno-math-errno -pthread
+
+.PHONY: bench bench-program
+bench-program: $(BUILD)/bench/bench
+
+$(BUILD)/bench/bench: $(wildcard bench/*.c bench/*.h) bench/bench.mk
+	@mkdir -p $(@D)
+	$(CC) $(BENCH_FLAGS) -static -o $@ $(filter %.c,$^)
+
+bench: deps all bench-program
+	@tools/install-deps bench/packages
+	$(PYTHON) bench/run.py --build $(BUILD) --write docs/BENCHMARKS.md $(ARGS)

@@ -1,0 +1,118 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Compares guests with the host and with QEMU's TCG: boot, memory, and the programs of bench/*.c.
+
+In each round the host, each of our engines and QEMU take turns, with the same programs, kernel and
+initramfs; medians of the rounds are reported. The host should have nothing else to do.
+"""
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import machine
+import report
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Classes that want two processors get a machine of their own.
+TWO_CPUS = ["smp"]
+
+
+def tool(name, *args):
+    """What a tool of this tree prints."""
+    done = subprocess.run([ROOT / "tools" / name, *args], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def programs(program, chosen):
+    """Names of programs by class."""
+    classes = {}
+    done = subprocess.run([program, "list"], check=True, capture_output=True, text=True)
+    for line in done.stdout.splitlines():
+        name, class_name = line.split()
+        classes.setdefault(class_name, []).append(name)
+    unknown = set(chosen or []) - set(classes)
+    if unknown:
+        sys.exit(f"no such class: {', '.join(unknown)}; there are: {', '.join(classes)}")
+    return {name: names for name, names in classes.items() if not chosen or name in chosen}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", metavar="DIR")
+    parser.add_argument("--engines", metavar="LIST",
+                        help="of ours and tcg, with commas; without it, all that the build has, and tcg")
+    parser.add_argument("--classes", metavar="LIST", help="of programs, with commas; all without it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ms", type=int, default=50, help="time for each program (50)")
+    parser.add_argument("--kernel", metavar="FILE", help="Debian's without it")
+    parser.add_argument("--write", type=pathlib.Path, metavar="FILE",
+                        help="put the report between this file's markers")
+    return parser.parse_args()
+
+
+class Bench:
+    """The whole comparison."""
+
+    def __init__(self, args, directory):
+        self.args = args
+        self.ringlet, self.program = args.build / "ringlet", args.build / "bench/bench"
+        self.kernel = args.kernel or tool("fetch-kernel")
+        self.initrd = tool("make-initramfs", "--output", f"{directory}/bench.cpio", "--init",
+                           f"{ROOT}/bench/init", "--add", f"bin/bench={self.program}")
+        self.classes = programs(self.program, args.classes and args.classes.split(","))
+        engines = args.engines.split(",") if args.engines else machine.accelerators(self.ringlet) + ["tcg"]
+        self.results = {name: [] for name in ["native"] + engines}
+        self.boots = {name: [] for name in engines}
+
+    def guest(self, engine, cpus, classes):
+        params = f"bench_ms={self.args.ms} bench_classes={','.join(classes)}"
+        argv = machine.command(engine, self.ringlet, self.kernel, self.initrd, cpus, params)
+        return machine.run_machine(argv)
+
+    def turn(self, engine):
+        """One engine's turn in a round."""
+        if engine == "native":
+            run = machine.run_native(self.program, self.classes, self.args.ms)
+        else:
+            one_cpu = [name for name in self.classes if name not in TWO_CPUS]
+            two_cpus = [name for name in self.classes if name in TWO_CPUS]
+            run = self.guest(engine, 1, one_cpu)
+            self.boots[engine].append(run)
+            if two_cpus:
+                more = self.guest(engine, 2, two_cpus)
+                run.times.update(more.times)
+                run.checksums.update(more.checksums)
+        self.results[engine].append(run)
+
+    def run(self):
+        for number in range(self.args.rounds):
+            for engine in self.results:
+                print(f"round {number + 1} of {self.args.rounds}: {engine}", file=sys.stderr)
+                self.turn(engine)
+
+
+def main():
+    args = arguments()
+    load = [os.getloadavg()[0]]
+    with tempfile.TemporaryDirectory(prefix="ringlet-bench-") as directory:
+        bench = Bench(args, directory)
+        try:
+            bench.run()
+        except machine.Failed as failure:
+            sys.exit(f"bench: {failure}")
+    load.append(os.getloadavg()[0])
+    wrong = report.differing(bench.results)
+    for name, engine, got, expected in wrong:
+        print(f"bench: {name} computed {got} on {engine}, not {expected}", file=sys.stderr)
+    text = report.report(bench.classes, bench.results, bench.boots,
+                         pathlib.Path(bench.kernel).name, load)
+    print(text)
+    if args.write and not wrong:
+        report.write_between_markers(args.write, text)
+    return 1 if wrong else 0
+
+
+sys.exit(main())
