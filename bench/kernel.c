@@ -122,12 +122,12 @@ static uint64_t fork_run(void *data)
 
 const struct bench bench_fork = { "fork", "kernel", NULL, fork_run, NULL };
 
-static unsigned spawn(const char *path, char *const *args)
+static unsigned spawn(const char *path, const char *const *args)
 {
 	pid_t child = fork();
 
 	if (!child) {
-		execv(path, args);
+		execv(path, (char *const *)args);
 		_exit(127);
 	}
 	return wait_for(child);
@@ -135,7 +135,7 @@ static unsigned spawn(const char *path, char *const *args)
 
 static uint64_t fork_exec_run(void *data)
 {
-	char *args[] = { "bench", "exit", NULL };
+	const char *const args[] = { "bench", "exit", NULL };
 	uint64_t sum = 0;
 
 	(void)data;
@@ -158,7 +158,7 @@ static bool has_busybox(void)
 
 static uint64_t script_run(void *data)
 {
-	char *args[] = { "sh", "-c", SCRIPT, NULL };
+	const char *const args[] = { "sh", "-c", SCRIPT, NULL };
 	unsigned status = spawn("/bin/busybox", args);
 
 	(void)data;

@@ -30,13 +30,13 @@ class Run:
         words = line.split()
         if not words or words[0] != "@bench":
             return
-        if len(words) == 3 and words[2] == "unusable":
+        if words[1] == "failed:":
+            raise Failed(line.strip())
+        if words[2] == "unusable":
             self.times[words[1]] = None
-        elif len(words) == 5:
+        else:
             self.times[words[1]] = int(words[3])
             self.checksums[words[1]] = words[4]
-        else:
-            raise Failed(line.strip())
 
 
 def run_native(program, classes, budget_ms):

@@ -2,11 +2,11 @@
 /*
  * bench list                    every program and its class
  * bench exit                    nothing: what fork_exec executes
- * bench run MS CLASS...         the programs of these classes, each for MS milliseconds or more
+ * bench run MS NAME...          programs or classes of them, each for MS milliseconds or more
  *
  * A result is a line "@bench NAME ITERATIONS NANOSECONDS CHECKSUM", nanoseconds for one iteration;
- * "@bench NAME unusable" says that the processor cannot do it. Each program runs in a process of
- * its own, so that none inherits another's heap.
+ * "@bench NAME unusable" says that the processor cannot do it, "@bench failed: ..." that something
+ * went wrong. Each program runs in a process of its own, so that none inherits another's heap.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,14 +94,14 @@ static void run_apart(const struct bench *bench, uint64_t budget_ns)
 	}
 	bench_check(waitpid(child, &status, 0) == child, "waitpid");
 	if (status)
-		printf("@bench %s died: status %#x\n", bench->name, (unsigned)status);
+		printf("@bench failed: %s died with status %#x\n", bench->name, (unsigned)status);
 	fflush(stdout);
 }
 
-static bool named(const char *class, char **classes)
+static bool chosen(const struct bench *bench, char **names)
 {
-	for (; *classes; classes++)
-		if (!strcmp(*classes, class))
+	for (; *names; names++)
+		if (!strcmp(*names, bench->class) || !strcmp(*names, bench->name))
 			return true;
 	return false;
 }
@@ -120,11 +120,11 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (strcmp(verb, "run") || argc < 4) {
-		fprintf(stderr, "usage: bench list | bench run MS CLASS...\n");
+		fprintf(stderr, "usage: bench list | bench run MS NAME...\n");
 		return 1;
 	}
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (named(all[i]->class, argv + 3))
+		if (chosen(all[i], argv + 3))
 			run_apart(all[i], strtoull(argv[2], NULL, 10) * 1000000);
 	return 0;
 }
