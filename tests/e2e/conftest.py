@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What the end-to-end tests share: the guest's programs and files, and machines that end with a test."""
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
+sys.path.insert(0, str(HERE))
+
+from guest import Guest  # noqa: E402  pylint: disable=wrong-import-position
+
+# The kernel's tests of its ciphers are long in an interpreter; one boot of test_kernel_log.py has them.
+PARAMS = "console=ttyS0 panic=-1 quiet cryptomgr.notests"
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """Paths of the static programs of guest/*.c, by name."""
+    built = {}
+    for source in (HERE / "guest").glob("*.c"):
+        target = BUILD / "tests/e2e" / source.stem
+        if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["gcc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-static", "-o", target,
+                            source], check=True)
+        built[source.stem] = target
+    return built
+
+
+@pytest.fixture(scope="session")
+def test_initramfs(programs, tmp_path_factory):
+    """Path of an initramfs that runs what comes from the console."""
+    target = tmp_path_factory.mktemp("initramfs") / "test.cpio"
+    subprocess.run([ROOT / "tools/make-initramfs", "--output", target, "--init", HERE / "guest/init",
+                    *itertools.chain(*(("--add", f"bin/{name}={path}")
+                                       for name, path in programs.items()))],
+                   check=True, capture_output=True)
+    return target
+
+
+def _starter(ringlet, directory):
+    """A function that starts machines, and the list of those that it started."""
+    guests = []
+
+    def start(*args):
+        guests.append(Guest(ringlet, *map(str, args), log=directory / f"console{len(guests)}"))
+        return guests[-1]
+    return start, guests
+
+
+@pytest.fixture
+def start(ringlet, tmp_path):
+    """Starts machines that end with the test: start("-k", kernel, ...) is a Guest."""
+    starter, guests = _starter(ringlet, tmp_path)
+    yield starter
+    for guest in guests:
+        guest.close()
+
+
+@pytest.fixture(scope="module")
+def start_for_module(ringlet, tmp_path_factory):
+    """The same for machines that several tests share."""
+    starter, guests = _starter(ringlet, tmp_path_factory.mktemp("guests"))
+    yield starter
+    for guest in guests:
+        guest.close()
+
+
+@pytest.fixture(scope="session")
+def linux(debian_kernel, test_initramfs):
+    """The arguments that boot Debian's kernel with the test initramfs; linux("x=y") adds parameters."""
+    def arguments(params=""):
+        return ["-k", debian_kernel, "-i", test_initramfs, "-p", f"{PARAMS} {params}".strip()]
+    return arguments
