@@ -104,12 +104,6 @@ enum isa_next x86_poll(struct cpu *generic)
 
 /* ---- the careful way ---- */
 
-static bool must_be_careful(const struct x86_cpu *cpu)
-{
-	return (cpu->state.rflags & (X86_TF | X86_RF)) || cpu->debug_active ||
-	       cpu->state.shadow_sti || cpu->state.shadow_mov_ss || cpu->debug_hits;
-}
-
 static void deliver_debug(struct x86_cpu *cpu, uint64_t dr6)
 {
 	cpu->debug_hits = 0;
@@ -254,7 +248,7 @@ void x86_run(struct cpu *generic, uint64_t budget)
 				deliver_debug(cpu, DR6_BS);
 			if (x86_poll(generic) == ISA_SLEEP || cpu_requested(generic, CPU_REQ_STOP))
 				break;
-			if (must_be_careful(cpu)) {
+			if (x86_must_be_careful(cpu)) {
 				run_carefully(cpu);
 				if (cpu->instructions >= end)
 					break;

@@ -105,7 +105,11 @@ static void set_flush(struct x86_tlb *set, bool globals)
 /* Forgets all entries of set whose address has these bits above shift. */
 static void set_flush_region(struct x86_tlb *set, uint64_t linear, unsigned shift)
 {
-	for (unsigned word = 0; word < X86_TLB_ENTRIES / 64; word++) {
+	uint64_t pages = 1ull << (shift - MEM_PAGE_SHIFT);
+	unsigned count = pages < X86_TLB_ENTRIES ? (unsigned)pages : X86_TLB_ENTRIES;
+	unsigned first = slot_of(linear) & ~(count - 1);
+
+	for (unsigned word = first / 64; word < (first + count) / 64; word++) {
 		for (uint64_t live = set->used[word]; live; live &= live - 1) {
 			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(live);
 
@@ -145,11 +149,21 @@ static void group_settle(struct x86_tlb_bank *bank, unsigned index)
 	group->pending = PENDING_NONE;
 }
 
-static void group_flush(struct x86_tlb_bank *bank, unsigned index, enum pending what)
+/* Supervisor code is mapped elsewhere now, as far as we know. */
+static void supervisor_changed(struct x86_cpu *cpu)
 {
+	cpu->mapping_generation[X86_JUMP_SUPERVISOR] = ++cpu->tlb_bank->generations;
+	cpu->mirror.local_code = false;
+}
+
+static void group_flush(struct x86_cpu *cpu, unsigned index, enum pending what)
+{
+	struct x86_tlb_bank *bank = cpu->tlb_bank;
 	struct group *group = &bank->group[index];
 
 	group->generation = ++bank->generations;
+	if (what == PENDING_ALL || cpu->mirror.local_code)
+		supervisor_changed(cpu);
 	if (group->pending < what)
 		group->pending = what;
 	if (index == bank->current)
@@ -164,7 +178,7 @@ static void point_at_current(struct x86_cpu *cpu)
 		cpu->tlb[mmu] = &bank->set[bank->current][mmu];
 	if (bank->check_alignment)
 		cpu->tlb[X86_MMU_USER] = &bank->empty;
-	cpu->mapping_generation = bank->group[bank->current].generation;
+	cpu->mapping_generation[X86_JUMP_USER] = bank->group[bank->current].generation;
 }
 
 int x86_tlb_create(struct x86_cpu *cpu, struct error *err)
@@ -218,7 +232,9 @@ void x86_tlb_switch(struct x86_cpu *cpu, unsigned pcid, bool keep)
 		keep = false;
 	}
 	if (!keep)
-		group_flush(bank, index, PENDING_NONGLOBAL);
+		group_flush(cpu, index, PENDING_NONGLOBAL);
+	else if (index != bank->current && cpu->mirror.local_code)
+		supervisor_changed(cpu);
 	group_settle(bank, index);
 	bank->group[index].chosen_at = ++bank->switches;
 	bank->current = index;
@@ -228,14 +244,14 @@ void x86_tlb_switch(struct x86_cpu *cpu, unsigned pcid, bool keep)
 void x86_tlb_flush_all(struct x86_cpu *cpu)
 {
 	for (unsigned index = 0; index < GROUPS; index++)
-		group_flush(cpu->tlb_bank, index, PENDING_ALL);
+		group_flush(cpu, index, PENDING_ALL);
 	point_at_current(cpu);
 }
 
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 {
 	for (unsigned index = 0; index < GROUPS; index++)
-		group_flush(cpu->tlb_bank, index, PENDING_NONGLOBAL);
+		group_flush(cpu, index, PENDING_NONGLOBAL);
 	point_at_current(cpu);
 }
 
@@ -244,7 +260,7 @@ void x86_tlb_flush_pcid(struct x86_cpu *cpu, unsigned pcid)
 	unsigned index = group_find(cpu->tlb_bank, pcid);
 
 	if (index < GROUPS)
-		group_flush(cpu->tlb_bank, index, PENDING_NONGLOBAL);
+		group_flush(cpu, index, PENDING_NONGLOBAL);
 	point_at_current(cpu);
 }
 
@@ -252,14 +268,44 @@ static void group_flush_page(struct x86_tlb_bank *bank, unsigned index, uint64_t
 {
 	if (!bank->group[index].ready || bank->group[index].pending == PENDING_ALL)
 		return;
-	bank->group[index].generation = ++bank->generations;
 	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
 		set_flush_page(&bank->set[index][mmu], linear);
+}
+
+static unsigned code_page_hash(uint64_t linear)
+{
+	return (linear >> MEM_PAGE_SHIFT ^ linear >> 24) & (X86_CODE_PAGES - 1);
+}
+
+void x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear)
+{
+	const struct x86_tlb *set = &cpu->tlb_bank->set[cpu->tlb_bank->current][cpu->mmu];
+	unsigned slot = slot_of(linear), hash = code_page_hash(linear);
+
+	cpu->mirror.code_pages[hash / 64] |= 1ull << hash % 64;
+	if (cpu->cpl != 3 && !(set->global[slot / 64] >> slot % 64 & 1))
+		cpu->mirror.local_code = true;
+}
+
+/* The jump tables may know code in this page, or in the large page around it. */
+static void page_code_changed(struct x86_cpu *cpu, uint64_t linear)
+{
+	struct x86_tlb_bank *bank = cpu->tlb_bank;
+	unsigned hash = code_page_hash(linear);
+
+	if (!(cpu->mirror.code_pages[hash / 64] >> hash % 64 & 1))
+		return;
+	for (unsigned i = 0; i < X86_CODE_PAGES / 64; i++)
+		cpu->mirror.code_pages[i] = 0;
+	for (unsigned index = 0; index < GROUPS; index++)
+		bank->group[index].generation = ++bank->generations;
+	supervisor_changed(cpu);
 }
 
 /* Every group, for global pages' sake; that other PCIDs' entries go too is allowed. */
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 {
+	page_code_changed(cpu, linear);
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush_page(cpu->tlb_bank, index, linear);
 	point_at_current(cpu);
@@ -269,6 +315,7 @@ void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear
 {
 	unsigned index = group_find(cpu->tlb_bank, pcid);
 
+	page_code_changed(cpu, linear);
 	if (index < GROUPS)
 		group_flush_page(cpu->tlb_bank, index, linear);
 	point_at_current(cpu);

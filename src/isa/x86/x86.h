@@ -50,7 +50,7 @@ enum x86_mode { X86_MODE_16, X86_MODE_32, X86_MODE_64 };
  * (translated code asks whether address - tag is below the page size).
  * write_tag is never set for a page that holds code, has its dirty bit clear, is ROM or MMIO.
  */
-#define X86_TLB_BITS 10
+#define X86_TLB_BITS 12
 #define X86_TLB_ENTRIES (1u << X86_TLB_BITS)
 
 enum { X86_TLB_ALLOW_READ = 1, X86_TLB_ALLOW_WRITE = 2, X86_TLB_ALLOW_EXEC = 4 };
@@ -103,20 +103,26 @@ struct x86_jump {
 
 #define X86_JUMP_BITS 12
 #define X86_JUMPS (1u << X86_JUMP_BITS)
+#define X86_CODE_PAGES 4096u
+
+enum { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
 
 /* What translated code keeps at hand: isa/x86/mirror/mirror.h. */
 struct x86_mirror {
 	void *tlb;               /* cpu->tlb[cpu->mmu]->entry */
 	struct x86_jump *jumps;  /* the table of the current privilege */
-	uint64_t jump_key;       /* tells mappings apart: mapping_generation in the upper 16 bits */
+	uint64_t jump_key;       /* tells mappings apart: the table's generation in the upper 16 bits */
 	uint64_t code_base;      /* linear address of the page that executes */
 	uint16_t flags;          /* status flags as LAHF and SETO give them: SF … CF << 8 | OF */
 	uint64_t spare;          /* a value that has no register for a moment */
 	uint64_t host_rsp;       /* of mirror_run's frame */
 	struct block_exit *exit; /* through which translated code was left, or NULL */
 	bool must_leave;         /* the code that called us is gone */
-	uint64_t epoch;          /* jump_key's carry: the tables are emptied when it changes */
-	struct x86_jump *tables; /* one for supervisor, one for user code */
+	uint64_t epoch;          /* the generations' carry: the tables are emptied when it changes */
+	struct x86_jump *tables; /* X86_JUMP_TABLES: for supervisor and for user code */
+	uint32_t table_key[X86_JUMP_TABLES]; /* block_key of their blocks */
+	bool local_code;         /* supervisor code in pages that are not global is in its table */
+	uint64_t code_pages[X86_CODE_PAGES / 64]; /* hashes of pages that the tables know */
 };
 
 struct x86_cpu {
@@ -152,7 +158,8 @@ struct x86_cpu {
 
 	struct x86_tlb *tlb[X86_MMUS]; /* of the current PCID; one that always misses while every
 					  user access must be checked for alignment */
-	uint64_t mapping_generation; /* another one after each flush and for each PCID */
+	/* Other ones after each flush that may have changed where code lies; the user's for each PCID. */
+	uint64_t mapping_generation[X86_JUMP_TABLES];
 	struct x86_tlb_bank *tlb_bank; /* all sets and what they depend on: tlb.c */
 	struct x86_mirror mirror;
 	uint64_t zero;              /* stands for a missing base or index register */

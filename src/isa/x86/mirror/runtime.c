@@ -13,11 +13,12 @@
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/mirror/translate.h"
 #include "isa/x86/mirror/translator.h"
+#include "isa/x86/run.h"
+#include "isa/x86/tlb.h"
 
 #define HOT_EXECUTIONS 24
 #define PAGE_MASK (~0xfffull)
 #define KEY_SHIFT 48
-#define JUMP_TABLES 2
 #define SITE_EVERY_BYTES 16 /* no vector instruction's hot and cold code is shorter */
 
 /* What LAHF leaves in AH, and OF's place in RFLAGS. */
@@ -115,7 +116,7 @@ int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 {
 	if (!cpu->cpu.env.translator)
 		return 0;
-	cpu->mirror.tables = calloc(JUMP_TABLES * X86_JUMPS, sizeof(struct x86_jump));
+	cpu->mirror.tables = calloc(X86_JUMP_TABLES * X86_JUMPS, sizeof(struct x86_jump));
 	if (!cpu->mirror.tables)
 		return error_set(err, ENOMEM, "no memory for CPU %u's jump tables", cpu->cpu.index);
 	return 0;
@@ -130,7 +131,7 @@ void mirror_forget(struct x86_cpu *cpu)
 {
 	if (!cpu->mirror.tables)
 		return;
-	for (unsigned i = 0; i < JUMP_TABLES * X86_JUMPS; i++)
+	for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMPS; i++)
 		cpu->mirror.tables[i] = (struct x86_jump){ 0 };
 	cpu->mirror.must_leave = true;
 	cpu->mirror.exit = NULL;
@@ -140,14 +141,17 @@ void mirror_forget(struct x86_cpu *cpu)
 static void refresh(struct x86_cpu *cpu)
 {
 	struct x86_mirror *mirror = &cpu->mirror;
-	uint64_t epoch = cpu->mapping_generation >> (64 - KEY_SHIFT);
+	unsigned table = cpu->cpl == 3 ? X86_JUMP_USER : X86_JUMP_SUPERVISOR;
+	uint64_t generation = cpu->mapping_generation[table];
 
 	mirror->tlb = cpu->tlb[cpu->mmu]->entry;
-	mirror->jumps = mirror->tables + (cpu->cpl == 3 ? X86_JUMPS : 0);
-	mirror->jump_key = cpu->mapping_generation << KEY_SHIFT;
-	if (unlikely(mirror->epoch != epoch)) {
-		mirror->epoch = epoch;
-		for (unsigned i = 0; i < JUMP_TABLES * X86_JUMPS; i++)
+	mirror->jumps = mirror->tables + table * X86_JUMPS;
+	mirror->jump_key = generation << KEY_SHIFT;
+	if (unlikely(mirror->epoch != generation >> (64 - KEY_SHIFT) ||
+		     mirror->table_key[table] != cpu->block_key)) {
+		mirror->epoch = generation >> (64 - KEY_SHIFT);
+		mirror->table_key[table] = cpu->block_key;
+		for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMPS; i++)
 			mirror->tables[i] = (struct x86_jump){ 0 };
 	}
 }
@@ -188,12 +192,39 @@ bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn)
 	return false;
 }
 
-/* ---- running ---- */
+/* Nothing wants attention before the next block. */
+static bool may_go_on(struct x86_cpu *cpu)
+{
+	const struct x86_state *state = &cpu->state;
+
+	return !cpu->mirror.must_leave && !cpu_requested(&cpu->cpu, ~0u) && !state->halted &&
+	       !cpu->single_step && !state->nmi_pending &&
+	       !(cpu->interrupt_maybe && (state->rflags & X86_IF)) && !x86_must_be_careful(cpu);
+}
 
 static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
 {
 	return &cpu->mirror.jumps[(rip ^ rip >> X86_JUMP_BITS) & (X86_JUMPS - 1)];
 }
+
+const void *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
+{
+	const struct x86_jump *jump;
+
+	mirror_interpret(cpu, insn);
+	if (!may_go_on(cpu))
+		return NULL;
+	refresh(cpu);
+	jump = jump_slot(cpu, cpu->state.rip);
+	if (jump->key != cpu->state.rip + cpu->mirror.jump_key ||
+	    !atomic_load_explicit(&jump->block->block.valid, memory_order_relaxed))
+		return NULL;
+	cpu->block_stop = false;
+	cpu->mirror.code_base = cpu->state.rip & PAGE_MASK;
+	return atomic_load_explicit(&jump->block->block.code, memory_order_relaxed);
+}
+
+/* ---- running ---- */
 
 /* The code that we come from will find block by itself the next time. */
 static void connect(struct x86_cpu *cpu, struct x86_block *block)
@@ -204,6 +235,7 @@ static void connect(struct x86_cpu *cpu, struct x86_block *block)
 		x86_vec_park(cpu);
 		blocks_chain(cpu->cpu.env.blocks, exit->owner, exit, &block->block);
 	} else {
+		x86_tlb_note_code(cpu, cpu->state.rip);
 		*jump_slot(cpu, cpu->state.rip) = (struct x86_jump){
 			.key = cpu->state.rip + cpu->mirror.jump_key, .block = block,
 		};

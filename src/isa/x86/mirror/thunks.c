@@ -83,12 +83,12 @@ static void make_dead(struct masm *m, const uint8_t *at, const void *miss_thunk)
 	masm_jmp_to(m, at, miss_thunk);
 }
 
-/* Arguments for mirror_interpret, whatever RSP has moved. */
-static void call_interpret(struct masm *m, size_t moved)
+/* Calls interpret(cpu, the instruction in R11), whatever RSP has moved. */
+static void call_interpret(struct masm *m, size_t moved, uint64_t interpret)
 {
 	masm_lea(m, H_RDI, H_CPU, (int32_t)moved);
 	masm_mov(m, H_RSI, H_SCRATCH);
-	call_c(m, (uint64_t)(uintptr_t)mirror_interpret);
+	call_c(m, interpret);
 }
 
 /* Called, so that RSP is 8 below the CPU; 8 more keep the stack aligned for C. */
@@ -98,7 +98,7 @@ static void make_call(struct masm *m)
 
 	masm_lea(m, H_RSP, H_RSP, -8);
 	store_guest(m, 16);
-	call_interpret(m, 16);
+	call_interpret(m, 16, (uint64_t)(uintptr_t)mirror_interpret);
 	masm_rr(m, false, 0x84, H_RAX, H_RAX); /* test al, al */
 	masm_jcc(m, COND_NE, &leave);
 	load_guest(m, 16);
@@ -111,8 +111,16 @@ static void make_call(struct masm *m)
 
 static void make_leave(struct masm *m)
 {
+	struct masm_label leave = MASM_LABEL_INIT;
+
 	store_guest(m, 0);
-	call_interpret(m, 0);
+	call_interpret(m, 0, (uint64_t)(uintptr_t)mirror_interpret_last);
+	masm_rr(m, true, 0x85, H_RAX, H_RAX); /* test rax, rax */
+	masm_jcc(m, COND_E, &leave);
+	masm_mov(m, H_RCX, H_RAX);
+	load_guest(m, 0);
+	masm_rr(m, false, 0xff, 4, H_RCX);
+	masm_bind(m, &leave);
 	return_to_c(m);
 }
 

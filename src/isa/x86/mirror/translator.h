@@ -18,7 +18,7 @@ struct mirror_thunks {
 	const void *miss; /* jumped to: RCX is the new rip */
 	const void *dead; /* jumped to: R11 is the block to be at */
 	const void *call; /* called: R11 is an instruction to interpret; comes back after it, or leaves */
-	const void *leave; /* jumped to: the same, but never comes back */
+	const void *leave; /* jumped to: the same for a block's last instruction; goes on elsewhere */
 	const void *vec;  /* called: makes the vector state live */
 };
 
@@ -45,5 +45,7 @@ bool mirror_make_thunks(struct translator *translator);
 
 /* runtime.c: what thunks call. True: leave. */
 bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn);
+/* The last instruction of a block. The code to go on with, or NULL: leave. */
+const void *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn);
 
 #endif
