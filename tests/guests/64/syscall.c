@@ -8,7 +8,7 @@
 CODE(user_syscall, "mov $0x1111, %ecx; syscall; user_syscall_back: int $0x80");
 CODE(user_sysenter, "sysenter; int $0x80");
 CODE(user_sysret, "sysretq");
-CODE(user_sysexit, "sysexit");
+CODE(user_sysexit, "sysexitl");
 CODE(user_swapgs, "swapgs");
 CODE(compat_syscall, ".code32\nsyscall; int $0x80\n.code64");
 CODE(compat_done, ".code32\n.byte 0x48; int $0x80\n.code64"); /* DEC: one byte of 64-bit code's REX */
