@@ -142,6 +142,15 @@ static uint8_t rep_prefix(const ZydisDecodedInstruction *z)
 
 static bool ends_block(const ZydisDecodedInstruction *z)
 {
+	switch (z->mnemonic) {
+	case ZYDIS_MNEMONIC_SWAPGS: /* system instructions that change nothing code depends on */
+	case ZYDIS_MNEMONIC_RDTSC:
+	case ZYDIS_MNEMONIC_RDTSCP:
+	case ZYDIS_MNEMONIC_RDMSR:
+		return false;
+	default:
+		break;
+	}
 	switch (z->meta.category) {
 	case ZYDIS_CATEGORY_CALL:
 	case ZYDIS_CATEGORY_COND_BR:

@@ -97,7 +97,8 @@ static void handle(int signal, siginfo_t *info, void *context)
 	const struct host_stub *stub = running_stub((uint64_t)machine->gregs[REG_RIP]);
 	uint64_t vector = guest_vector(machine);
 
-	if (vector && info->si_code > 0 && resume_translated(machine))
+	if (info->si_code > 0 && (vector || machine->gregs[REG_TRAPNO] == X86_DE) &&
+	    resume_translated(machine))
 		return;
 	if (!stub || !vector || info->si_code <= 0) {
 		chain(signal, info, context);

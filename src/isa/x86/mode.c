@@ -68,7 +68,10 @@ void x86_update_mode(struct x86_cpu *cpu)
 	cpu->stack_size = stack_width(cpu);
 	cpu->debug_active = state->dr7 & 0xff;
 	cpu->block_key = cpu->mode | (cpu->protected_mode ? X86_KEY_PROTECTED : 0) |
-			 (vector_ready(cpu) ? X86_KEY_VECTOR : 0);
+			 (vector_ready(cpu) ? X86_KEY_VECTOR : 0) |
+			 (cpu->cpl == 0 ? X86_KEY_CPL0 : 0) |
+			 (cpu->cpl == 0 || !(state->cr4 & X86_CR4_TSD) ? X86_KEY_TSC : 0) |
+			 (state->cr4 & X86_CR4_SMAP ? X86_KEY_SMAP : 0);
 	x86_tlb_sync(cpu);
 	x86_update_mmu(cpu);
 	cpu->block_stop = true;

@@ -93,7 +93,13 @@ struct x86_fault {
 };
 
 /* Bits of block_key beside the mode. */
-enum { X86_KEY_PROTECTED = 4, X86_KEY_VECTOR = 8 /* vector instructions raise no #UD, no #NM */ };
+enum {
+	X86_KEY_PROTECTED = 4,
+	X86_KEY_VECTOR = 8, /* vector instructions raise no #UD, no #NM */
+	X86_KEY_CPL0 = 16,
+	X86_KEY_TSC = 32,   /* RDTSC is allowed */
+	X86_KEY_SMAP = 64,
+};
 
 /* Where translated code finds itself: an entry says which block is at a linear address. */
 struct x86_jump {

@@ -21,7 +21,7 @@ struct copy {
 	unsigned memory_bytes;
 	bool memory_write;
 	bool host;   /* hostexec knows it: its other registers are vector registers */
-	bool vector; /* … and needs the vector state live */
+	bool faults; /* may raise an exception on the host */
 	bool count_in_cl;
 	uint8_t host_of[X86_GPRS];
 	unsigned borrowings;
@@ -53,6 +53,7 @@ bool mirror_is_copyable(const struct emit *e)
 	case ZYDIS_MNEMONIC_SHRX: case ZYDIS_MNEMONIC_MULX:
 	case ZYDIS_MNEMONIC_CLC: case ZYDIS_MNEMONIC_STC: case ZYDIS_MNEMONIC_CMC:
 	case ZYDIS_MNEMONIC_LAHF: case ZYDIS_MNEMONIC_SAHF: case ZYDIS_MNEMONIC_MOVNTI:
+	case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV:
 		return true;
 	case ZYDIS_MNEMONIC_MOV: /* of moffs has no ModRM */
 		return !(e->insn->flags & INSN_MEM) ||
@@ -78,7 +79,7 @@ static bool vector_copyable(const struct emit *e, struct copy *copy)
 	    (stub->flags & (HOST_X87_POINTERS | HOST_PRELOAD | HOST_WAIT)))
 		return false;
 	copy->host = true;
-	copy->vector = stub->flags & HOST_VEC;
+	copy->faults = stub->flags & HOST_VEC;
 	copy->memory_bytes = stub->memory_bytes;
 	return true;
 }
@@ -162,6 +163,8 @@ static bool plan_copy(const struct emit *e, struct copy *copy)
 	/* The host checks #LOCK alignment itself; a split lock crosses no page here. */
 	if (!find_memory(e, copy) || !choose_registers(e, copy))
 		return false;
+	if (e->info.z.mnemonic == ZYDIS_MNEMONIC_DIV || e->info.z.mnemonic == ZYDIS_MNEMONIC_IDIV)
+		copy->faults = true;
 	encodable = mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of);
 	e->m->size = size;
 	return encodable;
@@ -172,7 +175,7 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 	const struct flag_use *use = &e->use[e->insn->position];
 	uint16_t through = mirror_flags_through(e);
 
-	if (copy->vector || copy->memory)
+	if (copy->faults || copy->memory)
 		mirror_spare_flags(e);
 	if (copy->memory) {
 		mirror_emit_address(e, copy->memory, true);
@@ -186,7 +189,7 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 		if (copy->borrowed[i].load)
 			masm_load(e->m, copy->borrowed[i].host, H_CPU,
 				  GPR_FIELD(copy->borrowed[i].gpr));
-	if (copy->vector)
+	if (copy->faults)
 		mirror_cold(e)->site = e->m->size;
 	mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of);
 	for (unsigned i = 0; i < copy->borrowings; i++)

@@ -51,6 +51,27 @@ static bool emit_push(struct emit *e)
 	return true;
 }
 
+/* Reads first, so that a cold path has nothing to undo. */
+static bool emit_push_memory(struct emit *e)
+{
+	const ZydisDecodedOperand *op = &e->info.op[0];
+	uint8_t rsp = mirror_reg(X86_RSP);
+
+	if (e->insn->opsize != STACK_BYTES || !mirror_operand_simple(e, op))
+		return false;
+	mirror_spare_flags(e);
+	mirror_emit_address(e, op, true);
+	mirror_emit_check(e, STACK_BYTES, false);
+	masm_load(e->m, H_RCX, H_RCX, 0);
+	masm_store(e->m, CPU_FIELD(mirror.spare), H_CPU, H_RCX);
+	masm_lea(e->m, H_RCX, rsp, -STACK_BYTES);
+	mirror_emit_check(e, STACK_BYTES, true);
+	masm_load(e->m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.spare));
+	masm_store(e->m, 0, H_RCX, H_SCRATCH);
+	masm_lea(e->m, rsp, rsp, -STACK_BYTES);
+	return true;
+}
+
 static bool emit_pop(struct emit *e)
 {
 	int gpr = whole_register(&e->info.op[0]);
@@ -97,7 +118,8 @@ static bool emit_lea(struct emit *e)
 bool mirror_emit_stack(struct emit *e)
 {
 	switch (e->info.z.mnemonic) {
-	case ZYDIS_MNEMONIC_PUSH: return emit_push(e);
+	case ZYDIS_MNEMONIC_PUSH:
+		return e->insn->flags & INSN_MEM ? emit_push_memory(e) : emit_push(e);
 	case ZYDIS_MNEMONIC_POP: return emit_pop(e);
 	case ZYDIS_MNEMONIC_LEAVE: return emit_leave(e);
 	case ZYDIS_MNEMONIC_LEA: return emit_lea(e);

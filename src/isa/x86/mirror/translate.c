@@ -74,7 +74,8 @@ static void emit_instruction(struct emit *e)
 	bool done = false;
 
 	if (!(e->insn->flags & INSN_ENDS_BLOCK))
-		done = mirror_emit_stack(e) || mirror_emit_copy(e);
+		done = mirror_emit_stack(e) || mirror_emit_copy(e) || mirror_emit_system(e) ||
+		       mirror_emit_special(e);
 	else
 		done = mirror_emit_flow(e);
 	if (!done) {

@@ -86,6 +86,12 @@ bool mirror_is_copyable(const struct emit *e);
 /* stack.c */
 bool mirror_emit_stack(struct emit *e);
 
+/* system.c: what kernels do all the time */
+bool mirror_emit_system(struct emit *e);
+
+/* special.c: copies with a twist */
+bool mirror_emit_special(struct emit *e);
+
 /* flow.c: the end of a block. False: it has to be interpreted. */
 bool mirror_emit_flow(struct emit *e);
 /* To an offset in the page (or beyond) that is known now. */

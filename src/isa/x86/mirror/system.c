@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a kernel does all the time and what takes a few instructions here: interrupt flag, flags on the
+ * stack, SWAPGS, STAC and CLAC, the time-stamp counter, fences. Privilege is part of the block's key.
+ */
+#include "isa/x86/mirror/translate.h"
+
+#define STACK_BYTES 8
+#define FLAG_SHIFT_OF 11
+/* POPF goes the short way when it changes status flags alone. */
+#define POPF_SPECIAL ((uint32_t)~(X86_STATUS_FLAGS | X86_RF | X86_VM))
+#define PUSHF_KEPT ((uint32_t)~(X86_STATUS_FLAGS | X86_RF | X86_VM))
+#define ALU_OR 1
+#define ALU_AND 4
+
+static bool in_kernel(const struct emit *e)
+{
+	return e->cpu->block_key & X86_KEY_CPL0;
+}
+
+/* op dword [cpu + disp], imm32 */
+static void alu_rflags(struct emit *e, uint8_t op, uint32_t imm)
+{
+	masm_alu_imm_mem(e->m, false, op, H_CPU, CPU_FIELD(state.rflags), (int32_t)imm);
+	e->flags_in_host = false;
+}
+
+static bool emit_cli(struct emit *e)
+{
+	if (!in_kernel(e))
+		return false;
+	mirror_spare_flags(e);
+	alu_rflags(e, ALU_AND, (uint32_t)~X86_IF);
+	return true;
+}
+
+/*
+ * Interrupts are taken at the head of blocks only, which is later than the one instruction that STI
+ * holds them off for, as long as STI does not end its block.
+ */
+static bool emit_sti(struct emit *e)
+{
+	if (!in_kernel(e) || e->insn->position + 1 == e->block->count)
+		return false;
+	mirror_spare_flags(e);
+	masm_rm(e->m, false, 0x80, 7, H_CPU, (int32_t)CPU_FIELD(interrupt_maybe));
+	masm_byte(e->m, 0);
+	masm_jcc(e->m, COND_NE, &mirror_cold(e)->enter);
+	alu_rflags(e, ALU_OR, (uint32_t)X86_IF);
+	return true;
+}
+
+static bool emit_pushf(struct emit *e)
+{
+	uint8_t rsp = mirror_reg(X86_RSP);
+	struct masm *m = e->m;
+
+	if (e->insn->opsize != STACK_BYTES)
+		return false;
+	mirror_save_flags(e);
+	masm_lea(m, H_RCX, rsp, -STACK_BYTES);
+	mirror_emit_check(e, STACK_BYTES, true);
+	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(state.rflags));
+	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, (int32_t)PUSHF_KEPT);
+	masm_store(m, 0, H_RCX, H_SCRATCH);
+	masm_rm(m, false, 0x0fb6, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.flags) + 1);
+	masm_rm(m, true, 0x09, H_SCRATCH, H_RCX, 0);
+	masm_rm(m, false, 0x0fb6, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.flags));
+	masm_rr(m, false, 0xc1, 4, H_SCRATCH);
+	masm_byte(m, FLAG_SHIFT_OF);
+	masm_rm(m, true, 0x09, H_SCRATCH, H_RCX, 0);
+	masm_lea(m, rsp, rsp, -STACK_BYTES);
+	return true;
+}
+
+static bool emit_popf(struct emit *e)
+{
+	uint8_t rsp = mirror_reg(X86_RSP);
+	struct masm *m = e->m;
+
+	if (e->insn->opsize != STACK_BYTES)
+		return false;
+	/* The cold path shows the interpreter the old flags. */
+	mirror_save_flags(e);
+	masm_mov(m, H_RCX, rsp);
+	mirror_emit_check(e, STACK_BYTES, false);
+	masm_load32(m, H_RCX, H_RCX, 0);
+	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(state.rflags));
+	masm_rr(m, false, 0x33, H_SCRATCH, H_RCX);
+	masm_rr(m, false, 0xf7, 0, H_SCRATCH); /* test r11d, imm32 */
+	masm_u32(m, POPF_SPECIAL);
+	masm_jcc(m, COND_NE, &mirror_cold(e)->enter);
+	masm_mov(m, H_SCRATCH, H_RCX);
+	masm_rr(m, false, 0xc1, 5, H_SCRATCH);
+	masm_byte(m, FLAG_SHIFT_OF);
+	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, 1);
+	masm_rr(m, false, 0xc1, 4, H_RCX);
+	masm_byte(m, 8);
+	masm_rr(m, false, 0x09, H_RCX, H_SCRATCH);
+	masm_rm(m, false, MASM_66 | 0x89, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.flags));
+	masm_lea(m, rsp, rsp, STACK_BYTES);
+	e->flags_in_memory = true;
+	e->flags_in_host = false;
+	return true;
+}
+
+static bool emit_swapgs(struct emit *e)
+{
+	size_t gs = CPU_FIELD(state.seg[X86_GS].base), kernel_gs = CPU_FIELD(state.kernel_gs_base);
+
+	if (!in_kernel(e))
+		return false;
+	masm_load(e->m, H_SCRATCH, H_CPU, gs);
+	masm_load(e->m, H_RCX, H_CPU, kernel_gs);
+	masm_store(e->m, gs, H_CPU, H_RCX);
+	masm_store(e->m, kernel_gs, H_CPU, H_SCRATCH);
+	return true;
+}
+
+static bool emit_smap(struct emit *e, bool set_ac)
+{
+	uint8_t mmu = set_ac || !(e->cpu->block_key & X86_KEY_SMAP) ? X86_MMU_KERNEL :
+								       X86_MMU_KERNEL_SMAP;
+
+	if (!in_kernel(e))
+		return false;
+	mirror_spare_flags(e);
+	alu_rflags(e, set_ac ? ALU_OR : ALU_AND, (uint32_t)(set_ac ? X86_AC : ~X86_AC));
+	masm_rm(e->m, false, 0xc6, 0, H_CPU, (int32_t)CPU_FIELD(mmu)); /* mov byte [mmu], imm8 */
+	masm_byte(e->m, mmu);
+	masm_load(e->m, H_SCRATCH, H_CPU, CPU_FIELD(tlb[0]) + mmu * sizeof(struct x86_tlb *));
+	masm_store(e->m, CPU_FIELD(mirror.tlb), H_CPU, H_SCRATCH);
+	return true;
+}
+
+static bool emit_rdtsc(struct emit *e)
+{
+	struct masm *m = e->m;
+
+	if (!(e->cpu->block_key & X86_KEY_TSC))
+		return false;
+	mirror_spare_flags(e);
+	masm_byte(m, 0x0f);
+	masm_byte(m, 0x31);
+	masm_rr(m, true, 0xc1, 4, H_RDX);
+	masm_byte(m, 32);
+	masm_rr(m, true, 0x09, H_RDX, H_RAX);
+	masm_rm(m, true, 0x03, H_RAX, H_CPU, (int32_t)CPU_FIELD(state.tsc_offset));
+	masm_mov(m, H_RDX, H_RAX);
+	masm_rr(m, true, 0xc1, 5, H_RDX);
+	masm_byte(m, 32);
+	masm_rr(m, false, 0x89, H_RAX, H_RAX);
+	e->flags_in_host = false;
+	return true;
+}
+
+static bool emit_itself(struct emit *e)
+{
+	for (unsigned i = 0; i < e->insn->length; i++)
+		masm_byte(e->m, e->insn->bytes[i]);
+	return true;
+}
+
+bool mirror_emit_system(struct emit *e)
+{
+	switch (e->info.z.mnemonic) {
+	case ZYDIS_MNEMONIC_CLI: return emit_cli(e);
+	case ZYDIS_MNEMONIC_STI: return emit_sti(e);
+	case ZYDIS_MNEMONIC_PUSHFQ: return emit_pushf(e);
+	case ZYDIS_MNEMONIC_POPFQ: return emit_popf(e);
+	case ZYDIS_MNEMONIC_SWAPGS: return emit_swapgs(e);
+	case ZYDIS_MNEMONIC_STAC: return emit_smap(e, true);
+	case ZYDIS_MNEMONIC_CLAC: return emit_smap(e, false);
+	case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(e);
+	case ZYDIS_MNEMONIC_LFENCE:
+	case ZYDIS_MNEMONIC_MFENCE:
+	case ZYDIS_MNEMONIC_SFENCE:
+		return emit_itself(e);
+	case ZYDIS_MNEMONIC_CLD:
+		mirror_spare_flags(e);
+		alu_rflags(e, ALU_AND, (uint32_t)~X86_DF);
+		return true;
+	default:
+		return false;
+	}
+}
