@@ -163,14 +163,30 @@ static uint32_t xsave_size(const struct x86_cpuid *cpuid, uint64_t components, b
 	return size;
 }
 
-void x86_cpuid_execute(const struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
+/* The local APIC is there as long as its base register enables it. */
+static bool apic_is_disabled(struct x86_cpu *cpu)
+{
+	const uint32_t base_index = 0x1b;
+	const uint64_t base_enable = 1u << 11;
+	const struct cpu_intc *intc = cpu->cpu.env.intc;
+	uint64_t base;
+
+	if (!intc)
+		return false;
+	x86_vec_park(cpu);
+	return intc->msr_read(intc->opaque, base_index, &base) && !(base & base_enable);
+}
+
+void x86_cpuid_execute(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 		       uint32_t regs[4])
 {
-	const uint32_t osxsave = 1u << 27, ospke = 1u << 4, syscall = 1u << 11;
+	const uint32_t osxsave = 1u << 27, ospke = 1u << 4, syscall = 1u << 11, apic = 1u << 9;
 
 	x86_cpuid_query(cpu->cpuid, leaf, subleaf, regs);
 	if (leaf == 1 && cpu->state.cr4 & X86_CR4_OSXSAVE)
 		regs[X86_ECX] |= osxsave;
+	if (leaf == 1 && apic_is_disabled(cpu))
+		regs[X86_EDX] &= ~apic;
 	if (leaf == 7 && subleaf == 0 && cpu->state.cr4 & X86_CR4_PKE)
 		regs[X86_ECX] |= ospke;
 	if (leaf == 0xd && cpu->cpuid->xcr0_mask && subleaf < 2)

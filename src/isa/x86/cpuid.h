@@ -33,7 +33,7 @@ void x86_cpuid_destroy(struct x86_cpuid *cpuid);
 void x86_cpuid_query(const struct x86_cpuid *cpuid, uint32_t leaf, uint32_t subleaf,
 		     uint32_t regs[4]);
 /* What the instruction answers on cpu now. */
-void x86_cpuid_execute(const struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
+void x86_cpuid_execute(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 		       uint32_t regs[4]);
 
 bool x86_cpuid_has(const struct x86_cpu *cpu, enum x86_feature feature);
