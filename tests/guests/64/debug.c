@@ -19,7 +19,7 @@
 #define STEPS 32
 
 static struct { word ip, dr6, flags; } step[STEPS];
-static unsigned steps;
+static volatile unsigned steps;
 static bool resume_flag; /* for the breakpoint's handler to set */
 
 static bool note(struct frame *frame)

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Four processors: INIT and SIPI, locked counters, memory order, code changed by another processor,
+ * TLB shoot-downs, IPIs of each destination kind, HLT ping-pong, NMI and INIT from outside.
+ * Intel SDM vol. 3, 8.2, 8.4, 10.6, 4.10.5.
+ */
+#include "guest.h"
+
+#define CPUS 4
+#define ROUNDS 20000
+#define TEST (1ul << 39)
+#define FRAME 0x800000ul
+#define CODE_AT (TEST + 0x103) /* its immediate is aligned */
+#define VECTOR_PING 0x41
+#define VECTOR_FLUSH 0x42
+#define VECTOR_COUNT 0x43
+
+enum job { IDLE, COUNT, SPLIT, ORDER, RUN_CODE, READ_PAGE, PING, LISTEN, HALT_FOREVER };
+
+extern word boot_pml4[512];
+static word level[3][512] __attribute__((aligned(4096)));
+static enum job job;
+static unsigned job_number, finished, alive;
+static uint32_t counter, tickets, plain, guarded;
+static uint8_t split[128] __attribute__((aligned(64)));
+static unsigned received[CPUS], flushed, good[CPUS], pings[CPUS];
+static bool stop, wrong;
+
+static unsigned self(void)
+{
+	return apic_read(APIC_ID) >> 24;
+}
+
+static bool on_ping(struct frame *frame)
+{
+	(void)frame;
+	__atomic_fetch_add(&pings[self()], 1, __ATOMIC_SEQ_CST);
+	apic_write(APIC_EOI, 0);
+	return true;
+}
+
+static bool on_flush(struct frame *frame)
+{
+	(void)frame;
+	invlpg((void *)TEST);
+	__atomic_fetch_add(&flushed, 1, __ATOMIC_SEQ_CST);
+	apic_write(APIC_EOI, 0);
+	return true;
+}
+
+static bool on_count(struct frame *frame)
+{
+	(void)frame;
+	__atomic_fetch_add(&received[self()], 1, __ATOMIC_SEQ_CST);
+	apic_write(APIC_EOI, 0);
+	return true;
+}
+
+static void send(unsigned id, uint32_t command)
+{
+	apic_write(APIC_ICR_HIGH, id << 24);
+	apic_write(APIC_ICR, command);
+	WAIT(!(apic_read(APIC_ICR) & 1 << 12));
+}
+
+/* ---- jobs: each runs on all processors at once ---- */
+
+static void do_count(void)
+{
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		asm volatile("lock incl %0" : "+m"(counter));
+		__atomic_fetch_add(&tickets, 3, __ATOMIC_SEQ_CST);
+		while (__atomic_exchange_n(&plain, 1, __ATOMIC_SEQ_CST)) /* a lock around what is none */
+			asm volatile("pause");
+		guarded++;
+		__atomic_store_n(&plain, 0, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* A locked operation on a word that lies in two cache lines. */
+static void do_split(void)
+{
+	for (unsigned i = 0; i < ROUNDS / 10; i++)
+		asm volatile("lock addl $1, %0" : "+m"(*(uint32_t *)(split + 62)));
+}
+
+/* Until both processors of a pair have come this far. */
+static void meet(uint32_t *arrived, uint32_t all)
+{
+	__atomic_fetch_add(arrived, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(arrived, __ATOMIC_SEQ_CST) < all)
+		asm volatile("pause");
+}
+
+/* The classic: with MFENCE between a store and a load, not both may miss the other's store. */
+static void do_order(unsigned id)
+{
+	static uint32_t x, y, saw[2], arrived;
+
+	if (id > 1)
+		return;
+	for (uint32_t i = 0; i < 2000; i++) {
+		if (id == 0)
+			ONCE(x) = ONCE(y) = 0;
+		meet(&arrived, 4 * i + 2);
+		ONCE(*(id ? &y : &x)) = 1;
+		asm volatile("mfence" : : : "memory");
+		ONCE(saw[id]) = ONCE(*(id ? &x : &y));
+		meet(&arrived, 4 * i + 4);
+		if (!ONCE(saw[0]) && !ONCE(saw[1]))
+			wrong = true;
+	}
+}
+
+static void do_run_code(unsigned id)
+{
+	uint32_t value = 0, last = 0;
+
+	while (!ONCE(stop)) {
+		asm volatile("call *%1" : "=a"(value) : "r"(CODE_AT) : "memory");
+		if (value < last)
+			wrong = true;
+		last = value;
+		asm volatile("pause");
+	}
+	asm volatile("call *%1" : "=a"(value) : "r"(CODE_AT) : "memory");
+	good[id] = value == 1000;
+}
+
+static void do_read_page(unsigned id)
+{
+	good[id] = 0;
+	asm volatile("sti");
+	while (!ONCE(stop))
+		good[id] += *(volatile uint8_t *)TEST == 0xaa;
+	asm volatile("cli");
+	good[id] = *(volatile uint8_t *)TEST == 0xbb;
+}
+
+static void do_ping(unsigned id)
+{
+	/* Each wakes the next one, and halts until it is its turn again. */
+	for (unsigned i = 0; i < 200; i++) {
+		while (ONCE(pings[id]) <= i)
+			asm volatile("sti; hlt; cli" : : : "memory");
+		send((id + 1) % CPUS, VECTOR_PING);
+	}
+}
+
+static void do_listen(void)
+{
+	asm volatile("sti");
+	while (!ONCE(stop))
+		asm volatile("pause");
+	asm volatile("cli");
+}
+
+static void work(unsigned id, enum job what)
+{
+	switch (what) {
+	case COUNT: do_count(); break;
+	case SPLIT: do_split(); break;
+	case ORDER: do_order(id); break;
+	case RUN_CODE: do_run_code(id); break;
+	case READ_PAGE: do_read_page(id); break;
+	case PING: do_ping(id); break;
+	case LISTEN: do_listen(); break;
+	default: break;
+	}
+	__atomic_fetch_add(&finished, 1, __ATOMIC_SEQ_CST);
+}
+
+static void ap(unsigned id)
+{
+	unsigned done = 0;
+
+	apic_write(APIC_SVR, 0x1ff);
+	apic_write(0xd0, 1u << (24 + id));
+	__atomic_fetch_add(&alive, 1, __ATOMIC_SEQ_CST);
+	for (;;) {
+		while (__atomic_load_n(&job_number, __ATOMIC_SEQ_CST) == done)
+			asm volatile("pause");
+		done++;
+		if (job == HALT_FOREVER)
+			return;
+		work(id, job);
+	}
+}
+
+static void begin(enum job what)
+{
+	finished = 0;
+	stop = wrong = false;
+	job = what;
+	__atomic_fetch_add(&job_number, 1, __ATOMIC_SEQ_CST);
+}
+
+static bool all_finished(unsigned n)
+{
+	for (unsigned i = 0; i < 10; i++)
+		if (WAIT(ONCE(finished) == n))
+			return true;
+	return false;
+}
+
+static void counters(void)
+{
+	begin(COUNT);
+	work(0, COUNT);
+	CHECK(all_finished(CPUS));
+	CHECK_EQ(counter, CPUS * ROUNDS);
+	CHECK_EQ(tickets, 3 * CPUS * ROUNDS);
+	CHECK_EQ(guarded, CPUS * ROUNDS);
+	*(uint32_t *)(split + 62) = 0;
+	begin(SPLIT);
+	work(0, SPLIT);
+	CHECK(all_finished(CPUS));
+	CHECK_EQ(*(uint32_t *)(split + 62), CPUS * (ROUNDS / 10));
+}
+
+static void ordering(void)
+{
+	begin(ORDER);
+	work(0, ORDER);
+	CHECK(all_finished(CPUS));
+	CHECK(!wrong);
+}
+
+static void emit_value(word at, uint32_t value)
+{
+	*(volatile uint8_t *)at = 0xb8;
+	*(volatile uint32_t *)(at + 1) = value;
+	*(volatile uint8_t *)(at + 5) = 0xc3;
+}
+
+/* The others run it while it is changed, by aligned stores of its immediate. */
+static void changed_code(void)
+{
+	emit_value(CODE_AT, 0);
+	begin(RUN_CODE);
+	for (uint32_t i = 1; i <= 1000; i++) {
+		*(volatile uint32_t *)(CODE_AT + 1) = i;
+		asm volatile("pause");
+	}
+	ONCE(stop) = true;
+	CHECK(all_finished(CPUS - 1));
+	CHECK_EQ(good[1] + good[2] + good[3], 3);
+}
+
+static void shoot_down(void)
+{
+	*(volatile uint8_t *)FRAME = 0xaa;
+	*(volatile uint8_t *)(FRAME + 0x1000) = 0xbb;
+	hook[VECTOR_FLUSH] = on_flush;
+	flushed = 0;
+	begin(READ_PAGE);
+	CHECK(WAIT(ONCE(good[1]) && ONCE(good[2]) && ONCE(good[3])));
+	level[2][0] = (FRAME + 0x1000) | 7;
+	send(0, 0xc4000 | VECTOR_FLUSH); /* all but self */
+	CHECK(WAIT(ONCE(flushed) == CPUS - 1));
+	ONCE(stop) = true;
+	CHECK(all_finished(CPUS - 1));
+	CHECK_EQ(good[1] + good[2] + good[3], 3);
+	level[2][0] = FRAME | 7;
+	invlpg((void *)TEST);
+}
+
+static void destinations(void)
+{
+	hook[VECTOR_COUNT] = on_count;
+	begin(LISTEN);
+	asm volatile("sti");
+	send(2, 0x4000 | VECTOR_COUNT);
+	CHECK(WAIT(ONCE(received[2]) == 1));
+	send(0, 0x84000 | VECTOR_COUNT); /* all */
+	CHECK(WAIT(received[0] == 1 && ONCE(received[1]) == 1 && ONCE(received[2]) == 2 &&
+		   ONCE(received[3]) == 1));
+	send(0x0a, 0x4800 | VECTOR_COUNT); /* logical: processors 1 and 3 */
+	CHECK(WAIT(ONCE(received[1]) == 2 && ONCE(received[3]) == 2));
+	send(0xff, 0x4000 | VECTOR_COUNT); /* physical broadcast */
+	CHECK(WAIT(received[0] == 2 && ONCE(received[1]) == 3 && ONCE(received[2]) == 3 &&
+		   ONCE(received[3]) == 3));
+	send(0x0f, 0x4900 | VECTOR_COUNT); /* lowest priority: one of them */
+	CHECK(WAIT(received[0] + ONCE(received[1]) + ONCE(received[2]) + ONCE(received[3]) == 12));
+	send(9, 0x4000 | VECTOR_COUNT); /* nobody */
+	asm volatile("cli");
+	ONCE(stop) = true;
+	CHECK(all_finished(CPUS - 1));
+	CHECK_EQ(received[0] + received[1] + received[2] + received[3], 12);
+}
+
+static void ping_pong(void)
+{
+	hook[VECTOR_PING] = on_ping;
+	begin(PING);
+	pings[0] = 1; /* the ball */
+	work(0, PING);
+	CHECK(all_finished(CPUS));
+	CHECK_EQ(pings[1], 200);
+	CHECK_EQ(pings[3], 200);
+}
+
+static bool on_nmi(struct frame *frame)
+{
+	(void)frame;
+	__atomic_fetch_add(&received[self()], 100, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+static void from_outside(void)
+{
+	unsigned before = alive;
+
+	hook[NMI] = on_nmi;
+	received[3] = 0;
+	send(3, 0x4400); /* NMI, with its interrupts off */
+	CHECK(WAIT(ONCE(received[3]) == 100));
+	/* INIT and SIPI start it anew. */
+	send(3, 0xc500);
+	for (uint64_t start = rdtsc(); rdtsc() - start < 10000000;)
+		;
+	CHECK_EQ(ONCE(alive), before);
+	send(3, 0x4608);
+	CHECK(WAIT(ONCE(alive) == before + 1));
+	/* A SIPI to one that is not waiting for it does nothing. */
+	send(3, 0x4608);
+	for (uint64_t start = rdtsc(); rdtsc() - start < 10000000;)
+		;
+	CHECK_EQ(ONCE(alive), before + 1);
+}
+
+void guest_main(void)
+{
+	boot_pml4[1] = (word)level[0] | 7;
+	level[0][0] = (word)level[1] | 7;
+	level[1][0] = (word)level[2] | 7;
+	level[2][0] = FRAME | 7;
+	WRITE_REG(cr3, READ_REG(cr3));
+	CHECK_EQ(smp_start(ap), CPUS - 1);
+	CHECK(WAIT(ONCE(alive) == CPUS - 1));
+	apic_write(0xd0, 1u << 24);
+	counters();
+	ordering();
+	changed_code();
+	shoot_down();
+	destinations();
+	ping_pong();
+	from_outside();
+}
