@@ -23,8 +23,8 @@ static enum job job;
 static unsigned job_number, finished, alive;
 static uint32_t counter, tickets, plain, guarded;
 static uint8_t split[128] __attribute__((aligned(64)));
-static unsigned received[CPUS], flushed, good[CPUS], pings[CPUS];
-static bool stop, wrong;
+static volatile unsigned received[CPUS], flushed, good[CPUS], pings[CPUS];
+static volatile bool stop, wrong;
 
 static unsigned self(void)
 {
