@@ -3,6 +3,10 @@
  * 16550A. Interrupt sources are kept as states (pending bits), the IIR and the line are computed
  * from them after every change. Characters wait in the receive FIFO until the guest reads them and
  * in the transmit FIFO only while the back end takes no more.
+ *
+ * The other side sends only while the guest listens, as hardware flow control would have it: what
+ * a script types before the guest's driver has reset the FIFOs must not be lost. The guest listens
+ * when it asserts RTS, which drivers do last, or when it polls the line status and sends nothing.
  */
 #include "legacy/uart.h"
 
@@ -20,6 +24,7 @@
 #define FIFO_SIZE 16u
 #define BAUD_BASE 115200u
 #define TIMEOUT_CHARS 4u
+#define POLLS_TO_LISTEN 16u /* a transmitter's polls are fewer: it is empty at once */
 #define FCR_FIXED (UART_FCR_ENABLE_FIFO | UART_FCR_DMA_SELECT | UART_FCR_TRIGGER_MASK)
 #define MSR_LINES (UART_MSR_CTS | UART_MSR_DSR | UART_MSR_DCD)
 #define LSR_ERRORS (UART_LSR_OE | UART_LSR_PE | UART_LSR_FE | UART_LSR_BI)
@@ -41,6 +46,7 @@ struct uart {
 	uint16_t divisor;
 	bool thre_pending;        /* the transmitter ran empty and nobody has seen it */
 	bool timeout_pending;
+	uint8_t polls;            /* reads of LSR since something was sent, up to POLLS_TO_LISTEN */
 };
 
 static bool fifo_push(struct uart_fifo *fifo, unsigned depth, uint8_t byte)
@@ -149,11 +155,24 @@ static void receive_byte(struct uart *uart, uint8_t byte)
 		uart->lsr_errors |= UART_LSR_OE;
 }
 
+static bool listens(const struct uart *uart)
+{
+	return uart->mcr & UART_MCR_RTS || uart->polls == POLLS_TO_LISTEN;
+}
+
 static size_t front_can_receive(void *opaque)
 {
 	struct uart *uart = opaque;
 
-	return uart->mcr & UART_MCR_LOOP ? 0 : depth(uart) - uart->rx.count;
+	if (uart->mcr & UART_MCR_LOOP || !listens(uart))
+		return 0;
+	return depth(uart) - uart->rx.count;
+}
+
+static void tell_new_room(struct uart *uart, bool had_room)
+{
+	if (!had_room && front_can_receive(uart))
+		chardev_input_room(uart->config.chardev);
 }
 
 static void front_receive(void *opaque, const uint8_t *data, size_t len)
@@ -224,6 +243,7 @@ static void front_writable(void *opaque)
 static void write_thr(struct uart *uart, uint8_t byte)
 {
 	uart->thre_pending = false;
+	uart->polls = 0;
 	if (uart->mcr & UART_MCR_LOOP) {
 		receive_byte(uart, byte);
 		restart_timeout(uart);
@@ -260,13 +280,12 @@ static uint8_t loop_lines(uint8_t mcr)
 
 static void write_mcr(struct uart *uart, uint8_t value)
 {
-	bool left_loop = uart->mcr & UART_MCR_LOOP && !(value & UART_MCR_LOOP);
+	bool had_room = front_can_receive(uart);
 
 	uart->mcr = value & 0x1f;
 	set_modem_lines(uart, value & UART_MCR_LOOP ? loop_lines(value) : outer_lines(uart));
 	update_irq(uart);
-	if (left_loop)
-		chardev_input_room(uart->config.chardev);
+	tell_new_room(uart, had_room);
 }
 
 /* ---- registers ---- */
@@ -317,6 +336,8 @@ static uint8_t read_lsr(struct uart *uart)
 		uart->lsr_errors = 0;
 		update_irq(uart);
 	}
+	if (uart->polls < POLLS_TO_LISTEN && ++uart->polls == POLLS_TO_LISTEN)
+		chardev_input_room(uart->config.chardev);
 	return value;
 }
 
@@ -408,6 +429,7 @@ static void uart_reset(struct device *dev)
 	uart->msr = outer_lines(uart);
 	uart->divisor = 12;
 	uart->thre_pending = uart->timeout_pending = false;
+	uart->polls = 0;
 	loop_timer_disarm(uart->timer);
 	update_irq(uart);
 	chardev_input_room(uart->config.chardev);
@@ -420,6 +442,8 @@ static void uart_restored(struct device *dev)
 
 	fifo_check(&uart->rx);
 	fifo_check(&uart->tx);
+	if (uart->polls > POLLS_TO_LISTEN)
+		uart->polls = POLLS_TO_LISTEN;
 	restart_timeout(uart);
 	uart->timeout_pending = timeout;
 	if (uart->tx.count)
@@ -450,6 +474,7 @@ static const struct state_field uart_fields[] = {
 	STATE_FIELD(struct uart, divisor),
 	STATE_FIELD(struct uart, thre_pending),
 	STATE_FIELD(struct uart, timeout_pending),
+	STATE_FIELD(struct uart, polls),
 	STATE_FIELDS_END,
 };
 

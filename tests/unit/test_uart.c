@@ -20,7 +20,7 @@ struct setup {
 	struct device *uart;
 	struct test_wire irq;
 	struct chardev chardev;
-	char sent[64];
+	char sent[128];
 	size_t sent_len, room;
 	unsigned input_rooms;
 };
@@ -110,6 +110,7 @@ static void test_receive_without_fifo(void **state)
 	unsigned rooms;
 
 	start(state, &setup);
+	out(&setup, UART_MCR, UART_MCR_OUT2 | UART_MCR_RTS);
 	out(&setup, UART_IER, UART_IER_RDI);
 	assert_int_equal(chardev_can_receive(&setup.chardev), 1);
 	chardev_receive(&setup.chardev, (const uint8_t *)"x", 1);
@@ -120,6 +121,44 @@ static void test_receive_without_fifo(void **state)
 	assert_int_equal(in(&setup, UART_RX), 'x');
 	assert_int_equal(setup.input_rooms, rooms + 1);
 	assert_false(setup.irq.level);
+	device_free(setup.uart);
+}
+
+/* What a script types before the guest is there waits, and comes as soon as the guest listens. */
+static void test_input_waits_for_a_listener(void **state)
+{
+	struct setup setup;
+	unsigned rooms;
+
+	start(state, &setup);
+	out(&setup, UART_FCR, UART_FCR_ENABLE_FIFO);
+	assert_int_equal(chardev_can_receive(&setup.chardev), 0);
+	rooms = setup.input_rooms;
+	out(&setup, UART_MCR, UART_MCR_OUT2 | UART_MCR_RTS);
+	assert_int_equal(setup.input_rooms, rooms + 1);
+	assert_int_equal(chardev_can_receive(&setup.chardev), 16);
+	out(&setup, UART_MCR, UART_MCR_OUT2 | UART_MCR_DTR);
+	assert_int_equal(chardev_can_receive(&setup.chardev), 0);
+	device_free(setup.uart);
+}
+
+/* A guest that knows nothing but the line status gets its input; one that sends does not listen. */
+static void test_polling_is_listening(void **state)
+{
+	struct setup setup;
+	unsigned rooms;
+
+	start(state, &setup);
+	for (unsigned i = 0; i < 100; i++) {
+		in(&setup, UART_LSR);
+		out(&setup, UART_TX, 'x');
+	}
+	assert_int_equal(chardev_can_receive(&setup.chardev), 0);
+	rooms = setup.input_rooms;
+	for (unsigned i = 0; i < 100; i++)
+		in(&setup, UART_LSR);
+	assert_int_equal(setup.input_rooms, rooms + 1);
+	assert_int_equal(chardev_can_receive(&setup.chardev), 1);
 	device_free(setup.uart);
 }
 
@@ -220,6 +259,8 @@ int main(void)
 		cmocka_unit_test(test_output),
 		cmocka_unit_test(test_back_pressure),
 		cmocka_unit_test(test_receive_without_fifo),
+		cmocka_unit_test(test_input_waits_for_a_listener),
+		cmocka_unit_test(test_polling_is_listening),
 		cmocka_unit_test(test_trigger_and_timeout),
 		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_divisor_and_scratch),
