@@ -74,6 +74,8 @@ static const struct option_spec run_options[] = {
 	  .help = "start again when the guest resets; without it, a reset ends the machine" },
 	{ .name = "debug-exit", .type = OPTION_FLAG, .offset = ARG(config.debug_exit),
 	  .help = "a guest's write of V to port 0xf4 ends the machine with status V << 1 | 1" },
+	{ .name = "stats", .type = OPTION_FLAG, .offset = ARG(config.stats),
+	  .help = "print what the engine counted on standard error at the end" },
 	{ .name = "log-level", .type = OPTION_CHOICE, .offset = ARG(log_level),
 	  .choices = log_choices, .help = "how much to say on standard error (warn)" },
 	{ .name = "dry-run", .type = OPTION_FLAG, .offset = ARG(dry_run),

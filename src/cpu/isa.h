@@ -46,6 +46,8 @@ struct isa {
 
 	/* Registers as text for humans (logs, debug): at most size bytes, NUL-terminated. */
 	void (*describe)(struct cpu *cpu, char *text, size_t size);
+	/* The same for what was counted while it ran: --stats. */
+	void (*describe_stats)(struct cpu *cpu, char *text, size_t size);
 	/* The architectural state (struct x86_state for x86): vector state included after this call. */
 	void *(*state)(struct cpu *cpu);
 	/* The state was written from outside: recompute what is derived from it. */

@@ -37,6 +37,7 @@ struct vm_config {
 	enum vm_accel accel;
 	bool kaslr;            /* the kernel unpacks itself, where it likes */
 	bool debug_exit;
+	bool stats;            /* print counts on stderr at the end */
 	bool reboot;           /* a reset starts the guest again; else it ends the machine */
 };
 

@@ -7,6 +7,7 @@
 #include "vm/vm.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -234,11 +235,18 @@ static int run_once(struct vm *vm, struct error *err)
 	return 0;
 }
 
-static void log_instructions(const struct vm *vm)
+static void print_stats(const struct vm *vm)
 {
-	for (unsigned i = 0; i < vm->cpu_count; i++)
-		log_info("CPU %u executed %lu instructions", i,
-			 vm->threads[i].cpu->isa->instructions(vm->threads[i].cpu));
+	struct blocks_stats blocks;
+	char text[4096];
+
+	blocks_stats(vm->blocks, &blocks);
+	fprintf(stderr, "blocks: made %lu, invalidated %lu, thrown away as a whole %lu times\n",
+		blocks.inserted, blocks.invalidated, blocks.flushes);
+	for (unsigned i = 0; i < vm->cpu_count; i++) {
+		vm->threads[i].cpu->isa->describe_stats(vm->threads[i].cpu, text, sizeof(text));
+		fprintf(stderr, "CPU %u: %s", i, text);
+	}
 }
 
 static void log_cpus(const struct vm *vm)
@@ -275,8 +283,8 @@ int vm_run(const struct vm_config *config, struct vm_result *result, struct erro
 			again = true;
 		}
 	} while (again);
-	if (!ret)
-		log_instructions(&vm);
+	if (!ret && config->stats)
+		print_stats(&vm);
 	destroy(&vm);
 	return ret;
 }

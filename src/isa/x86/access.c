@@ -92,6 +92,16 @@ uint64_t x86_linear(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned
 	return (uint32_t)(segment->base + offset);
 }
 
+uint64_t x86_operand_slow(struct x86_cpu *cpu, const struct insn *insn, unsigned size,
+			  enum x86_access access)
+{
+	uint64_t offset = x86_effective(cpu, insn);
+
+	if (insn->flags & INSN_SEG_FLAT)
+		return offset;
+	return x86_linear(cpu, insn->seg, offset, size, access);
+}
+
 /* ---- from linear to pieces ---- */
 
 static unsigned mmu_of(const struct x86_cpu *cpu, enum who who)
@@ -248,7 +258,7 @@ uint64_t x86_load_system(struct x86_cpu *cpu, uint64_t linear, unsigned size)
 	const struct x86_tlb_entry *entry =
 		x86_tlb_entry_at(cpu, linear, mmu_of(cpu, WHO_SYSTEM));
 
-	if (likely(size == 8 && !(linear & 7) && entry->read_tag == (linear & ~0xfffull)))
+	if (likely(size == 8 && x86_tag_covers(entry->read_tag, linear, 8)))
 		return *(volatile uint64_t *)(linear + entry->addend);
 	return load(cpu, linear, size, WHO_SYSTEM);
 }
@@ -258,7 +268,7 @@ void x86_store_system(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint6
 	const struct x86_tlb_entry *entry =
 		x86_tlb_entry_at(cpu, linear, mmu_of(cpu, WHO_SYSTEM));
 
-	if (likely(size == 8 && !(linear & 7) && entry->write_tag == (linear & ~0xfffull)))
+	if (likely(size == 8 && x86_tag_covers(entry->write_tag, linear, 8)))
 		*(volatile uint64_t *)(linear + entry->addend) = value;
 	else
 		store(cpu, linear, size, value, WHO_SYSTEM);

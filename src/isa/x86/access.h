@@ -16,12 +16,18 @@
 
 enum x86_access { X86_READ, X86_WRITE, X86_RMW };
 
-/* base + index * scale + disp, cut to the address size; what LEA computes. */
+/* base + index * scale + disp */
+static inline uint64_t x86_address(const struct x86_cpu *cpu, const struct insn *insn)
+{
+	return *(const uint64_t *)((const char *)cpu + insn->base) +
+	       (*(const uint64_t *)((const char *)cpu + insn->index) << insn->scale) +
+	       (uint64_t)insn->disp;
+}
+
+/* The same, cut to the address size; what LEA computes. */
 static inline uint64_t x86_effective(const struct x86_cpu *cpu, const struct insn *insn)
 {
-	uint64_t address = *(const uint64_t *)((const char *)cpu + insn->base) +
-			   (*(const uint64_t *)((const char *)cpu + insn->index) << insn->scale) +
-			   (uint64_t)insn->disp;
+	uint64_t address = x86_address(cpu, insn);
 
 	if (insn->addrsize == 8)
 		return address;
@@ -35,28 +41,32 @@ static inline uint64_t x86_effective(const struct x86_cpu *cpu, const struct ins
 uint64_t x86_linear(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned size,
 		    enum x86_access access);
 
+/* Where INSN_PLAIN does not say it all. */
+uint64_t x86_operand_slow(struct x86_cpu *cpu, const struct insn *insn, unsigned size,
+			  enum x86_access access);
+
 /* The memory operand of insn. Canonicality is checked by the access itself when the TLB misses. */
 static inline uint64_t x86_operand_linear(struct x86_cpu *cpu, const struct insn *insn,
 					  unsigned size, enum x86_access access)
 {
-	uint64_t offset = x86_effective(cpu, insn);
-
-	if (likely(insn->flags & INSN_SEG_FLAT))
-		return offset;
-	return x86_linear(cpu, insn->seg, offset, size, access);
+	if (likely(insn->flags & INSN_PLAIN))
+		return x86_address(cpu, insn);
+	return x86_operand_slow(cpu, insn, size, access);
 }
 
 /* Slow paths: TLB miss, page crossing, MMIO, code page, #AC, breakpoints. size 1 … 8. */
 uint64_t x86_load_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size);
 void x86_store_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value);
 
-/*
- * Fast path: the tag compare also catches accesses that cross a page's end, because the address of
- * the access's last byte is masked to its page and compared with the first byte's.
- */
 static inline struct x86_tlb_entry *x86_tlb_at(struct x86_cpu *cpu, uint64_t linear)
 {
 	return &cpu->tlb[cpu->mmu]->entry[(linear >> 12) & (X86_TLB_ENTRIES - 1)];
+}
+
+/* Do size bytes at linear lie in the page that tag is for? One comparison: see x86_tlb_none. */
+static inline bool x86_tag_covers(uint64_t tag, uint64_t linear, unsigned size)
+{
+	return linear - tag <= 0x1000 - size;
 }
 
 #define X86_DEFINE_ACCESS(bits)                                                                    \
@@ -64,8 +74,7 @@ static inline struct x86_tlb_entry *x86_tlb_at(struct x86_cpu *cpu, uint64_t lin
 	{                                                                                          \
 		struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);                                 \
                                                                                                    \
-		if (likely(((linear + bits / 8 - 1) & ~0xfffull) == e->read_tag &&                 \
-			   (linear & ~0xfffull) == e->read_tag))                                   \
+		if (likely(x86_tag_covers(e->read_tag, linear, bits / 8)))                         \
 			return *(volatile uint##bits##_t *)(linear + e->addend);                   \
 		return (uint##bits##_t)x86_load_slow(cpu, linear, bits / 8);                       \
 	}                                                                                          \
@@ -74,8 +83,7 @@ static inline struct x86_tlb_entry *x86_tlb_at(struct x86_cpu *cpu, uint64_t lin
 	{                                                                                          \
 		struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);                                 \
                                                                                                    \
-		if (likely(((linear + bits / 8 - 1) & ~0xfffull) == e->write_tag &&                \
-			   (linear & ~0xfffull) == e->write_tag))                                  \
+		if (likely(x86_tag_covers(e->write_tag, linear, bits / 8)))                        \
 			*(volatile uint##bits##_t *)(linear + e->addend) = value;                  \
 		else                                                                               \
 			x86_store_slow(cpu, linear, bits / 8, value);                              \

@@ -71,6 +71,8 @@ static void fill_memory(struct insn *insn, const struct insn_info *info,
 	insn->scale = (uint8_t)(op->mem.scale ? __builtin_ctz(op->mem.scale) : 0);
 	insn->disp = op->mem.disp.value;
 	set_segment(insn, info, op->mem.segment);
+	if ((insn->flags & INSN_SEG_FLAT) && insn->addrsize == 8)
+		insn->flags |= INSN_PLAIN;
 	if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
 		return;
 	insn->flags |= INSN_MEM;

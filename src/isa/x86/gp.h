@@ -65,6 +65,51 @@ GP_DEFINE_REG(16, 16)
 GP_DEFINE_REG(32, 64)
 GP_DEFINE_REG(64, 64)
 
+/*
+ * Handlers with a memory operand, made of name_with (cpu, insn, value) and name_value (cpu, insn):
+ * the fast path calls nothing, so it saves no register; whatever is not plain goes the whole
+ * way again in a function of its own.
+ */
+#define GP_LOADING(name, bits)                                                                     \
+	static __attribute__((noinline)) void name##_slow(struct x86_cpu *cpu,                     \
+							  const struct insn *insn)                 \
+	{                                                                                          \
+		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_READ);               \
+                                                                                                   \
+		name##_with(cpu, insn, x86_load##bits(cpu, linear));                               \
+	}                                                                                          \
+	static void name(struct x86_cpu *cpu, const struct insn *insn)                             \
+	{                                                                                          \
+		uint64_t linear = x86_address(cpu, insn);                                          \
+		struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);                                 \
+                                                                                                   \
+		if (likely((insn->flags & INSN_PLAIN) &&                                           \
+			   x86_tag_covers(e->read_tag, linear, bits / 8)))                         \
+			name##_with(cpu, insn, *(volatile uint##bits##_t *)(linear + e->addend));  \
+		else                                                                               \
+			name##_slow(cpu, insn);                                                    \
+	}
+#define GP_STORING(name, bits)                                                                     \
+	static __attribute__((noinline)) void name##_slow(struct x86_cpu *cpu,                     \
+							  const struct insn *insn)                 \
+	{                                                                                          \
+		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_WRITE);              \
+                                                                                                   \
+		x86_store##bits(cpu, linear, name##_value(cpu, insn));                             \
+	}                                                                                          \
+	static void name(struct x86_cpu *cpu, const struct insn *insn)                             \
+	{                                                                                          \
+		uint64_t linear = x86_address(cpu, insn);                                          \
+		struct x86_tlb_entry *e = x86_tlb_at(cpu, linear);                                 \
+                                                                                                   \
+		if (likely((insn->flags & INSN_PLAIN) &&                                           \
+			   x86_tag_covers(e->write_tag, linear, bits / 8)))                        \
+			*(volatile uint##bits##_t *)(linear + e->addend) =                         \
+				name##_value(cpu, insn);                                           \
+		else                                                                               \
+			name##_slow(cpu, insn);                                                    \
+	}
+
 /* As gp_read…, by size. */
 static inline uint64_t gp_read(struct x86_cpu *cpu, const struct insn *insn, uint16_t off,
 			       unsigned size)

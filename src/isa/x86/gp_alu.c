@@ -48,27 +48,24 @@ enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_LOCK_MR, FORM_LOCK
 	{                                                                                          \
 		op##_value##bits(cpu, gp_get##bits(cpu, insn->dst), (uint##bits##_t)insn->imm);    \
 	}                                                                                          \
-	static void op##_rm##bits(struct x86_cpu *cpu, const struct insn *insn)                    \
+	static inline void op##_rm##bits##_with(struct x86_cpu *cpu, const struct insn *insn,      \
+						uint##bits##_t b)                                  \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_READ);               \
-		uint##bits##_t b = x86_load##bits(cpu, linear);                                    \
-                                                                                                   \
 		op##_value##bits(cpu, gp_get##bits(cpu, insn->dst), b);                            \
 	}                                                                                          \
-	static void op##_mr##bits(struct x86_cpu *cpu, const struct insn *insn)                    \
+	GP_LOADING(op##_rm##bits, bits)                                                            \
+	static inline void op##_mr##bits##_with(struct x86_cpu *cpu, const struct insn *insn,      \
+						uint##bits##_t a)                                  \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_READ);               \
-		uint##bits##_t a = x86_load##bits(cpu, linear);                                    \
-                                                                                                   \
 		op##_value##bits(cpu, a, gp_get##bits(cpu, insn->dst));                            \
 	}                                                                                          \
-	static void op##_mi##bits(struct x86_cpu *cpu, const struct insn *insn)                    \
+	GP_LOADING(op##_mr##bits, bits)                                                            \
+	static inline void op##_mi##bits##_with(struct x86_cpu *cpu, const struct insn *insn,      \
+						uint##bits##_t a)                                  \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_READ);               \
-		uint##bits##_t a = x86_load##bits(cpu, linear);                                    \
-                                                                                                   \
 		op##_value##bits(cpu, a, (uint##bits##_t)insn->imm);                               \
-	}
+	}                                                                                          \
+	GP_LOADING(op##_mi##bits, bits)
 
 #define ALU_FORMS_REGISTER(op, bits)                                                               \
 	static void op##_rr##bits(struct x86_cpu *cpu, const struct insn *insn)                    \
@@ -83,14 +80,13 @@ enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, FORM_LOCK_MR, FORM_LOCK
 			     op##_value##bits(cpu, gp_get##bits(cpu, insn->dst),                   \
 					      (uint##bits##_t)insn->imm));                         \
 	}                                                                                          \
-	static void op##_rm##bits(struct x86_cpu *cpu, const struct insn *insn)                    \
+	static inline void op##_rm##bits##_with(struct x86_cpu *cpu, const struct insn *insn,      \
+						uint##bits##_t b)                                  \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_READ);               \
-		uint##bits##_t b = x86_load##bits(cpu, linear);                                    \
-                                                                                                   \
 		gp_set##bits(cpu, insn->dst,                                                       \
 			     op##_value##bits(cpu, gp_get##bits(cpu, insn->dst), b));              \
-	}
+	}                                                                                          \
+	GP_LOADING(op##_rm##bits, bits)
 
 /* name: plain or locked. The slow half is out of line: its bounce buffer burdens no hot stack. */
 #define ALU_FORMS_MEMORY(op, bits, name, is_locked)                                                \

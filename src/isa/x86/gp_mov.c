@@ -16,24 +16,25 @@
 	{                                                                                          \
 		gp_set##bits(cpu, insn->dst, (uint##bits##_t)insn->imm);                           \
 	}                                                                                          \
-	static void mov_rm##bits(struct x86_cpu *cpu, const struct insn *insn)                     \
+	static inline void mov_rm##bits##_with(struct x86_cpu *cpu, const struct insn *insn,       \
+					       uint##bits##_t value)                               \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_READ);               \
-                                                                                                   \
-		gp_set##bits(cpu, insn->dst, x86_load##bits(cpu, linear));                         \
+		gp_set##bits(cpu, insn->dst, value);                                               \
 	}                                                                                          \
-	static void mov_mr##bits(struct x86_cpu *cpu, const struct insn *insn)                     \
+	GP_LOADING(mov_rm##bits, bits)                                                             \
+	static inline uint##bits##_t mov_mr##bits##_value(struct x86_cpu *cpu,                     \
+							  const struct insn *insn)                 \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_WRITE);              \
-                                                                                                   \
-		x86_store##bits(cpu, linear, gp_get##bits(cpu, insn->dst));                        \
+		return gp_get##bits(cpu, insn->dst);                                               \
 	}                                                                                          \
-	static void mov_mi##bits(struct x86_cpu *cpu, const struct insn *insn)                     \
+	GP_STORING(mov_mr##bits, bits)                                                             \
+	static inline uint##bits##_t mov_mi##bits##_value(struct x86_cpu *cpu,                     \
+							  const struct insn *insn)                 \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, bits / 8, X86_WRITE);              \
-                                                                                                   \
-		x86_store##bits(cpu, linear, (uint##bits##_t)insn->imm);                           \
-	}
+		(void)cpu;                                                                         \
+		return (uint##bits##_t)insn->imm;                                                  \
+	}                                                                                          \
+	GP_STORING(mov_mi##bits, bits)
 MOV_SIZE(8)
 MOV_SIZE(16)
 MOV_SIZE(32)
@@ -55,12 +56,12 @@ LEA_SIZE(64)
 	{                                                                                          \
 		gp_set##to(cpu, insn->dst, (uint##to##_t)(type)gp_get##from(cpu, insn->src));      \
 	}                                                                                          \
-	static void name##_m##from##to(struct x86_cpu *cpu, const struct insn *insn)               \
+	static inline void name##_m##from##to##_with(struct x86_cpu *cpu, const struct insn *insn, \
+						     uint##from##_t value)                         \
 	{                                                                                          \
-		uint64_t linear = x86_operand_linear(cpu, insn, from / 8, X86_READ);               \
-                                                                                                   \
-		gp_set##to(cpu, insn->dst, (uint##to##_t)(type)x86_load##from(cpu, linear));       \
-	}
+		gp_set##to(cpu, insn->dst, (uint##to##_t)(type)value);                             \
+	}                                                                                          \
+	GP_LOADING(name##_m##from##to, from)
 #define EXTEND_BOTH(from, to)                                                                      \
 	EXTEND(movzx, uint##from##_t, from, to)                                                    \
 	EXTEND(movsx, int##from##_t, from, to)

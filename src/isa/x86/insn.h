@@ -26,6 +26,8 @@ enum {
 	INSN_MEM_FIRST = 1 << 3,  /* … which is the first (destination) operand */
 	INSN_SEG_FLAT = 1 << 4,   /* memory operand's segment has no base and no limit here (64-bit
 				     mode, not FS/GS): linear = effective address */
+	INSN_PLAIN = 1 << 5,      /* … which is just base + index * scale + disp: SEG_FLAT, and
+				     64-bit addresses */
 };
 
 struct insn {

@@ -110,6 +110,14 @@ static void describe(struct cpu *generic, char *text, size_t size)
 	snprintf(text, size, "%s", line);
 }
 
+static void describe_stats(struct cpu *generic, char *text, size_t size)
+{
+	struct x86_cpu *cpu = x86_cpu(generic);
+	int used = snprintf(text, size, "instructions, about: %lu\n", cpu->instructions);
+
+	mirror_describe_stats(cpu, text + used, size - (size_t)used);
+}
+
 static void *state(struct cpu *generic)
 {
 	x86_vec_park(x86_cpu(generic));
@@ -140,6 +148,7 @@ const struct isa isa_x86 = {
 	.poll = x86_poll,
 	.run = x86_run,
 	.describe = describe,
+	.describe_stats = describe_stats,
 	.state = state,
 	.state_changed = state_changed,
 	.instructions = instructions,

@@ -12,13 +12,13 @@
 static inline void stack_push64(struct x86_cpu *cpu, uint64_t value)
 {
 	uint64_t sp = cpu->state.gpr[X86_RSP] - 8;
-	void *host = gp_rmw_direct(cpu, sp, 8);
+	struct x86_tlb_entry *e = x86_tlb_at(cpu, sp);
 
-	if (unlikely(!host)) {
+	if (unlikely(!x86_tag_covers(e->write_tag, sp, 8))) {
 		x86_push(cpu, value, 8);
 		return;
 	}
-	*(volatile uint64_t *)host = value;
+	*(volatile uint64_t *)(sp + e->addend) = value;
 	cpu->state.gpr[X86_RSP] = sp;
 }
 
@@ -27,7 +27,7 @@ static inline uint64_t stack_load64(struct x86_cpu *cpu, uint64_t sp)
 {
 	struct x86_tlb_entry *e = x86_tlb_at(cpu, sp);
 
-	if (likely(((sp + 7) & ~0xfffull) == e->read_tag && (sp & ~0xfffull) == e->read_tag))
+	if (likely(x86_tag_covers(e->read_tag, sp, 8)))
 		return *(volatile uint64_t *)(sp + e->addend);
 	return x86_load_slow(cpu, x86_linear(cpu, X86_SS, sp, 8, X86_READ), 8);
 }

@@ -5,7 +5,8 @@
  * A CPU has GROUPS groups of sets, each with one set for each enum x86_mmu, and each the memory of
  * one PCID; cpu->tlb[] points into the current group. Changing to a known PCID changes pointers.
  * Global translations are the same in every group, so a group that is taken for another PCID keeps
- * its own. Flushes of groups that are not current are only noted (pending) and done when the CPU
+ * its own.
+ * Flushes of groups that are not current are only noted (pending) and done when the CPU
  * comes back to them; a flush walks the bitmap of used entries, so it costs what was filled.
  *
  * info[] holds what paging said; the tags are the part of it that may bypass everything else. They
@@ -82,16 +83,44 @@ static void drop(struct x86_tlb *set, unsigned slot)
 
 static void set_init(struct x86_tlb *set)
 {
-	for (unsigned slot = 0; slot < X86_TLB_ENTRIES; slot++)
+	for (unsigned slot = 0; slot < X86_TLB_SLOTS; slot++)
 		drop(set, slot);
 	set->large = set->giant = 0;
+}
+
+/* The slot that holds linear's page, or X86_TLB_SLOTS. */
+static unsigned slot_find(const struct x86_tlb *set, uint64_t linear)
+{
+	unsigned slot = slot_of(linear);
+
+	if (likely(set->info[slot].linear == (linear & PAGE_MASK)))
+		return slot;
+	slot += X86_TLB_ENTRIES;
+	return set->info[slot].linear == (linear & PAGE_MASK) ? slot : X86_TLB_SLOTS;
+}
+
+/* Moves what is in a first way to the second. */
+static void make_room(struct x86_tlb *set, unsigned slot)
+{
+	unsigned second = slot + X86_TLB_ENTRIES;
+	uint64_t bit = 1ull << slot % 64;
+
+	if (!(set->used[slot / 64] & bit))
+		return;
+	set->entry[second] = set->entry[slot];
+	set->info[second] = set->info[slot];
+	set->used[second / 64] |= bit;
+	set->global[second / 64] &= ~bit;
+	set->global[second / 64] |= set->global[slot / 64] & bit;
+	/* Its tags for "no" are right in either place: the slots differ by a multiple of the entries. */
+	drop(set, slot);
 }
 
 static void set_flush(struct x86_tlb *set, bool globals)
 {
 	uint64_t kept = 0;
 
-	for (unsigned word = 0; word < X86_TLB_ENTRIES / 64; word++) {
+	for (unsigned word = 0; word < X86_TLB_SLOTS / 64; word++) {
 		uint64_t victims = set->used[word] & (globals ? ~0ull : ~set->global[word]);
 
 		for (; victims; victims &= victims - 1)
@@ -103,12 +132,9 @@ static void set_flush(struct x86_tlb *set, bool globals)
 }
 
 /* Forgets all entries of set whose address has these bits above shift. */
-static void set_flush_region(struct x86_tlb *set, uint64_t linear, unsigned shift)
+static void set_flush_slots(struct x86_tlb *set, uint64_t linear, unsigned shift, unsigned first,
+			    unsigned count)
 {
-	uint64_t pages = 1ull << (shift - MEM_PAGE_SHIFT);
-	unsigned count = pages < X86_TLB_ENTRIES ? (unsigned)pages : X86_TLB_ENTRIES;
-	unsigned first = slot_of(linear) & ~(count - 1);
-
 	for (unsigned word = first / 64; word < (first + count) / 64; word++) {
 		for (uint64_t live = set->used[word]; live; live &= live - 1) {
 			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(live);
@@ -119,11 +145,21 @@ static void set_flush_region(struct x86_tlb *set, uint64_t linear, unsigned shif
 	}
 }
 
+static void set_flush_region(struct x86_tlb *set, uint64_t linear, unsigned shift)
+{
+	uint64_t pages = 1ull << (shift - MEM_PAGE_SHIFT);
+	unsigned count = pages < X86_TLB_ENTRIES ? (unsigned)pages : X86_TLB_ENTRIES;
+	unsigned first = slot_of(linear) & ~(count - 1);
+
+	set_flush_slots(set, linear, shift, first, count);
+	set_flush_slots(set, linear, shift, first + X86_TLB_ENTRIES, count);
+}
+
 static void set_flush_page(struct x86_tlb *set, uint64_t linear)
 {
-	unsigned slot = slot_of(linear);
+	unsigned slot = slot_find(set, linear);
 
-	if (set->info[slot].linear == (linear & PAGE_MASK))
+	if (slot < X86_TLB_SLOTS)
 		drop(set, slot);
 	/* INVLPG forgets the whole page, however large, and all that we cut from it. */
 	if (set->giant & bloom_bit(linear >> GIANT_SHIFT))
@@ -280,10 +316,11 @@ static unsigned code_page_hash(uint64_t linear)
 void x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear)
 {
 	const struct x86_tlb *set = &cpu->tlb_bank->set[cpu->tlb_bank->current][cpu->mmu];
-	unsigned slot = slot_of(linear), hash = code_page_hash(linear);
+	unsigned slot = slot_find(set, linear), hash = code_page_hash(linear);
 
 	cpu->mirror.code_pages[hash / 64] |= 1ull << hash % 64;
-	if (cpu->cpl != 3 && !(set->global[slot / 64] >> slot % 64 & 1))
+	if (cpu->cpl != 3 &&
+	    (slot == X86_TLB_SLOTS || !(set->global[slot / 64] >> slot % 64 & 1)))
 		cpu->mirror.local_code = true;
 }
 
@@ -323,7 +360,7 @@ void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear
 
 static void set_drop_phys(struct x86_tlb *set, uint64_t phys_page)
 {
-	for (unsigned word = 0; word < X86_TLB_ENTRIES / 64; word++) {
+	for (unsigned word = 0; word < X86_TLB_SLOTS / 64; word++) {
 		for (uint64_t live = set->used[word]; live; live &= live - 1) {
 			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(live);
 
@@ -379,6 +416,10 @@ static void fill(struct x86_tlb *set, uint64_t linear, const struct x86_walk *wa
 	unsigned slot = slot_of(linear);
 	uint64_t bit = 1ull << slot % 64;
 
+	if (slot_find(set, linear) == slot + X86_TLB_ENTRIES)
+		drop(set, slot + X86_TLB_ENTRIES);
+	else if (set->info[slot].linear != (linear & PAGE_MASK))
+		make_room(set, slot);
 	set->info[slot].linear = linear & PAGE_MASK;
 	set->info[slot].phys = walk->phys & PAGE_MASK;
 	set->info[slot].allow = (uint8_t)((walk->readable ? X86_TLB_ALLOW_READ : 0) |
@@ -414,17 +455,18 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 	struct x86_tlb *set = &bank->set[bank->current][mmu];
-	unsigned slot = slot_of(linear);
+	unsigned slot = slot_find(set, linear);
 	struct x86_walk walk;
 
-	if (set->info[slot].linear != (linear & PAGE_MASK) || !(set->info[slot].allow & need)) {
+	if (slot == X86_TLB_SLOTS || !(set->info[slot].allow & need)) {
 		if (!x86_walk(cpu, linear, walk_access(need), mmu, &walk)) {
 			/* A fault forgets the translation that caused it: SDM 4.10.4.1. */
-			if (set->info[slot].linear == (linear & PAGE_MASK))
+			if (slot < X86_TLB_SLOTS)
 				drop(set, slot);
 			x86_raise_page_fault(cpu, linear, walk.error);
 		}
 		fill(set, linear, &walk);
+		slot = slot_of(linear);
 	}
 	page->phys = set->info[slot].phys;
 	page->region = mem_find(cpu->cpu.env.mem, page->phys);
@@ -436,10 +478,10 @@ bool x86_tlb_fetch(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys, const u
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 	struct x86_tlb *set = &bank->set[bank->current][cpu->mmu];
-	unsigned slot = slot_of(linear);
+	unsigned slot = slot_find(set, linear);
 	struct x86_page page;
 
-	if (likely(set->info[slot].exec_tag == (linear & PAGE_MASK))) {
+	if (likely(slot < X86_TLB_SLOTS && set->info[slot].exec_tag == (linear & PAGE_MASK))) {
 		*phys = set->info[slot].phys | (linear & ~PAGE_MASK);
 		*host = (const uint8_t *)(linear + set->entry[slot].addend);
 		return true;

@@ -52,6 +52,11 @@ enum x86_mode { X86_MODE_16, X86_MODE_32, X86_MODE_64 };
  */
 #define X86_TLB_BITS 12
 #define X86_TLB_ENTRIES (1u << X86_TLB_BITS)
+/*
+ * Two ways: a page's own slot, and one X86_TLB_ENTRIES further, where the page that was there before
+ * moves when another wants it.
+ */
+#define X86_TLB_SLOTS (2 * X86_TLB_ENTRIES)
 
 enum { X86_TLB_ALLOW_READ = 1, X86_TLB_ALLOW_WRITE = 2, X86_TLB_ALLOW_EXEC = 4 };
 
@@ -70,16 +75,16 @@ static inline uint64_t x86_tlb_none(unsigned slot)
 enum x86_mmu { X86_MMU_USER, X86_MMU_KERNEL, X86_MMU_KERNEL_SMAP, X86_MMUS };
 
 struct x86_tlb {
-	struct x86_tlb_entry entry[X86_TLB_ENTRIES];
+	struct x86_tlb_entry entry[X86_TLB_SLOTS];
 	/* Cold side, same index: the translation itself, whatever the tags leave out. */
 	struct {
 		uint64_t linear; /* page address, x86_tlb_none: empty */
 		uint64_t exec_tag; /* linear when code may be fetched from host memory */
 		uint64_t phys;   /* guest-physical page address */
 		uint8_t allow;   /* X86_TLB_ALLOW_…: what paging permits without a further walk */
-	} info[X86_TLB_ENTRIES];
+	} info[X86_TLB_SLOTS];
 	/* A bit an entry, so that flushing costs what was used: live, and live and global. */
-	uint64_t used[X86_TLB_ENTRIES / 64], global[X86_TLB_ENTRIES / 64];
+	uint64_t used[X86_TLB_SLOTS / 64], global[X86_TLB_SLOTS / 64];
 	/* Bloom filters over linear addresses >> 22 and >> 30 of entries cut from large pages. */
 	uint64_t large, giant;
 };
@@ -113,6 +118,18 @@ struct x86_jump {
 
 enum { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
 
+/* How translated code fares: counted where it costs nothing, told by --stats. */
+struct x86_mirror_stats {
+	uint64_t entries;       /* mirror_run */
+	uint64_t chained;       /* exits that were connected with their destination */
+	uint64_t learned;       /* entries made in a jump table */
+	uint64_t emptied;       /* jump tables thrown away as a whole */
+	uint64_t interpreted;   /* instructions within blocks, cold paths included */
+	uint64_t last;          /* … at the end of blocks */
+	uint64_t last_left;     /* after which translated code was left */
+	uint32_t *by_mnemonic;  /* both kinds, by ZydisMnemonic */
+};
+
 /* What translated code keeps at hand: isa/x86/mirror/mirror.h. */
 struct x86_mirror {
 	void *tlb;               /* cpu->tlb[cpu->mmu]->entry */
@@ -129,6 +146,7 @@ struct x86_mirror {
 	uint32_t table_key[X86_JUMP_TABLES]; /* block_key of their blocks */
 	bool local_code;         /* supervisor code in pages that are not global is in its table */
 	uint64_t code_pages[X86_CODE_PAGES / 64]; /* hashes of pages that the tables know */
+	struct x86_mirror_stats stats;
 };
 
 struct x86_cpu {

@@ -22,13 +22,32 @@ struct flag_use mirror_flag_use(const struct insn_info *info)
 	if (!z)
 		return use;
 	use.reads = (uint16_t)(z->tested & FLAGS_ALL);
-	use.kills = (uint16_t)((z->modified | z->set_0 | z->set_1) & FLAGS_ALL);
-	use.writes = use.kills || (z->undefined & FLAGS_ALL);
+	use.kills = (uint16_t)((z->modified | z->set_0 | z->set_1 | z->undefined) & FLAGS_ALL);
+	use.writes = use.kills;
 	for (unsigned i = 0; i < info->z.operand_count_visible; i++)
 		if (info->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		    info->op[i].reg.value == ZYDIS_REGISTER_CL &&
 		    info->op[i].encoding == ZYDIS_OPERAND_ENCODING_NONE)
 			by_cl = true;
+	/*
+	 * What the manual leaves undefined is made of the operands alone, measured with both values of
+	 * each flag before; but for these, which leave flags as they were.
+	 */
+	switch (info->z.mnemonic) {
+	case ZYDIS_MNEMONIC_BT: case ZYDIS_MNEMONIC_BTS: case ZYDIS_MNEMONIC_BTR:
+	case ZYDIS_MNEMONIC_BTC:
+		use.kills = X86_CF;
+		break;
+	case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
+	case ZYDIS_MNEMONIC_RCR:
+		use.kills &= (uint16_t)~z->undefined;
+		break;
+	case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV:
+		use.kills = 0;
+		break;
+	default:
+		break;
+	}
 	switch (info->z.mnemonic) {
 	case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
 	case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR:

@@ -8,7 +8,7 @@
  *	add   r11, [rsp + tlb]
  *	sub   rcx, [r11 + tag]       ; offset in the page, if it is this page
  *	cmp   rcx, 4096 - size       ; also catches what runs past the page's end
- *	ja    cold
+ *	ja    second way             ; out of line: the same for the entry's other place, or cold
  *	add   rcx, [r11 + host]
  *
  * A tag that stands for "no" is the address of a page that belongs to another entry (x86.h), so the
@@ -19,6 +19,7 @@
 
 #define PAGE_BYTES 4096
 #define ENTRY_SHIFT 5
+#define WAY_BYTES (int32_t)(X86_TLB_ENTRIES << ENTRY_SHIFT)
 #define ENTRY_FIELD(field) (int32_t)offsetof(struct x86_tlb_entry, field)
 
 _Static_assert(sizeof(struct x86_tlb_entry) == 1 << ENTRY_SHIFT, "the check scales by it");
@@ -76,6 +77,36 @@ void mirror_spare_flags(struct emit *e)
 		mirror_save_flags(e);
 }
 
+/* Out of line: the second way, before the access is given up as cold. */
+static void second_way(struct emit *e, unsigned size_bytes, int32_t tag)
+{
+	struct second_way *second = &e->second[e->second_ways++];
+
+	*second = (struct second_way){
+		.enter = MASM_LABEL_INIT, .back = MASM_LABEL_INIT, .cold = mirror_cold(e),
+		.tag = tag, .limit = PAGE_BYTES - (int32_t)size_bytes,
+	};
+	masm_jcc(e->m, COND_A, &second->enter);
+	masm_bind(e->m, &second->back);
+}
+
+void mirror_emit_second_ways(struct emit *e)
+{
+	struct masm *m = e->m;
+
+	for (unsigned i = 0; i < e->second_ways; i++) {
+		struct second_way *second = &e->second[i];
+
+		masm_bind(m, &second->enter);
+		masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, second->tag);
+		masm_alu_imm(m, true, 0, H_SCRATCH, WAY_BYTES);
+		masm_rm(m, true, 0x2b, H_RCX, H_SCRATCH, second->tag);
+		masm_alu_imm(m, true, 7, H_RCX, second->limit);
+		masm_jcc(m, COND_A, &second->cold->enter);
+		masm_jmp(m, &second->back);
+	}
+}
+
 void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write)
 {
 	struct masm *m = e->m;
@@ -86,7 +117,7 @@ void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write)
 	masm_rm(m, true, 0x2b, H_RCX, H_SCRATCH,
 		write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag));
 	masm_alu_imm(m, true, 7, H_RCX, PAGE_BYTES - (int32_t)size_bytes);
-	masm_jcc(m, COND_A, &mirror_cold(e)->enter);
+	second_way(e, size_bytes, write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag));
 	masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, ENTRY_FIELD(host));
 	e->flags_in_host = false;
 }

@@ -53,6 +53,9 @@ void mirror_run(struct x86_cpu *cpu, struct x86_block *block);
  */
 uint64_t mirror_fault(const struct translator *translator, uint64_t rip);
 
+/* Counts for humans, NUL-terminated; nothing where nothing is translated. The CPU does not run. */
+void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size);
+
 /* In an exclusive section: forgets what points at blocks. */
 void mirror_forget(struct x86_cpu *cpu);
 /* In an exclusive section, with no valid code left: the buffer starts again. */

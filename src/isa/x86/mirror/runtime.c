@@ -5,6 +5,7 @@
  * section.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -17,6 +18,7 @@
 #include "isa/x86/tlb.h"
 
 #define HOT_EXECUTIONS 24
+#define STATS_MNEMONICS 24
 #define PAGE_MASK (~0xfffull)
 #define KEY_SHIFT 48
 #define SITE_EVERY_BYTES 16 /* no vector instruction's hot and cold code is shorter */
@@ -117,7 +119,8 @@ int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 	if (!cpu->cpu.env.translator)
 		return 0;
 	cpu->mirror.tables = calloc(X86_JUMP_TABLES * X86_JUMPS, sizeof(struct x86_jump));
-	if (!cpu->mirror.tables)
+	cpu->mirror.stats.by_mnemonic = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(uint32_t));
+	if (!cpu->mirror.tables || !cpu->mirror.stats.by_mnemonic)
 		return error_set(err, ENOMEM, "no memory for CPU %u's jump tables", cpu->cpu.index);
 	return 0;
 }
@@ -125,6 +128,7 @@ int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 void mirror_cpu_destroy(struct x86_cpu *cpu)
 {
 	free(cpu->mirror.tables);
+	free(cpu->mirror.stats.by_mnemonic);
 }
 
 void mirror_forget(struct x86_cpu *cpu)
@@ -151,6 +155,7 @@ static void refresh(struct x86_cpu *cpu)
 		     mirror->table_key[table] != cpu->block_key)) {
 		mirror->epoch = generation >> (64 - KEY_SHIFT);
 		mirror->table_key[table] = cpu->block_key;
+		mirror->stats.emptied++;
 		for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMPS; i++)
 			mirror->tables[i] = (struct x86_jump){ 0 };
 	}
@@ -182,6 +187,8 @@ bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn)
 	cpu->insn = insn;
 	cpu->state.rip = cpu->mirror.code_base + insn->page_offset + insn->length;
 	cpu->mirror.exit = NULL;
+	cpu->mirror.stats.interpreted++;
+	cpu->mirror.stats.by_mnemonic[insn->mnemonic]++;
 	insn->fn(cpu, insn);
 	flags_from_state(cpu);
 	if (unlikely(cpu->block_stop || cpu->mirror.must_leave))
@@ -212,6 +219,8 @@ const void *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
 	const struct x86_jump *jump;
 
 	mirror_interpret(cpu, insn);
+	cpu->mirror.stats.last++;
+	cpu->mirror.stats.last_left++; /* unless */
 	if (!may_go_on(cpu))
 		return NULL;
 	refresh(cpu);
@@ -219,6 +228,7 @@ const void *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
 	if (jump->key != cpu->state.rip + cpu->mirror.jump_key ||
 	    !atomic_load_explicit(&jump->block->block.valid, memory_order_relaxed))
 		return NULL;
+	cpu->mirror.stats.last_left--;
 	cpu->block_stop = false;
 	cpu->mirror.code_base = cpu->state.rip & PAGE_MASK;
 	return atomic_load_explicit(&jump->block->block.code, memory_order_relaxed);
@@ -232,9 +242,11 @@ static void connect(struct x86_cpu *cpu, struct x86_block *block)
 	struct block_exit *exit = cpu->mirror.exit;
 
 	if (exit && cpu->state.rip == cpu->mirror.code_base + (uint64_t)(int64_t)exit->offset) {
+		cpu->mirror.stats.chained++;
 		x86_vec_park(cpu);
 		blocks_chain(cpu->cpu.env.blocks, exit->owner, exit, &block->block);
 	} else {
+		cpu->mirror.stats.learned++;
 		x86_tlb_note_code(cpu, cpu->state.rip);
 		*jump_slot(cpu, cpu->state.rip) = (struct x86_jump){
 			.key = cpu->state.rip + cpu->mirror.jump_key, .block = block,
@@ -247,6 +259,7 @@ void mirror_run(struct x86_cpu *cpu, struct x86_block *block)
 	const struct mirror_thunks *thunks = &cpu->cpu.env.translator->thunks;
 	struct x86_mirror *mirror = &cpu->mirror;
 
+	mirror->stats.entries++;
 	refresh(cpu);
 	mirror->must_leave = false;
 	connect(cpu, block);
@@ -277,5 +290,41 @@ void mirror_consider(struct x86_cpu *cpu, struct x86_block *block)
 		block->heat++; /* once only: what cannot be translated now cannot be later */
 		x86_vec_park(cpu);
 		mirror_translate(cpu, block);
+	}
+}
+
+/* ---- telling ---- */
+
+static unsigned most_interpreted(const uint32_t *counts, uint32_t below)
+{
+	unsigned best = ZYDIS_MNEMONIC_INVALID;
+
+	for (unsigned i = 1; i <= ZYDIS_MNEMONIC_MAX_VALUE; i++)
+		if (counts[i] < below && (!best || counts[i] > counts[best]))
+			best = i;
+	return best;
+}
+
+void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
+{
+	const struct x86_mirror_stats *stats = &cpu->mirror.stats;
+	uint32_t below = ~0u;
+	size_t used;
+
+	if (!stats->by_mnemonic)
+		return;
+	used = (size_t)snprintf(text, size,
+				"translated code: entered %lu, exits chained %lu, jumps learned %lu, "
+				"tables emptied %lu\ninterpreted: %lu, of these last %lu (left %lu)\n",
+				stats->entries, stats->chained, stats->learned, stats->emptied,
+				stats->interpreted, stats->last, stats->last_left);
+	for (unsigned i = 0; i < STATS_MNEMONICS && used < size; i++) {
+		unsigned mnemonic = most_interpreted(stats->by_mnemonic, below);
+
+		if (!mnemonic || !stats->by_mnemonic[mnemonic])
+			break;
+		below = stats->by_mnemonic[mnemonic];
+		used += (size_t)snprintf(text + used, size - used, "  %-12s %u\n",
+					 ZydisMnemonicGetString(mnemonic), below);
 	}
 }

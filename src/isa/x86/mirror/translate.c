@@ -128,6 +128,7 @@ static void emit_block(struct emit *e)
 			mirror_save_flags(e);
 		mirror_emit_exit(e, 0, last->page_offset + last->length);
 	}
+	mirror_emit_second_ways(e);
 	emit_cold_paths(e);
 	masm_bind(e->m, &event);
 	masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)&e->block->block);

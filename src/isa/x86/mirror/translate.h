@@ -33,6 +33,13 @@ struct cold_path {
 	uint32_t site;       /* where the instruction itself is in the code, if it may fault; 0: nowhere */
 };
 
+/* The rest of a TLB check that the first way failed. */
+struct second_way {
+	struct masm_label enter, back;
+	struct cold_path *cold;
+	int32_t tag, limit;
+};
+
 struct emit {
 	struct x86_cpu *cpu;
 	struct translator *translator;
@@ -47,6 +54,8 @@ struct emit {
 	unsigned watch_start, watch_end;    /* bytes of the page that liveness was read from */
 	unsigned cold_paths;
 	struct cold_path cold[X86_BLOCK_INSNS];
+	unsigned second_ways;
+	struct second_way second[2 * X86_BLOCK_INSNS]; /* no instruction makes more than two checks */
 };
 
 /* translate.c */
@@ -75,6 +84,8 @@ bool mirror_operand_simple(const struct emit *e, const ZydisDecodedOperand *op);
 void mirror_emit_address(struct emit *e, const ZydisDecodedOperand *op, bool with_segment);
 /* RCX from linear to host address, or to the cold path. Clobbers R11 and the host's flags. */
 void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write);
+/* Behind the block's code, before its cold paths. */
+void mirror_emit_second_ways(struct emit *e);
 /* Before a check: brings flags to safety that are read later. */
 void mirror_spare_flags(struct emit *e);
 
