@@ -151,6 +151,8 @@ static void test_segment_limits(void **state)
 	assert_fault(f, X86_GP, 0);
 	assert_true(refused(f, X86_DS, 0xffffffff, 2, X86_READ));
 	ds->limit = 0xffffffff;
+	assert_true(refused(f, X86_DS, 0xffffffff, 4, X86_READ));
+	ds->base = 0;
 	assert_false(refused(f, X86_DS, 0xffffffff, 4, X86_READ));
 	ss->limit = 0xfff;
 	ss->attr |= X86_SEG_EXPAND_DOWN;

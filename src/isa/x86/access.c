@@ -54,8 +54,8 @@ static bool within_limit(const struct x86_seg *seg, uint64_t offset, unsigned si
 		return offset > seg->limit &&
 		       last <= (seg->attr & X86_SEG_DB ? 0xffffffffu : 0xffffu);
 	/* The manual leaves it open whether an access may wrap in a segment of 4 GiB; processors
-	 * let it. */
-	return last <= seg->limit || seg->limit == 0xffffffffu;
+	 * let it where the segment's base is 0. */
+	return last <= seg->limit || (seg->limit == 0xffffffffu && !seg->base);
 }
 
 static bool type_allows(uint32_t attr, enum x86_access access)
@@ -135,14 +135,16 @@ static void check_canonical(struct x86_cpu *cpu, uint64_t linear, unsigned len, 
 }
 
 /* The sizes of integers and x87 operands; the vector instructions' alignment is their own. */
-static void check_alignment(struct x86_cpu *cpu, uint64_t linear, unsigned len)
+void x86_check_alignment(struct x86_cpu *cpu, uint64_t linear, unsigned len)
 {
 	unsigned align = len == 10 ? 8 : len;
 
 	if (likely(cpu->cpl != 3 || !(cpu->state.rflags & X86_AC) ||
 		   !(cpu->state.cr0 & X86_CR0_AM)))
 		return;
-	if ((align == 2 || align == 4 || align == 8) && (linear & (align - 1)))
+	/* What is not canonical is worse. */
+	if ((align == 2 || align == 4 || align == 8) && (linear & (align - 1)) &&
+	    (cpu->mode != X86_MODE_64 || x86_canonical(cpu, linear)))
 		x86_raise_error(cpu, X86_AC_FAULT, 0);
 }
 
@@ -169,15 +171,22 @@ static void resolve(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86
 	}
 }
 
-/* All that may raise, and the breakpoints that an access without a fault hits. */
+/* All that may raise but for alignment, and the breakpoints that an access without a fault hits. */
+static void prepare_bytes(struct x86_cpu *cpu, uint64_t linear, unsigned len,
+			  enum x86_access access, enum who who, struct span *span)
+{
+	check_canonical(cpu, linear, len, who);
+	resolve(cpu, linear, len, access, who, span);
+	x86_debug_accessed(cpu, linear, len, access != X86_READ);
+}
+
 static void prepare(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access,
 		    enum who who, struct span *span)
 {
 	check_canonical(cpu, linear, len, who);
 	if (who == WHO_CODE)
-		check_alignment(cpu, linear, len);
-	resolve(cpu, linear, len, access, who, span);
-	x86_debug_accessed(cpu, linear, len, access != X86_READ);
+		x86_check_alignment(cpu, linear, len);
+	prepare_bytes(cpu, linear, len, access, who, span);
 }
 
 static void span_read(struct x86_cpu *cpu, const struct span *span, void *data)
@@ -363,12 +372,13 @@ void *x86_direct(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_ac
 	const struct x86_tlb_entry *entry = x86_tlb_at(cpu, linear);
 	struct x86_page page;
 
-	if (unlikely(PAGE_OFFSET(linear) + len > MEM_PAGE_SIZE))
-		return NULL;
-	if (likely(tag_matches(entry, linear, access)))
+	if (likely(tag_matches(entry, linear, access) &&
+		   PAGE_OFFSET(linear) + len <= MEM_PAGE_SIZE))
 		return (void *)(linear + entry->addend);
 	check_canonical(cpu, linear, len, WHO_CODE);
-	check_alignment(cpu, linear, len);
+	x86_check_alignment(cpu, linear, len);
+	if (PAGE_OFFSET(linear) + len > MEM_PAGE_SIZE)
+		return NULL;
 	x86_tlb_page(cpu, linear, need_of(access), cpu->mmu, &page);
 	entry = x86_tlb_entry_at(cpu, linear, cpu->mmu);
 	return tag_matches(entry, linear, access) ? (void *)(linear + entry->addend) : NULL;
@@ -408,7 +418,7 @@ void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned l
 		struct span span;
 		unsigned chunk = len < SPAN_BYTES ? len : SPAN_BYTES;
 
-		prepare(cpu, linear, chunk, X86_READ, WHO_CODE, &span);
+		prepare_bytes(cpu, linear, chunk, X86_READ, WHO_CODE, &span);
 		span_read(cpu, &span, to);
 		to += chunk;
 		linear += chunk;
@@ -426,7 +436,7 @@ void x86_store_bytes(struct x86_cpu *cpu, uint64_t linear, const void *data, uns
 		struct span span;
 		unsigned chunk = len < SPAN_BYTES ? len : SPAN_BYTES;
 
-		prepare(cpu, linear, chunk, X86_WRITE, WHO_CODE, &span);
+		prepare_bytes(cpu, linear, chunk, X86_WRITE, WHO_CODE, &span);
 		span_write(cpu, &span, from);
 		from += chunk;
 		linear += chunk;

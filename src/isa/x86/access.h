@@ -124,10 +124,16 @@ void x86_rmw_end(struct x86_cpu *cpu, struct x86_rmw *rmw);
  */
 void *x86_direct(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access);
 
+/* #AC as for an operand of len bytes, if it is checked and len is a size that needs alignment. */
+void x86_check_alignment(struct x86_cpu *cpu, uint64_t linear, unsigned len);
+
 /* Raises now what a later access of [linear, linear+len) would raise; no other effect but A/D bits. */
 void x86_probe(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access);
 
-/* Copies of any length, piecewise; a store faults before it changed anything (probes first). */
+/*
+ * Copies of any length, piecewise; a store faults before it changed anything (probes first). No
+ * alignment checks.
+ */
 void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned len);
 void x86_store_bytes(struct x86_cpu *cpu, uint64_t linear, const void *data, unsigned len);
 

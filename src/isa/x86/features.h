@@ -78,6 +78,7 @@
 	X(TSC_ADJUST, 7_EBX, 1, V1, OURS, FPU)                                                     \
 	X(BMI1, 7_EBX, 3, V3, NATIVE, FPU)                                                         \
 	X(AVX2, 7_EBX, 5, V3, NATIVE, AVX)                                                         \
+	X(FDP_EXCPTN_ONLY, 7_EBX, 6, V1, FACT, FPU)                                                \
 	X(SMEP, 7_EBX, 7, V1, OURS, FPU)                                                           \
 	X(BMI2, 7_EBX, 8, V3, NATIVE, FPU)                                                         \
 	X(ERMS, 7_EBX, 9, HOST, NATIVE, FPU)                                                       \

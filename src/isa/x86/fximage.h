@@ -13,6 +13,8 @@ unsigned fx_xmm_end(const struct x86_cpu *cpu);
 /* The guest's last x87 instruction and operand, which the host's image cannot hold. */
 void fx_export_pointers(const struct x86_cpu *cpu, const struct insn *insn, uint8_t *image);
 void fx_import_pointers(struct x86_cpu *cpu, const struct insn *insn, const uint8_t *image);
+/* The x87 control and status word as they come out when loaded: what is fixed and what follows. */
+void fx_fix_words(uint8_t *image);
 /* Bytes [start, end) of one image to the same place in another. */
 void fx_copy(uint8_t *to, const uint8_t *from, unsigned start, unsigned end);
 

@@ -42,9 +42,32 @@ void fx_import_pointers(struct x86_cpu *cpu, const struct insn *insn, const uint
 	state->fpu_cs = state->fpu_ds = 0;
 }
 
+/* Bit 6 of the control word is set, 7 and 13 up are clear; the summary bits follow from the rest. */
+void fx_fix_words(uint8_t *image)
+{
+	uint32_t words = vec_get32(image, VEC_FCW), control, status;
+
+	control = (words & 0x1f3f) | 0x40;
+	status = words >> 16 & 0x7f7f;
+	if (status & ~control & 0x3f)
+		status |= 0x8080;
+	vec_put16(image, VEC_FCW, (uint16_t)control);
+	vec_put16(image, VEC_FSW, (uint16_t)status);
+}
+
 void fx_copy(uint8_t *to, const uint8_t *from, unsigned start, unsigned end)
 {
 	memcpy(to + start, from + start, end - start);
+}
+
+/* In a page fault processors name the last byte rather than the first. */
+static void fx_probe(struct x86_cpu *cpu, uint64_t linear, enum x86_access access)
+{
+	x86_check_alignment(cpu, linear, 4);
+	if (linear & FX_ALIGN)
+		x86_general_protection(cpu);
+	x86_probe(cpu, linear + VEC_LEGACY_BYTES - 1, 1, access);
+	x86_probe(cpu, linear, 1, access);
 }
 
 void host_run_fxsave(struct x86_cpu *cpu, const struct insn *insn)
@@ -55,9 +78,7 @@ void host_run_fxsave(struct x86_cpu *cpu, const struct insn *insn)
 
 	host_check(cpu, insn->stub);
 	linear = x86_operand_linear(cpu, insn, VEC_LEGACY_BYTES, X86_WRITE);
-	if (linear & FX_ALIGN)
-		x86_general_protection(cpu);
-	x86_probe(cpu, linear, VEC_LEGACY_BYTES, X86_WRITE);
+	fx_probe(cpu, linear, X86_WRITE);
 	x86_vec_park(cpu);
 	vec_materialise(cpu, VEC_BIT(VEC_X87) | VEC_BIT(VEC_SSE));
 	fx_copy(image, cpu->state.xsave, 0, end);
@@ -74,13 +95,13 @@ void host_run_fxrstor(struct x86_cpu *cpu, const struct insn *insn)
 
 	host_check(cpu, insn->stub);
 	linear = x86_operand_linear(cpu, insn, VEC_LEGACY_BYTES, X86_READ);
-	if (linear & FX_ALIGN)
-		x86_general_protection(cpu);
+	fx_probe(cpu, linear, X86_READ);
 	x86_load_bytes(cpu, linear, he->image, VEC_LEGACY_BYTES);
 	if (vec_get32(he->image, VEC_MXCSR) & ~he->mxcsr_mask)
 		x86_general_protection(cpu);
 	x86_vec_park(cpu);
 	vec_materialise(cpu, VEC_BIT(VEC_X87) | VEC_BIT(VEC_SSE));
+	fx_fix_words(he->image);
 	fx_copy(to, he->image, 0, VEC_MXCSR_MASK);
 	fx_copy(to, he->image, VEC_ST, fx_xmm_end(cpu));
 	fx_import_pointers(cpu, insn, he->image);

@@ -67,6 +67,25 @@ static uint64_t element_linear(struct x86_cpu *cpu, const struct insn *insn, uns
 	return x86_linear(cpu, insn->seg, offset, e->size_bytes, access);
 }
 
+/* Elements are never checked for alignment, which x86_load and x86_store would do. */
+static uint64_t load_element(struct x86_cpu *cpu, uint64_t linear, unsigned size)
+{
+	uint64_t value = 0;
+
+	if (!(cpu->state.rflags & X86_AC))
+		return x86_load(cpu, linear, size);
+	x86_load_bytes(cpu, linear, &value, size);
+	return value;
+}
+
+static void store_element(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value)
+{
+	if (!(cpu->state.rflags & X86_AC))
+		x86_store(cpu, linear, size, value);
+	else
+		x86_store_bytes(cpu, linear, &value, size);
+}
+
 void host_run_gather(struct x86_cpu *cpu, const struct insn *insn)
 {
 	const struct host_elements *e = &insn->stub->elements;
@@ -80,7 +99,7 @@ void host_run_gather(struct x86_cpu *cpu, const struct insn *insn)
 
 		if (!mask_bit(cpu, e, i))
 			continue;
-		value = x86_load(cpu, element_linear(cpu, insn, i, X86_READ), size);
+		value = load_element(cpu, element_linear(cpu, insn, i, X86_READ), size);
 		vec_set_element(cpu, e->data_reg, i * size, size, value);
 		vec_clear_above(cpu, e->data_reg, vector_length(e));
 		clear_mask_bit(cpu, e, i);
@@ -99,8 +118,8 @@ void host_run_scatter(struct x86_cpu *cpu, const struct insn *insn)
 	for (unsigned i = 0; i < e->count; i++) {
 		if (!mask_bit(cpu, e, i))
 			continue;
-		x86_store(cpu, element_linear(cpu, insn, i, X86_WRITE), size,
-			  vec_element(cpu, e->data_reg, i * size, size));
+		store_element(cpu, element_linear(cpu, insn, i, X86_WRITE), size,
+			      vec_element(cpu, e->data_reg, i * size, size));
 		clear_mask_bit(cpu, e, i);
 	}
 	clear_mask(cpu, e);

@@ -32,6 +32,17 @@
 #define CODE_BYTES (STUB_LIMIT * 96u)
 #define MXCSR_MASK_DEFAULT 0xffbfu /* of processors that report zero */
 
+/* What processors note of x87 instructions varies (Intel SDM vol. 1, 8.1.8): ours is this one's. */
+static void detect_x87_pointers(struct hostexec *he)
+{
+	uint8_t image[VEC_LEGACY_BYTES] __attribute__((aligned(16))) = { 0 };
+	uint64_t operand = 0;
+
+	__asm__ volatile("fninit; fldl %1; fxsave64 %0; fninit" : "=m"(image) : "m"(operand));
+	he->fdp_on_error = !vec_get64(image, VEC_FDP);
+	he->fop_on_error = !(vec_get32(image, VEC_FOP) & 0x7ff);
+}
+
 static bool detect_host(struct hostexec *he)
 {
 	uint8_t probe[VEC_LEGACY_BYTES] __attribute__((aligned(16))) = { 0 };
@@ -54,6 +65,7 @@ static bool detect_host(struct hostexec *he)
 	he->mxcsr_mask = vec_get32(probe, VEC_MXCSR_MASK);
 	if (!he->mxcsr_mask)
 		he->mxcsr_mask = MXCSR_MASK_DEFAULT;
+	detect_x87_pointers(he);
 	vec_put16(he->clean, VEC_FCW, VEC_FCW_DEFAULT);
 	vec_put32(he->clean, VEC_MXCSR, VEC_MXCSR_DEFAULT);
 	return true;
@@ -133,15 +145,28 @@ static bool is_x87_control(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_FNSTCW: case ZYDIS_MNEMONIC_FNSTSW: case ZYDIS_MNEMONIC_FNSTENV:
 	case ZYDIS_MNEMONIC_FLDENV: case ZYDIS_MNEMONIC_FNSAVE: case ZYDIS_MNEMONIC_FRSTOR:
 	case ZYDIS_MNEMONIC_FWAIT:
+	/* The coprocessors' own, which nothing is left of. */
+	case ZYDIS_MNEMONIC_FENI8087_NOP: case ZYDIS_MNEMONIC_FDISI8087_NOP:
+	case ZYDIS_MNEMONIC_FSETPM287_NOP:
 		return true;
 	default:
 		return false;
 	}
 }
 
+/* Instructions that do not report an error that is pending. */
+static bool is_x87_silent(ZydisMnemonic mnemonic)
+{
+	return is_x87_control(mnemonic) && mnemonic != ZYDIS_MNEMONIC_FLDCW &&
+	       mnemonic != ZYDIS_MNEMONIC_FLDENV && mnemonic != ZYDIS_MNEMONIC_FRSTOR &&
+	       mnemonic != ZYDIS_MNEMONIC_FWAIT;
+}
+
 static bool describe_x87(const struct insn_info *info, struct host_stub *stub)
 {
 	stub->flags |= HOST_VEC;
+	if (!is_x87_silent(info->z.mnemonic))
+		stub->flags |= HOST_PENDING;
 	if (info->z.opcode == 0x9b) {
 		stub->cr0_forbid = X86_CR0_TS;
 		stub->flags |= HOST_WAIT;
@@ -193,6 +218,8 @@ static bool describe_legacy(const struct insn_info *info, struct host_stub *stub
 	if (is_stateless(info))
 		return true;
 	stub->flags |= HOST_VEC | HOST_EM_UNDEFINED;
+	if (has_operand(info, ZYDIS_REGCLASS_MMX) || info->z.mnemonic == ZYDIS_MNEMONIC_EMMS)
+		stub->flags |= HOST_PENDING | HOST_MMX;
 	stub->cr0_forbid = X86_CR0_TS | X86_CR0_EM;
 	stub->cr4_need = is_mmx_only(info) ? 0 : X86_CR4_OSFXSR;
 	return true;
@@ -342,6 +369,7 @@ static bool suppresses_faults(const struct insn_info *info)
 	switch (info->z.mnemonic) {
 	case ZYDIS_MNEMONIC_VDBPSADBW: case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
 	case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB: case ZYDIS_MNEMONIC_VPMULTISHIFTQB:
+	case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
 		return false;
 	default:
 		break;
@@ -442,6 +470,22 @@ static uint32_t find_alignment(const struct insn_info *info, unsigned bytes)
 	return bytes;
 }
 
+/* How the slow paths go about it. */
+static uint16_t memory_flags(const struct insn_info *info)
+{
+	uint16_t flags = is_masked(info) ? HOST_PRELOAD : 0;
+
+	switch (info->z.meta.exception_class) {
+	case ZYDIS_EXCEPTION_CLASS_AVX11: case ZYDIS_EXCEPTION_CLASS_E11:
+	case ZYDIS_EXCEPTION_CLASS_E11NF:
+		flags |= HOST_UNALIGNED;
+		break;
+	default:
+		break;
+	}
+	return flags;
+}
+
 static bool describe_memory(const struct insn_info *info, struct insn *insn, struct host_stub *stub)
 {
 	const ZydisDecodedOperand *memory = find_memory(info);
@@ -455,16 +499,18 @@ static bool describe_memory(const struct insn_info *info, struct insn *insn, str
 	if (memory->mem.type != ZYDIS_MEMOP_TYPE_MEM || memory->size > 8 * 64 ||
 	    (written && memory->actions & ZYDIS_OPERAND_ACTION_MASK_READ))
 		return false;
-	stub->flags |= HOST_MEMORY;
+	stub->flags |= HOST_MEMORY | memory_flags(info);
 	stub->memory_bytes = memory->size / 8;
 	stub->align_mask = find_alignment(info, stub->memory_bytes) - 1;
 	if (memory->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT)
 		imply_memory(info, memory, insn);
 	describe_mask(info, memory, &stub->elements);
-	if (is_masked(info))
-		stub->flags |= HOST_PRELOAD;
 	if (stub->elements.mask)
 		stub->fn = written ? host_run_masked_store : host_run_masked_load;
+	else if (written && info->z.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH)
+		stub->fn = host_run_computed_store;
+	else if (written && (stub->flags & HOST_MMX))
+		stub->fn = host_run_mmx_store;
 	else if (x87)
 		stub->fn = written ? host_run_x87_store : host_run_x87_load;
 	else

@@ -14,17 +14,43 @@
 
 #define LINE_MASK 63u
 
+/* MASKMOVQ and MASKMOVDQU, which have no elements but bytes. */
+static bool is_maskmov(const struct insn *insn)
+{
+	return !insn->stub->elements.count;
+}
+
 /* Linear address of the operand's bytes from at on; checked as an access of size bytes. */
 static uint64_t element_linear(struct x86_cpu *cpu, const struct insn *insn, unsigned at,
 			       unsigned size, enum x86_access access)
 {
 	uint64_t offset = x86_effective(cpu, insn) + at;
 
-	if (insn->flags & INSN_SEG_FLAT)
-		return insn->addrsize == 4 ? (uint32_t)offset : offset;
-	if (insn->addrsize != 8)
+	/* The address size cuts the operand's address, not its bytes'; but MASKMOVDQU has two. */
+	if (is_maskmov(insn) && insn->addrsize != 8)
 		offset = insn->addrsize == 4 ? (uint32_t)offset : (uint16_t)offset;
+	if (insn->flags & INSN_SEG_FLAT)
+		return offset;
+	if (cpu->mode != X86_MODE_64)
+		offset = (uint32_t)offset;
 	return x86_linear(cpu, insn->seg, offset, size, access);
+}
+
+/* Where the operand begins, whether or not anything of it may be accessed. */
+static uint64_t unchecked_linear(const struct x86_cpu *cpu, const struct insn *insn)
+{
+	uint64_t linear = x86_effective(cpu, insn);
+
+	if (!(insn->flags & INSN_SEG_FLAT))
+		linear += cpu->state.seg[insn->seg].base;
+	return cpu->mode == X86_MODE_64 ? linear : (uint32_t)linear;
+}
+
+/* #AC, which judges the operand as a whole. */
+static void check_operand(struct x86_cpu *cpu, const struct insn *insn)
+{
+	if (!(insn->stub->flags & HOST_UNALIGNED))
+		x86_check_alignment(cpu, unchecked_linear(cpu, insn), insn->stub->memory_bytes);
 }
 
 /* The whole operand, if it can be accessed at once without asking anybody. */
@@ -81,7 +107,8 @@ void host_run_masked_load(struct x86_cpu *cpu, const struct insn *insn)
 {
 	const struct host_elements *elements = &insn->stub->elements;
 	unsigned size = elements->size_bytes;
-	uint8_t *bounce = cpu->hostexec->bounce + (x86_effective(cpu, insn) & LINE_MASK);
+	uint64_t linear = unchecked_linear(cpu, insn);
+	uint8_t *bounce = cpu->hostexec->bounce + (linear & LINE_MASK);
 	void *memory;
 	uint64_t mask;
 
@@ -92,8 +119,11 @@ void host_run_masked_load(struct x86_cpu *cpu, const struct insn *insn)
 		return;
 	}
 	mask = memory_mask(cpu, elements);
-	if (mask)
-		host_check_alignment(cpu, insn->stub, x86_effective(cpu, insn));
+	if (mask) {
+		element_linear(cpu, insn, (unsigned)__builtin_ctzll(mask) * size, size, X86_READ);
+		host_check_alignment(cpu, insn->stub, linear);
+		check_operand(cpu, insn);
+	}
 	for (unsigned i = 0; i < insn->stub->memory_bytes; i++)
 		bounce[i] = 0;
 	for (unsigned i = 0; i < elements->count; i++) {
@@ -118,7 +148,29 @@ static unsigned written_run(const uint8_t *zeros, const uint8_t *ones, unsigned 
 	return at;
 }
 
-/* All runs are probed before the first is stored. */
+/*
+ * Raises what the store would before any of it is done. Processors name the first written byte in a
+ * page fault, but a vector's last one when the fault is in the second of two pages.
+ */
+static void probe_written(struct x86_cpu *cpu, const struct insn *insn, const uint8_t *zeros,
+			  const uint8_t *ones)
+{
+	unsigned size = insn->stub->memory_bytes, first = 0, last = size;
+	uint64_t first_linear, last_linear;
+
+	while (first < size && zeros[first] != ones[first])
+		first++;
+	if (first == size)
+		return;
+	while (zeros[last - 1] != ones[last - 1])
+		last--;
+	first_linear = element_linear(cpu, insn, first, 1, X86_WRITE);
+	last_linear = element_linear(cpu, insn, last - 1, 1, X86_WRITE);
+	check_operand(cpu, insn);
+	x86_probe(cpu, first_linear, insn->stub->elements.count == 1 ? size : 1, X86_WRITE);
+	x86_probe(cpu, last_linear, 1, X86_WRITE);
+}
+
 static void store_written(struct x86_cpu *cpu, const struct insn *insn, const uint8_t *zeros,
 			  const uint8_t *ones)
 {
@@ -128,21 +180,28 @@ static void store_written(struct x86_cpu *cpu, const struct insn *insn, const ui
 		at = written_run(zeros, ones, at, size, &len);
 		if (!len)
 			break;
-		x86_probe(cpu, element_linear(cpu, insn, at, len, X86_WRITE), len, X86_WRITE);
-	}
-	for (unsigned at = 0; at < size; at += len) {
-		at = written_run(zeros, ones, at, size, &len);
-		if (!len)
-			break;
+		if (is_maskmov(insn) && len > 8 - at % 8)
+			len = 8 - at % 8;
 		x86_store_bytes(cpu, element_linear(cpu, insn, at, len, X86_WRITE), zeros + at,
 				len);
+	}
+}
+
+/* Whatever the mask, all must be writable: eight bytes at a time, the upper ones first. */
+static void probe_halves(struct x86_cpu *cpu, const struct insn *insn)
+{
+	for (unsigned at = insn->stub->memory_bytes; at; at -= 8) {
+		uint64_t linear = element_linear(cpu, insn, at - 8, 8, X86_WRITE);
+
+		x86_check_alignment(cpu, linear, 8);
+		x86_probe(cpu, linear, 8, X86_WRITE);
 	}
 }
 
 void host_run_masked_store(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct hostexec *he = cpu->hostexec;
-	unsigned shift = x86_effective(cpu, insn) & LINE_MASK, size = insn->stub->memory_bytes;
+	unsigned shift = unchecked_linear(cpu, insn) & LINE_MASK, size = insn->stub->memory_bytes;
 	void *memory;
 
 	host_check(cpu, insn->stub);
@@ -151,12 +210,21 @@ void host_run_masked_store(struct x86_cpu *cpu, const struct insn *insn)
 		host_call(cpu, insn, memory);
 		return;
 	}
+	if (is_maskmov(insn)) {
+		if (!host_begin(cpu, insn))
+			return;
+		/* MASKMOVQ goes over to the MMX state even if it faults: so does a read. */
+		if (insn->stub->flags & HOST_MMX)
+			__asm__ volatile("movd %%mm0, %%eax" : : : "eax");
+		probe_halves(cpu, insn);
+	}
 	for (unsigned i = 0; i < size; i++) {
 		he->bounce[shift + i] = 0;
 		he->bounce2[shift + i] = 0xff;
 	}
 	if (!host_call(cpu, insn, he->bounce + shift) || !host_call(cpu, insn, he->bounce2 + shift))
 		return;
+	probe_written(cpu, insn, he->bounce + shift, he->bounce2 + shift);
 	store_written(cpu, insn, he->bounce + shift, he->bounce2 + shift);
 }
 

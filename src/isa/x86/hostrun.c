@@ -9,8 +9,16 @@
 #include "isa/x86/access.h"
 #include "isa/x86/hostexec.h"
 #include "isa/x86/hoststub.h"
+#include "isa/x86/vec.h"
 
 #define LINE_MASK 63u
+
+/* x87 status and control word. */
+#define X87_ERRORS 0x3f
+#define X87_PRECISION 0x20
+#define X87_SUMMARY 0x80
+#define X87_TOP 0x3800
+#define TENBYTE 10u
 
 void host_forbidden(struct x86_cpu *cpu, const struct host_stub *stub)
 {
@@ -61,12 +69,41 @@ bool host_fault(struct x86_cpu *cpu, const struct insn *insn, uint64_t vector)
 	}
 }
 
+static uint16_t x87_status(void)
+{
+	uint16_t status;
+
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	return status;
+}
+
+bool host_begin(struct x86_cpu *cpu, const struct insn *insn)
+{
+	if (!(insn->stub->flags & HOST_PENDING))
+		return true;
+	x86_vec_load(cpu);
+	if (x87_status() & X87_SUMMARY)
+		return host_fault(cpu, insn, X86_MF);
+	return true;
+}
+
+/* A direct pointer, for operands whose alignment is checked like other operands' or not at all. */
+static void *direct(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear, unsigned size,
+		    enum x86_access access)
+{
+	if ((insn->stub->flags & HOST_UNALIGNED) && (cpu->state.rflags & X86_AC))
+		return NULL;
+	return x86_direct(cpu, linear, size, access);
+}
+
 static bool load_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear, unsigned size)
 {
 	void *memory;
 
+	if (!host_begin(cpu, insn))
+		return false;
 	host_check_alignment(cpu, insn->stub, linear);
-	memory = x86_direct(cpu, linear, size, X86_READ);
+	memory = direct(cpu, insn, linear, size, X86_READ);
 	if (!memory) {
 		memory = cpu->hostexec->bounce + (linear & LINE_MASK);
 		x86_load_bytes(cpu, linear, memory, size);
@@ -90,12 +127,60 @@ static inline bool run_load(struct x86_cpu *cpu, const struct insn *insn)
 	return load_slow(cpu, insn, linear, size);
 }
 
+/* Runs an x87 store on memory of ours, for what it stores: its status comes back, the state stays. */
+static uint16_t try_x87_store(struct x86_cpu *cpu, const struct insn *insn, void *memory)
+{
+	uint8_t *image = cpu->state.xsave, kept[VEC_XMM];
+	uint16_t status;
+
+	x86_vec_park(cpu);
+	vec_materialise(cpu, VEC_BIT(VEC_X87));
+	for (unsigned i = 0; i < VEC_XMM; i++)
+		kept[i] = image[i];
+	host_call(cpu, insn, memory);
+	status = x87_status();
+	x86_vec_park(cpu);
+	vec_materialise(cpu, VEC_BIT(VEC_X87));
+	for (unsigned i = 0; i < VEC_XMM; i++)
+		image[i] = kept[i];
+	return status;
+}
+
+/* An unmasked error keeps an x87 store from storing. */
+static bool x87_store_fails(struct x86_cpu *cpu, const struct insn *insn)
+{
+	uint16_t control;
+
+	x86_vec_load(cpu);
+	__asm__ volatile("fnstcw %0" : "=m"(control));
+	if (likely((control & X87_ERRORS) == X87_ERRORS) || (x87_status() & X87_SUMMARY))
+		return false;
+	return try_x87_store(cpu, insn, cpu->hostexec->bounce) & ~control &
+	       (X87_ERRORS & ~X87_PRECISION);
+}
+
+/* Ten bytes go in two pieces, of which the first is stored even if the second then faults. */
+static void store_significand(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear,
+			      void *memory)
+{
+	if (((linear + TENBYTE - 1) ^ (linear + 7)) & ~0xfffull) {
+		try_x87_store(cpu, insn, memory);
+		x86_check_alignment(cpu, linear, 8);
+		x86_store_bytes(cpu, linear, memory, 8);
+	}
+}
+
 static bool store_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear, unsigned size)
 {
-	void *memory;
+	void *memory = cpu->hostexec->bounce + (linear & LINE_MASK);
+	unsigned flags = insn->stub->flags;
 
+	if (!host_begin(cpu, insn))
+		return false;
+	if (flags & HOST_X87_POINTERS && size == TENBYTE)
+		store_significand(cpu, insn, linear, memory);
 	host_check_alignment(cpu, insn->stub, linear);
-	memory = x86_direct(cpu, linear, size, X86_WRITE);
+	memory = direct(cpu, insn, linear, size, X86_WRITE);
 	if (memory)
 		return host_call(cpu, insn, memory);
 	memory = cpu->hostexec->bounce + (linear & LINE_MASK);
@@ -124,21 +209,52 @@ static inline bool run_store(struct x86_cpu *cpu, const struct insn *insn)
 	return store_slow(cpu, insn, linear, size);
 }
 
-/* Last x87 instruction: what FNSTENV and its like show. */
-static inline void note_x87(struct x86_cpu *cpu, const struct insn *insn)
+/*
+ * A store of an MMX register clears the x87 stack's top, and does so even if it then faults; the tags
+ * change only when it is done.
+ */
+void host_run_mmx_store(struct x86_cpu *cpu, const struct insn *insn)
 {
+	uint32_t environment[7];
+
+	host_check(cpu, insn->stub);
+	if (!host_begin(cpu, insn))
+		return;
+	if (x87_status() & X87_TOP) {
+		__asm__ volatile("fnstenv %0" : "=m"(environment));
+		environment[1] &= ~(uint32_t)X87_TOP;
+		__asm__ volatile("fldenv %0" : : "m"(environment));
+	}
+	run_store(cpu, insn);
+}
+
+/* The value's exceptions, and their flags in MXCSR, come before the store's. */
+void host_run_computed_store(struct x86_cpu *cpu, const struct insn *insn)
+{
+	uint8_t *memory = cpu->hostexec->bounce;
+
+	host_check(cpu, insn->stub);
+	host_call(cpu, insn, memory);
+	x86_store_bytes(cpu, x86_operand_linear(cpu, insn, insn->stub->memory_bytes, X86_WRITE),
+			memory, insn->stub->memory_bytes);
+}
+
+/* Last x87 instruction: what FNSTENV and its like show. */
+static inline void note_x87(struct x86_cpu *cpu, const struct insn *insn, bool memory)
+{
+	const struct hostexec *he = cpu->hostexec;
 	struct x86_state *state = &cpu->state;
+	/* No instruction that is noted begins with a pending error, so it is this one's. */
+	bool error = (he->fdp_on_error || he->fop_on_error) && (x87_status() & X87_SUMMARY);
 
 	state->fpu_ip = state->rip - insn->length;
 	state->fpu_cs = state->seg[X86_CS].selector;
-	state->fpu_opcode = insn->stub->x87_opcode;
-}
-
-static inline void note_x87_operand(struct x86_cpu *cpu, const struct insn *insn)
-{
-	note_x87(cpu, insn);
-	cpu->state.fpu_dp = x86_effective(cpu, insn);
-	cpu->state.fpu_ds = cpu->state.seg[insn->seg].selector;
+	if (error || !he->fop_on_error)
+		state->fpu_opcode = insn->stub->x87_opcode;
+	if (memory && (error || !he->fdp_on_error)) {
+		state->fpu_dp = x86_effective(cpu, insn);
+		state->fpu_ds = state->seg[insn->seg].selector;
+	}
 }
 
 /* Prefetches: hints, which never fault. */
@@ -168,19 +284,25 @@ void host_run_x87_reg(struct x86_cpu *cpu, const struct insn *insn)
 {
 	host_check(cpu, insn->stub);
 	if (host_call(cpu, insn, NULL))
-		note_x87(cpu, insn);
+		note_x87(cpu, insn, false);
 }
 
 void host_run_x87_load(struct x86_cpu *cpu, const struct insn *insn)
 {
 	if (run_load(cpu, insn))
-		note_x87_operand(cpu, insn);
+		note_x87(cpu, insn, true);
 }
 
 void host_run_x87_store(struct x86_cpu *cpu, const struct insn *insn)
 {
+	host_check(cpu, insn->stub);
+	if (unlikely(x87_store_fails(cpu, insn))) {
+		host_call(cpu, insn, cpu->hostexec->bounce);
+		note_x87(cpu, insn, true);
+		return;
+	}
 	if (run_store(cpu, insn))
-		note_x87_operand(cpu, insn);
+		note_x87(cpu, insn, true);
 }
 
 void host_run_fninit(struct x86_cpu *cpu, const struct insn *insn)

@@ -22,6 +22,9 @@ enum {
 	HOST_X87_POINTERS = 1 << 4,   /* leaves its address as the last x87 instruction's */
 	HOST_MEMORY = 1 << 5,
 	HOST_PRELOAD = 1 << 6,        /* a store that may leave bytes of its operand as they are */
+	HOST_PENDING = 1 << 7,        /* a pending x87 error comes before any of its own faults */
+	HOST_MMX = 1 << 8,
+	HOST_UNALIGNED = 1 << 9,      /* its operand is never checked for alignment */
 };
 
 /* Where the bits come from that say which elements of a memory operand are touched. */
@@ -49,7 +52,7 @@ struct host_stub {
 	uint32_t align_mask;   /* address bits that must be clear */
 	uint16_t memory_bytes;
 	uint16_t x87_opcode;   /* FOP */
-	uint8_t flags;
+	uint16_t flags;
 	uint8_t code_size, insn_at;
 	struct host_elements elements;
 	uint32_t hash;
@@ -83,6 +86,9 @@ struct host_plan {
 struct hostexec {
 	uint64_t components;           /* vector state components that guest and host share */
 	bool has_xsaveopt;
+	/* x87: the operand's address, the opcode are noted by instructions with an unmasked error
+	 * only. */
+	bool fdp_on_error, fop_on_error;
 	uint32_t offset[HOST_COMPONENTS], size[HOST_COMPONENTS]; /* of the standard format */
 	uint32_t mxcsr_mask;
 	struct codebuf code;
@@ -130,6 +136,7 @@ bool host_describe(const struct insn_info *info, const uint8_t *bytes, struct in
 /* ---- hostrun.c: semantics ---- */
 
 insn_fn host_run_reg, host_run_load, host_run_store;
+insn_fn host_run_mmx_store, host_run_computed_store;
 insn_fn host_run_x87_reg, host_run_x87_load, host_run_x87_store;
 insn_fn host_run_fninit, host_run_nothing, host_run_transient;
 
@@ -151,6 +158,12 @@ static inline void host_check(struct x86_cpu *cpu, const struct host_stub *stub)
  * instruction is to be begun again. Raises other exceptions.
  */
 bool host_fault(struct x86_cpu *cpu, const struct insn *insn, uint64_t vector);
+
+/*
+ * In slow paths, before anything of the instruction faults. false: an x87 error with CR0.NE clear, as
+ * from host_call. Elsewhere the host finds the pending error itself.
+ */
+bool host_begin(struct x86_cpu *cpu, const struct insn *insn);
 
 /* The host judges alignment itself, but a page fault must not come before. */
 static inline void host_check_alignment(struct x86_cpu *cpu, const struct host_stub *stub,

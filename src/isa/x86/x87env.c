@@ -96,6 +96,17 @@ static unsigned import_environment(const uint8_t *env, uint8_t *host, bool large
 	return large ? ENV_LARGE : ENV_SMALL;
 }
 
+/* In a page fault processors name a byte of the image's first word, or its last byte. */
+static void probe_image(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear,
+			enum x86_access access)
+{
+	unsigned word = is_large(insn) ? 4 : 2;
+
+	x86_check_alignment(cpu, linear, word);
+	x86_probe(cpu, linear, word, access);
+	x86_probe(cpu, linear + insn->stub->memory_bytes - 1, 1, access);
+}
+
 static void store_image(struct x86_cpu *cpu, const struct insn *insn, unsigned stack)
 {
 	struct hostexec *he = cpu->hostexec;
@@ -104,7 +115,7 @@ static void store_image(struct x86_cpu *cpu, const struct insn *insn, unsigned s
 
 	host_check(cpu, insn->stub);
 	linear = x86_operand_linear(cpu, insn, size, X86_WRITE);
-	x86_probe(cpu, linear, size, X86_WRITE);
+	probe_image(cpu, insn, linear, X86_WRITE);
 	if (!host_call(cpu, insn, he->bounce))
 		return;
 	at = export_environment(cpu, he->bounce, he->bounce2, is_large(insn));
@@ -121,6 +132,9 @@ static void load_image(struct x86_cpu *cpu, const struct insn *insn, unsigned st
 
 	host_check(cpu, insn->stub);
 	linear = x86_operand_linear(cpu, insn, size, X86_READ);
+	if (!host_begin(cpu, insn))
+		return;
+	probe_image(cpu, insn, linear, X86_READ);
 	x86_load_bytes(cpu, linear, he->bounce2, size);
 	at = import_environment(he->bounce2, he->bounce, is_large(insn));
 	for (unsigned i = 0; i < stack; i++)

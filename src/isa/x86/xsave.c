@@ -243,6 +243,7 @@ static void set_x87(struct x86_cpu *cpu, const struct insn *insn, bool load)
 		clear_range(image, VEC_ST, VEC_XMM);
 		vec_put16(image, VEC_FCW, VEC_FCW_DEFAULT);
 	}
+	fx_fix_words(image);
 	fx_copy(cpu->state.xsave, image, 0, X87_FIRST_END);
 	fx_copy(cpu->state.xsave, image, VEC_ST, VEC_XMM);
 	fx_import_pointers(cpu, insn, image);
