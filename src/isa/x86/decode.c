@@ -63,13 +63,24 @@ static void set_segment(struct insn *insn, const struct insn_info *info, ZydisRe
 		insn->flags |= INSN_SEG_FLAT;
 }
 
+/* A SIB without a base, which Zydis 4.0 takes for R13D where addresses have 32 bits. */
+static bool has_no_base(const ZydisDecodedInstruction *z)
+{
+	return z->attributes & ZYDIS_ATTRIB_HAS_SIB && z->raw.modrm.mod == 0 &&
+	       z->raw.sib.base == 5;
+}
+
 static void fill_memory(struct insn *insn, const struct insn_info *info,
 			const ZydisDecodedOperand *op, bool first)
 {
 	insn->base = register_offset(op->mem.base);
 	insn->index = register_offset(op->mem.index);
-	insn->scale = (uint8_t)(op->mem.scale ? __builtin_ctz(op->mem.scale) : 0);
 	insn->disp = op->mem.disp.value;
+	if (has_no_base(&info->z)) {
+		insn->base = ZERO_OFFSET;
+		insn->disp = info->z.raw.disp.value;
+	}
+	insn->scale = (uint8_t)(op->mem.scale ? __builtin_ctz(op->mem.scale) : 0);
 	set_segment(insn, info, op->mem.segment);
 	if ((insn->flags & INSN_SEG_FLAT) && insn->addrsize == 8)
 		insn->flags |= INSN_PLAIN;
@@ -242,10 +253,42 @@ static bool is_protected_only(const uint8_t *bytes, unsigned size)
 	return size >= 2 && bytes[0] == 0x0f && (bytes[1] == 0x34 || bytes[1] == 0x35);
 }
 
+/* Conversions from and to general registers, of which Zydis 4.0 thinks that W must be 0 there. */
+static bool is_half_conversion(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_VCVTSI2SH: case ZYDIS_MNEMONIC_VCVTUSI2SH:
+	case ZYDIS_MNEMONIC_VCVTSH2SI: case ZYDIS_MNEMONIC_VCVTSH2USI:
+	case ZYDIS_MNEMONIC_VCVTTSH2SI: case ZYDIS_MNEMONIC_VCVTTSH2USI:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Outside of 64-bit mode EVEX.W is ignored where it would name a 64-bit general register. */
+static ZyanStatus decode_without_w(const ZydisDecoder *decoder, uint8_t *bytes, unsigned size,
+				   struct insn_info *info)
+{
+	unsigned at = 0;
+	ZyanStatus status;
+
+	while (at < size && bytes[at] != 0x62)
+		at++;
+	if (at + 2 >= size || !(bytes[at + 2] & 0x80))
+		return ZYDIS_STATUS_DECODING_ERROR;
+	bytes[at + 2] &= 0x7f;
+	status = ZydisDecoderDecodeFull(decoder, bytes, size, &info->z, info->op);
+	if (ZYAN_SUCCESS(status) && !is_half_conversion(info->z.mnemonic))
+		return ZYDIS_STATUS_DECODING_ERROR;
+	return status;
+}
+
 unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *bytes, unsigned size,
 		    struct insn *insn)
 {
 	struct insn_info info = { .mode = (uint8_t)mode, .cpu = cpu };
+	uint8_t copy[15];
 	ZydisDecoder decoder;
 	ZyanStatus status;
 
@@ -260,6 +303,11 @@ unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *byte
 	}
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && size < 15)
 		return 0;
+	if (status == ZYDIS_STATUS_DECODING_ERROR && mode != X86_MODE_64) {
+		__builtin_memcpy(copy, bytes, size);
+		bytes = copy;
+		status = decode_without_w(&decoder, copy, size, &info);
+	}
 	if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
 		return fill_faulting(insn, raise_too_long);
 	if (!ZYAN_SUCCESS(status) ||

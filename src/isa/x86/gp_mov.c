@@ -71,7 +71,6 @@ EXTEND_BOTH(8, 64)
 EXTEND_BOTH(16, 16)
 EXTEND_BOTH(16, 32)
 EXTEND_BOTH(16, 64)
-EXTEND(movsx, int32_t, 32, 16)
 EXTEND(movsx, int32_t, 32, 32)
 EXTEND(movsx, int32_t, 32, 64)
 
@@ -134,11 +133,11 @@ static void movdir64b(struct x86_cpu *cpu, const struct insn *insn)
 	uint64_t to = offset;
 	uint8_t line[MOVDIR64B_BYTES];
 
+	x86_load_bytes(cpu, from, line, sizeof(line));
 	if (cpu->mode != X86_MODE_64)
 		to = x86_linear(cpu, X86_ES, offset, MOVDIR64B_BYTES, X86_WRITE);
 	if (to % MOVDIR64B_BYTES)
 		x86_general_protection(cpu);
-	x86_load_bytes(cpu, from, line, sizeof(line));
 	x86_store_bytes(cpu, to, line, sizeof(line));
 }
 
@@ -185,16 +184,18 @@ static insn_fn *select_extension(const struct insn_info *info, const struct insn
 		    { NULL, movzx_m1616, movzx_m1632, movzx_m1664 } } },
 		{ { { NULL, movsx_r816, movsx_r832, movsx_r864 },
 		    { NULL, movsx_r1616, movsx_r1632, movsx_r1664 },
-		    { NULL, movsx_r3216, movsx_r3232, movsx_r3264 } },
+		    { NULL, NULL, movsx_r3232, movsx_r3264 } },
 		  { { NULL, movsx_m816, movsx_m832, movsx_m864 },
 		    { NULL, movsx_m1616, movsx_m1632, movsx_m1664 },
-		    { NULL, movsx_m3216, movsx_m3232, movsx_m3264 } } },
+		    { NULL, NULL, movsx_m3232, movsx_m3264 } } },
 	};
 	unsigned to = gp_size_index(info->op[0].size / 8);
 	unsigned from = gp_size_index(info->op[1].size / 8);
 	bool sign = info->z.mnemonic != ZYDIS_MNEMONIC_MOVZX;
 
-	/* MOVSXD r16, r/m16: a plain move. */
+	/* MOVSXD r16, r/m16, a plain move, of which the decoder says that it reads 32 bits. */
+	if (to == 1 && from == 2)
+		from = 1;
 	return table[sign][insn->flags & INSN_MEM ? 1 : 0][from > 2 ? 2 : from][to];
 }
 

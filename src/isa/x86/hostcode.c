@@ -383,7 +383,14 @@ static bool same_operand(const struct host_plan *plan, const ZydisDecodedOperand
 	uint16_t offset, ignored;
 	bool high;
 
-	if (guest->type != host->type || guest->size != host->size)
+	if (guest->type != host->type)
+		return false;
+	/* EFLAGS in 32-bit code, RFLAGS here. */
+	if (guest->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	    ZydisRegisterGetClass(guest->reg.value) == ZYDIS_REGCLASS_FLAGS)
+		return ZydisRegisterGetClass(host->reg.value) == ZYDIS_REGCLASS_FLAGS;
+	/* Zydis gives no size for what VEX.W alone would widen, where it is ignored. */
+	if (guest->size != host->size && (guest->size || host->size != 32))
 		return false;
 	if (guest->type == ZYDIS_OPERAND_TYPE_MEMORY)
 		return guest->visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT ||

@@ -166,9 +166,15 @@ static void check_fsgsbase(struct x86_cpu *cpu)
 		x86_undefined(cpu);
 }
 
+/* An operand-size prefix changes nothing. */
+static unsigned base_size(const struct insn *insn)
+{
+	return insn->opsize == 8 ? 8 : 4;
+}
+
 static void write_base(struct x86_cpu *cpu, const struct insn *insn, unsigned seg)
 {
-	uint64_t base = insn_read_reg(cpu, insn->dst, insn->opsize);
+	uint64_t base = insn_read_reg(cpu, insn->dst, base_size(insn));
 
 	check_fsgsbase(cpu);
 	if (!x86_is_canonical(base))
@@ -179,13 +185,13 @@ static void write_base(struct x86_cpu *cpu, const struct insn *insn, unsigned se
 void x86_rdfsbase(struct x86_cpu *cpu, const struct insn *insn)
 {
 	check_fsgsbase(cpu);
-	insn_write_reg(cpu, insn->dst, insn->opsize, cpu->state.seg[X86_FS].base);
+	insn_write_reg(cpu, insn->dst, base_size(insn), cpu->state.seg[X86_FS].base);
 }
 
 void x86_rdgsbase(struct x86_cpu *cpu, const struct insn *insn)
 {
 	check_fsgsbase(cpu);
-	insn_write_reg(cpu, insn->dst, insn->opsize, cpu->state.seg[X86_GS].base);
+	insn_write_reg(cpu, insn->dst, base_size(insn), cpu->state.seg[X86_GS].base);
 }
 
 void x86_wrfsbase(struct x86_cpu *cpu, const struct insn *insn)
