@@ -185,17 +185,21 @@ static bool raise_rpl(uint16_t *selector, uint16_t by)
 	return true;
 }
 
+/* Written only when it changes. */
 void x86_arpl(struct x86_cpu *cpu, const struct insn *insn)
 {
-	struct x86_rmw rmw;
+	uint64_t linear;
+	uint16_t selector;
 	bool raised;
 
 	if (!(insn->flags & INSN_MEM)) {
 		set_zf(cpu, raise_rpl(&INSN_GPR16(cpu, insn->dst), INSN_GPR16(cpu, insn->src)));
 		return;
 	}
-	x86_rmw_begin(cpu, x86_operand_linear(cpu, insn, 2, X86_RMW), 2, false, &rmw);
-	raised = raise_rpl(rmw.host, INSN_GPR16(cpu, insn->dst));
-	x86_rmw_end(cpu, &rmw);
+	linear = x86_operand_linear(cpu, insn, 2, X86_READ);
+	selector = x86_load16(cpu, linear);
+	raised = raise_rpl(&selector, INSN_GPR16(cpu, insn->dst));
+	if (raised)
+		x86_store16(cpu, x86_operand_linear(cpu, insn, 2, X86_WRITE), selector);
 	set_zf(cpu, raised);
 }

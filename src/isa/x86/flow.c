@@ -10,9 +10,14 @@
 #include "isa/x86/gp.h"
 #include "isa/x86/stack_fast.h"
 
+static inline bool is_canonical(uint64_t address)
+{
+	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
 static inline uint64_t target64(struct x86_cpu *cpu, uint64_t target)
 {
-	if (unlikely((uint64_t)((int64_t)(target << 16) >> 16) != target))
+	if (unlikely(!is_canonical(target)))
 		x86_general_protection(cpu);
 	return target;
 }
@@ -111,9 +116,19 @@ static void jmp_indirect(struct x86_cpu *cpu, const struct insn *insn)
 
 /* ---- CALL, RET ---- */
 
+/* Processors find the target wanting when the return address is already stored. */
+static void refuse_call64(struct x86_cpu *cpu)
+{
+	uint64_t sp = cpu->state.gpr[X86_RSP] - 8;
+
+	x86_store(cpu, x86_linear(cpu, X86_SS, sp, 8, X86_WRITE), 8, cpu->state.rip);
+	x86_general_protection(cpu);
+}
+
 static inline void call64(struct x86_cpu *cpu, uint64_t target)
 {
-	target = target64(cpu, target);
+	if (unlikely(!is_canonical(target)))
+		refuse_call64(cpu);
 	stack_push64(cpu, cpu->state.rip);
 	cpu->state.rip = target;
 }

@@ -50,11 +50,11 @@ static void bound(struct x86_cpu *cpu, const struct insn *insn)
 {
 	unsigned size = insn->opsize, shift = 64 - 8 * size;
 	uint64_t linear = x86_operand_linear(cpu, insn, 2 * size, X86_READ);
-	int64_t lower = (int64_t)(x86_load(cpu, linear, size) << shift);
-	int64_t upper = (int64_t)(x86_load(cpu, linear + size, size) << shift);
 	int64_t index = (int64_t)(insn_read_reg(cpu, insn->dst, size) << shift);
 
-	if (index < lower || index > upper)
+	/* An index below the lower bound is told before the upper bound is read. */
+	if (index < (int64_t)(x86_load(cpu, linear, size) << shift) ||
+	    index > (int64_t)(x86_load(cpu, linear + size, size) << shift))
 		x86_raise(cpu, X86_BR);
 }
 

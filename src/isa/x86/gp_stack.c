@@ -102,15 +102,17 @@ static void pusha(struct x86_cpu *cpu, const struct insn *insn)
 	set_sp(cpu, sp);
 }
 
+/* A fault on the way leaves the registers that were popped before it, as processors do. */
 static void popa(struct x86_cpu *cpu, const struct insn *insn)
 {
-	uint64_t sp = cpu->state.gpr[X86_RSP], value[8];
+	uint64_t sp = cpu->state.gpr[X86_RSP];
 
-	for (unsigned i = 0; i < 8; i++, sp += insn->opsize)
-		value[i] = stack_load(cpu, sp, insn->opsize);
-	for (unsigned i = 0; i < 8; i++)
+	for (unsigned i = 0; i < 8; i++, sp += insn->opsize) {
+		uint64_t value = stack_load(cpu, sp, insn->opsize);
+
 		if (7 - i != X86_RSP)
-			insn_write_reg(cpu, GP_OFFSET(7 - i), insn->opsize, value[i]);
+			insn_write_reg(cpu, GP_OFFSET(7 - i), insn->opsize, value);
+	}
 	set_sp(cpu, sp);
 }
 
@@ -120,6 +122,7 @@ static void enter(struct x86_cpu *cpu, const struct insn *insn)
 {
 	unsigned size = insn->opsize, level = (unsigned)(insn->imm >> 16) & 31;
 	uint64_t sp = cpu->state.gpr[X86_RSP] - size, bp = cpu->state.gpr[X86_RBP], frame = sp;
+	uint64_t top;
 
 	stack_store(cpu, sp, bp, size);
 	for (unsigned i = 1; i < level; i++) {
@@ -133,7 +136,9 @@ static void enter(struct x86_cpu *cpu, const struct insn *insn)
 	}
 	sp -= (uint16_t)insn->imm;
 	/* The new top of the stack must be writable now. */
-	x86_probe(cpu, stack_linear(cpu, sp, size, X86_WRITE), size, X86_WRITE);
+	top = stack_linear(cpu, sp, size, X86_WRITE);
+	x86_check_alignment(cpu, top, size);
+	x86_probe(cpu, top, size, X86_WRITE);
 	insn_write_reg(cpu, GP_OFFSET(X86_RBP), size, frame);
 	set_sp(cpu, sp);
 }

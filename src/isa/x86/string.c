@@ -59,7 +59,8 @@ static uint64_t reach(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg
 	const struct x86_seg *seg = &cpu->state.seg[reg == RDI ? X86_ES : insn->seg];
 	uint64_t bytes = 0x1000 - (linear & 0xfff);
 
-	if (cpu->state.rflags & X86_DF)
+	/* With AC set each element may have to be checked for alignment. */
+	if (cpu->state.rflags & (X86_DF | X86_AC))
 		return 0;
 	if (cpu->mode != X86_MODE_64) {
 		if ((seg->attr & (X86_SEG_CODE | X86_SEG_EXPAND_DOWN)) == X86_SEG_EXPAND_DOWN)
@@ -189,8 +190,9 @@ static void compare(struct x86_cpu *cpu, uint64_t a, uint64_t b, unsigned size)
 
 static void cmps_once(struct x86_cpu *cpu, const struct insn *insn)
 {
-	uint64_t a = x86_load(cpu, string_linear(cpu, insn, RSI, X86_READ), insn->opsize);
+	/* In this order: where both fault, processors tell of RDI's. */
 	uint64_t b = x86_load(cpu, string_linear(cpu, insn, RDI, X86_READ), insn->opsize);
+	uint64_t a = x86_load(cpu, string_linear(cpu, insn, RSI, X86_READ), insn->opsize);
 
 	compare(cpu, a, b, insn->opsize);
 	advance(cpu, insn, RSI, 1);
@@ -203,12 +205,12 @@ static void cmps_once(struct x86_cpu *cpu, const struct insn *insn)
 
 static uint64_t cmps_run(struct x86_cpu *cpu, const struct insn *insn, uint64_t count)
 {
-	const void *a = direct(cpu, insn, RSI, X86_READ, &count);
-	const void *b = a ? direct(cpu, insn, RDI, X86_READ, &count) : NULL;
+	const void *b = direct(cpu, insn, RDI, X86_READ, &count);
+	const void *a = b ? direct(cpu, insn, RSI, X86_READ, &count) : NULL;
 	uint64_t left = count;
 	uint16_t ax;
 
-	if (!b)
+	if (!a)
 		return 0;
 	if (insn->rep == INSN_REP_E)
 		CMPS_ASM("repe");
