@@ -218,6 +218,12 @@ static void reset(struct vm *vm)
 		vm->devices[i]->class->reset(vm->devices[i]);
 	for (unsigned i = 0; i < vm->cpu_count; i++)
 		vm->threads[i].cpu->isa->cpu_reset(vm->threads[i].cpu);
+	/* What boots next is loaded over the code that ran. */
+	for (unsigned i = 0; i < mem_region_count(vm->env.mem); i++) {
+		const struct mem_region *region = mem_region_at(vm->env.mem, i);
+
+		blocks_wrote(vm->blocks, region->gpa, region->size_bytes);
+	}
 }
 
 /* One power-on to the next reset or the end. */
