@@ -31,20 +31,16 @@ void fx_export_pointers(const struct x86_cpu *cpu, const struct insn *insn, uint
 	vec_put64(image, VEC_FDP, state->fpu_dp & mask);
 }
 
-static uint64_t extend(uint64_t value, unsigned shift, bool sign)
-{
-	return sign ? (uint64_t)((int64_t)(value << shift) >> shift) : value << shift >> shift;
-}
-
 void fx_import_pointers(struct x86_cpu *cpu, const struct insn *insn, const uint8_t *image)
 {
 	struct x86_state *state = &cpu->state;
-	unsigned shift = 64 - (insn->opsize == 8 ? cpu->hostexec->pointer_bits : 32u);
-	bool sign = insn->opsize == 8;
+	uint64_t mask = insn->opsize == 8 ? ~0ull : 0xffffffffull;
+	unsigned shift = 64u - cpu->hostexec->fip_bits;
 
 	state->fpu_opcode = (uint16_t)(vec_get32(image, 4) >> 16 & 0x7ff);
-	state->fpu_ip = extend(vec_get64(image, VEC_FIP), shift, sign);
-	state->fpu_dp = extend(vec_get64(image, VEC_FDP), shift, sign);
+	state->fpu_ip = vec_get64(image, VEC_FIP) & mask;
+	state->fpu_ip = (uint64_t)((int64_t)(state->fpu_ip << shift) >> shift);
+	state->fpu_dp = vec_get64(image, VEC_FDP) & mask;
 	state->fpu_cs = state->fpu_ds = 0;
 }
 

@@ -43,7 +43,7 @@ static void detect_x87_pointers(struct hostexec *he)
 	he->fop_on_error = !(vec_get32(image, VEC_FOP) & 0x7ff);
 	vec_put64(image, VEC_FIP, 1ull << 56);
 	__asm__ volatile("fxrstor64 %0; fxsave64 %0; fninit" : "+m"(image));
-	he->pointer_bits = vec_get64(image, VEC_FIP) ? 57 : 48;
+	he->fip_bits = vec_get64(image, VEC_FIP) ? 57 : 48;
 }
 
 static bool detect_host(struct hostexec *he)

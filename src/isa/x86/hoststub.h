@@ -89,7 +89,7 @@ struct hostexec {
 	/* x87: the operand's address, the opcode are noted by instructions with an unmasked error
 	 * only. */
 	bool fdp_on_error, fop_on_error;
-	uint8_t pointer_bits;          /* of FIP and FDP, which are sign-extended when loaded */
+	uint8_t fip_bits;              /* of FIP, from which it is sign-extended when loaded */
 	uint32_t offset[HOST_COMPONENTS], size[HOST_COMPONENTS]; /* of the standard format */
 	uint32_t mxcsr_mask;
 	struct codebuf code;
