@@ -29,10 +29,13 @@ insn_fn gp_locked_undefined;
 /* Offset of a general-purpose register, as in struct insn. */
 #define GP_OFFSET(reg) ((uint16_t)offsetof(struct x86_cpu, state.gpr[reg]))
 
-/* Index of an operand size in bytes (1, 2, 4, 8) in the tables of handlers: 0 … 3. */
+/*
+ * Index of an operand size in bytes (1, 2, 4, 8) in the tables of handlers: 0 … 3. Any index will do for
+ * operands of other sizes, which no handler of those tables has.
+ */
 static inline unsigned gp_size_index(unsigned size)
 {
-	return (unsigned)__builtin_ctz(size) & 3;
+	return (unsigned)__builtin_ctz(size | 8) & 3;
 }
 
 /* enum x86_seg_index of a memory operand's segment; both count in encoding order. */

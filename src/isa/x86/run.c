@@ -235,13 +235,18 @@ static void deliver_fault(struct x86_cpu *cpu)
 void x86_run(struct cpu *generic, uint64_t budget)
 {
 	struct x86_cpu *cpu = x86_cpu(generic);
-	uint64_t end = cpu->instructions + budget;
+	volatile uint64_t end = cpu->instructions + budget;
 
-	if (_setjmp(cpu->unwind))
+	/* What is delivered costs budget too: a guest may do nothing but fault. */
+	if (_setjmp(cpu->unwind)) {
+		end--;
 		deliver_fault(cpu);
+	}
 	for (;;) {
 		if (unlikely(cpu->block_stop ||
 			     atomic_load_explicit(&generic->requests, memory_order_relaxed))) {
+			if (cpu->instructions >= end)
+				break;
 			cpu->block_stop = false;
 			/* SYSRET that sets TF traps at once. */
 			if (unlikely(cpu->single_step))
@@ -249,9 +254,8 @@ void x86_run(struct cpu *generic, uint64_t budget)
 			if (x86_poll(generic) == ISA_SLEEP || cpu_requested(generic, CPU_REQ_STOP))
 				break;
 			if (x86_must_be_careful(cpu)) {
+				end--;
 				run_carefully(cpu);
-				if (cpu->instructions >= end)
-					break;
 				continue;
 			}
 		}
@@ -259,6 +263,8 @@ void x86_run(struct cpu *generic, uint64_t budget)
 		if (unlikely(cpu->instructions >= end))
 			break;
 	}
+	/* Whoever comes back may have to be careful at once. */
+	cpu->block_stop = true;
 	cpu->insn = NULL;
 	x86_vec_park(cpu);
 }
