@@ -39,7 +39,7 @@ uint64_t x86_peek(struct x86_fixture *fixture, uint64_t gpa, unsigned size);
 /* Runs statement; true when it raised (cpu->fault tells what). */
 #define X86_RAISES(fixture, statement)                                                             \
 	({                                                                                         \
-		bool raised_ = true;                                                               \
+		volatile bool raised_ = true;                                                      \
                                                                                                    \
 		(fixture)->cpu->fault.vector = 255;                                                \
 		if (!_setjmp((fixture)->cpu->unwind)) {                                            \
