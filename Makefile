@@ -24,7 +24,10 @@ PREFIX ?= /usr/local
 
 # Rooms that run while the guest's vector state is in the host's registers: src/isa/x86/x86.h, rule 1.
 GRO_ROOMS := src/isa/% src/accel/% src/cpu/% src/mem/% src/base/gro.c
-GRO_FLAGS := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
+# A loop that copies is not to become a call of memcpy, which it may be the body of.
+GRO_FLAGS_gcc := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
+GRO_FLAGS_clang := -mgeneral-regs-only -mllvm -disable-loop-idiom-all
+GRO_FLAGS := $(GRO_FLAGS_$(if $(findstring clang,$(shell $(CC) --version)),clang,gcc))
 GRO_SYMBOLS := $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(f)=gro_$(f))
 
 SOURCES := $(sort $(shell find src -name '*.c'))
@@ -77,8 +80,13 @@ run: deps all
 
 # ---- tests ----
 
-$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIBRARY)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# A fuzz target runs files that it is given; 'make fuzz' links libFuzzer instead. Time is the input's.
+FUZZ_MAIN ?= $(BUILD)/tests/fuzz/replay.o
+FUZZ_HELPERS := $(addprefix $(BUILD)/tests/fuzz/,clock.o device_target.o x86_machine.o)
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_HELPERS) $(filter %.o,$(FUZZ_MAIN)) \
+		$(LIBRARY)
+	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=clock_gettime -o $@ $(filter-out %.a,$^) \
+		$(filter-out %.o,$(FUZZ_MAIN)) $(LIBRARY) $(LDLIBS)
 
 .SECONDEXPANSION:
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call test_helpers,$(BUILD)/tests/%) $(LIBRARY)
@@ -96,14 +104,14 @@ test: deps
 	@$(MAKE) --no-print-directory check
 
 #: make check         the same without looking for packages; PYTEST_ARGS="-k ..." picks tests
-check: all test-programs guests check-layers check-gro
+check: all test-programs fuzz-programs guests check-layers check-gro
 	@tools/fetch-kernel >/dev/null
 	@tools/make-initramfs >/dev/null
 	RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(PYTEST_ARGS) tests
 
-#: make check-unit    the C unit tests alone, nothing fetched
-check-unit: unit-programs
-	RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(PYTEST_ARGS) tests/unit
+#: make check-unit    the C unit tests and the kept fuzz inputs alone, nothing fetched
+check-unit: unit-programs fuzz-programs
+	RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(PYTEST_ARGS) tests/unit tests/fuzz
 
 #: make check-long    make test with the tests that take minutes
 check-long: deps
@@ -117,28 +125,39 @@ check-layers:
 check-gro: $(GRO_OBJECTS)
 	@$(PYTHON) tools/check-gro --allow tools/gro-allowed $(GRO_OBJECTS)
 
-# Where vector state is live, ASan's run-time calls would spoil it: there it is UBSan alone. Guests
-# access their memory at any address, and so do we, on a host that allows it: no alignment checks.
-# ASan's versions of longjmp and memcpy do use vector registers, so the test of these is left out.
-#: make sanitize      the unit tests under the address and undefined-behaviour sanitizers
+# Guests access their memory at any address, and so do we, on a host that allows it: no alignment
+# checks. Where vector state is live, ASan's checks are inline and its run-time functions replaced:
+# see src/base/gro.c. Frames of these rooms are left by longjmp, so their stacks are not watched.
+#: make sanitize      the same under the address and undefined-behaviour sanitizers
 SANITIZE := -fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=undefined \
 	-fno-omit-frame-pointer
+SANITIZE_GRO := -DGRO_SANITIZED --param asan-stack=0 \
+	--param asan-instrumentation-with-call-threshold=1000000000
+SANITIZE_SYMBOLS := --redefine-sym longjmp=gro_longjmp \
+	--redefine-sym __asan_handle_no_return=gro_no_return
 sanitize:
 	$(MAKE) BUILD=$(BUILD)/sanitize CFLAGS="-O1 -g $(SANITIZE)" \
-		GRO_FLAGS="$(GRO_FLAGS) -fno-sanitize=address" \
-		PYTEST_ARGS="--ignore=tests/unit/test_hostexec.c $(PYTEST_ARGS)" check-unit
+		GRO_FLAGS="$(GRO_FLAGS) $(SANITIZE_GRO)" \
+		GRO_SYMBOLS="$(GRO_SYMBOLS) $(SANITIZE_SYMBOLS)" check-unit
 
-#: make fuzz          each fuzz target for FUZZ_SECONDS; seeds in tests/fuzz/seeds/<target>
+# Counters of what was reached are inline too, which calls at each comparison are not.
+FUZZ_GRO := -DGRO_SANITIZED -mllvm -asan-stack=0 -fsanitize-address-use-after-return=never \
+	-mllvm -asan-instrumentation-with-call-threshold=1000000000 \
+	-mllvm -asan-memory-access-callback-prefix=gro_ \
+	-fno-sanitize=fuzzer-no-link -fsanitize-coverage=inline-8bit-counters,pc-table
+FUZZ ?= $(FUZZERS:tests/fuzz/fuzz_%.c=%)
+#: make fuzz          each fuzz target (FUZZ="uart x86": these) for FUZZ_SECONDS
 fuzz:
-	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang \
-		CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=alignment" \
-		GRO_FLAGS="$(GRO_FLAGS) -fno-sanitize=address,fuzzer-no-link" fuzz-programs
-	@for target in $(FUZZERS:tests/fuzz/%.c=%); do \
-		mkdir -p $(BUILD)/fuzz/corpus/$$target; seeds=tests/fuzz/seeds/$$target; \
-		test -d $$seeds || seeds=; \
-		$(BUILD)/fuzz/tests/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) \
-			-artifact_prefix=$(BUILD)/fuzz/$$target- \
-			$(BUILD)/fuzz/corpus/$$target $$seeds || exit 1; done
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang FUZZ_MAIN=-fsanitize=fuzzer \
+		CFLAGS="-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link" \
+		GRO_FLAGS="$(GRO_FLAGS_clang) $(FUZZ_GRO)" \
+		GRO_SYMBOLS="$(GRO_SYMBOLS) $(SANITIZE_SYMBOLS)" \
+		$(FUZZ:%=$(BUILD)/fuzz/tests/fuzz/fuzz_%)
+	@for target in $(FUZZ); do \
+		mkdir -p $(BUILD)/fuzz/corpus/$$target tests/fuzz/corpus/$$target; \
+		$(BUILD)/fuzz/tests/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+			-rss_limit_mb=4096 -artifact_prefix=$(BUILD)/fuzz/$$target- \
+			$(BUILD)/fuzz/corpus/$$target tests/fuzz/corpus/$$target || exit 1; done
 
 fuzz-programs: $(FUZZ_PROGRAMS)
 

@@ -4,6 +4,8 @@
 Each test function of tests/{unit,oracle}/test_*.c is an item; its program runs once, when the first
 of them is wanted, and every item reads its own result from the program's output. One more item a
 program, "exits", fails when the program as a whole did: so a crash cannot hide, nor a test that is written otherwise.
+
+Each fuzz target, tests/fuzz/fuzz_*.c, is an item, too: it runs the files of tests/fuzz/corpus/<target>/ once.
 """
 import os
 import pathlib
@@ -85,7 +87,29 @@ class CExit(CItem):
             raise ProgramFailed(f"exit status {status}\n{output}")
 
 
+class FuzzTarget(pytest.File):
+    """A fuzz target's program, which takes inputs as its arguments."""
+
+    def collect(self):
+        yield Corpus.from_parent(self, name="corpus")
+
+
+class Corpus(CItem):
+    """All inputs that are kept for a target; the last one named is the one that fails."""
+
+    def runtest(self):
+        program = BUILD / self.path.relative_to(ROOT).with_suffix("")
+        target = self.path.stem.removeprefix("fuzz_")
+        inputs = sorted((self.path.parent / "corpus" / target).iterdir())
+        done = subprocess.run([program, *inputs], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+        if done.returncode:
+            raise ProgramFailed(f"exit status {done.returncode}\n{done.stdout[-20000:]}")
+
+
 def pytest_collect_file(parent, file_path):
+    if file_path.suffix == ".c" and file_path.name.startswith("fuzz_"):
+        return FuzzTarget.from_parent(parent, path=file_path)
     if file_path.suffix == ".c" and file_path.name.startswith("test_"):
         return Program.from_parent(parent, path=file_path)
     return None

@@ -3,19 +3,30 @@
 #ifndef RINGLET_TESTS_FUZZ_BOOT_TARGET_H
 #define RINGLET_TESTS_FUZZ_BOOT_TARGET_H
 
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "boot/boot.h"
 #include "boot/loader.h"
+#include "input.h"
 #include "mem/mem.h"
 
 #define TARGET_RAM (16u << 20)
+#define TARGET_UNPACKED (32u << 20)
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* A small file can unpack to very much; so much is not needed here. */
+static inline void target_limit_files(void)
+{
+	const struct rlimit limit = { TARGET_UNPACKED, TARGET_UNPACKED };
+
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &limit);
+}
 
 /* Loads data with one format's loader, as if it had been recognised. */
 static inline void target_load(const uint8_t *data, size_t size,
@@ -28,6 +39,7 @@ static inline void target_load(const uint8_t *data, size_t size,
 	struct boot_entry entry = { .mode = BOOT_RESET };
 	struct error err;
 
+	target_limit_files();
 	if (mem_create(&loader.mem, &err) ||
 	    mem_add(loader.mem, 0, TARGET_RAM, false, "ram", &err) ||
 	    e820_set(&e820, 0, TARGET_RAM, E820_RAM) ||

@@ -32,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	fd = save(data, size, path);
 	config.kernel = path;
+	target_limit_files();
 	if (mem_create(&mem, &err) || mem_add(mem, 0, TARGET_RAM, false, "ram", &err) ||
 	    e820_set(&e820, 0, TARGET_RAM, E820_RAM))
 		abort();
