@@ -26,7 +26,6 @@
 #include "vm/machine.h"
 
 #define BLOCKS_BYTES (128ull << 20)
-#define CODE_BYTES (128ull << 20)
 
 /* ---- what boards call ---- */
 
@@ -66,9 +65,13 @@ void vm_end(struct vm *vm, enum vm_end end, unsigned value)
 {
 	int running = 0;
 
+	if (!atomic_compare_exchange_strong(&vm->end, &running, (int)end + 1))
+		return;
 	atomic_store(&vm->end_value, value);
-	if (atomic_compare_exchange_strong(&vm->end, &running, (int)end + 1))
-		loop_stop(vm->env.loop);
+	/* At once: the CPU that asked for the end goes no further. */
+	for (unsigned i = 0; i < vm->cpu_count; i++)
+		cpu_request(vm->threads[i].cpu, CPU_REQ_STOP);
+	loop_stop(vm->env.loop);
 }
 
 /* ---- life ---- */
@@ -119,6 +122,17 @@ static void destroy(struct vm *vm)
 	free(vm->threads);
 }
 
+static int create_translator(struct vm *vm, struct error *err)
+{
+	const struct translator_config config = {
+		.code_bytes = vm->config->code_cache_bytes,
+		.dump = vm->config->debug_translate,
+		.perf_map = vm->config->perf_map,
+	};
+
+	return isa_x86.translator_create(&vm->translator, vm->blocks, &config, err);
+}
+
 static int create_parts(struct vm *vm, struct error *err)
 {
 	int ret = loop_create(&vm->env.loop, err);
@@ -134,7 +148,7 @@ static int create_parts(struct vm *vm, struct error *err)
 	if (!ret)
 		ret = blocks_create(&vm->blocks, vm->env.mem, BLOCKS_BYTES, release_block, err);
 	if (!ret && vm->accel->translates)
-		ret = isa_x86.translator_create(&vm->translator, vm->blocks, CODE_BYTES, err);
+		ret = create_translator(vm, err);
 	if (ret)
 		return ret;
 	vm->threads = calloc(vm->config->cpus, sizeof(*vm->threads));
