@@ -138,6 +138,9 @@ extern word mark_ip;
 typedef bool hook_fn(struct frame *frame);
 extern hook_fn *hook[256];
 
+/* What Multiboot left in EAX and EBX. */
+extern word boot_magic, boot_info;
+
 /* ---- checks ---- */
 
 void guest_main(void);

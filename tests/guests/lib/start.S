@@ -7,6 +7,8 @@
 	.code32
 	.globl _start
 _start:
+	mov %eax, boot_magic
+	mov %ebx, boot_info
 	cld
 	lgdt gdt_pointer
 	ljmp $0x38, $1f
@@ -86,6 +88,11 @@ boot_pd:
 
 	.data
 	.balign 8
+	.globl boot_magic, boot_info
+boot_magic: /* what Multiboot left in EAX and EBX */
+	.long 0, 0
+boot_info:
+	.long 0, 0
 	.globl gdt_pointer, gdt
 	.word 0, 0, 0
 gdt_pointer:
