@@ -109,6 +109,32 @@ static void test_page_crossing(void **state)
 	assert_true(f->cpu->fault_address == 0x3ffd);
 }
 
+/* The pages around stay unmapped: whatever the TLB lets pass of them would be seen. */
+static void test_accesses_at_the_edges_of_a_page(void **state)
+{
+	struct x86_fixture *f = *state;
+
+	long_mode(f, 3);
+	map_page(f, 2, 0);
+	map_page(f, 4, 0);
+	x86_store(f->cpu, 0x3000, 8, 0x1122334455667788);
+	x86_store(f->cpu, 0x3ff8, 8, 0x99aabbccddeeff00);
+	for (unsigned size = 1; size <= 8; size *= 2) {
+		uint64_t mask = size == 8 ? ~0ull : (1ull << size * 8) - 1;
+
+		assert_true(x86_load(f->cpu, 0x3000, size) == (0x1122334455667788 & mask));
+		assert_true(x86_load(f->cpu, 0x4000 - size, size) ==
+			    0x99aabbccddeeff00 >> (8 - size) * 8);
+		assert_true(X86_RAISES(f, x86_load(f->cpu, 0x3000 - 1, size)));
+		assert_true(f->cpu->fault_address == 0x2fff);
+		assert_true(X86_RAISES(f, x86_load(f->cpu, 0x4000 - size + 1, size)));
+		assert_true(f->cpu->fault_address == 0x4000);
+		assert_true(X86_RAISES(f, x86_store(f->cpu, 0x4000 - size + 1, size, 0)));
+		assert_true(f->cpu->fault_address == 0x4000);
+	}
+	assert_true(x86_load(f->cpu, 0x3ff8, 8) == 0x99aabbccddeeff00);
+}
+
 static void test_canonical_addresses(void **state)
 {
 	struct x86_fixture *f = *state;
@@ -637,6 +663,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_loads_and_stores),
 		TEST(test_page_crossing),
+		TEST(test_accesses_at_the_edges_of_a_page),
 		TEST(test_canonical_addresses),
 		TEST(test_segment_limits),
 		TEST(test_segment_types),
