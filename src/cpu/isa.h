@@ -13,6 +13,12 @@
 
 struct error;
 
+struct translator_config {
+	size_t code_bytes; /* bounds the generated code */
+	bool dump;         /* tell on stderr what is made */
+	bool perf_map;     /* name it for perf, in /tmp/perf-PID.map */
+};
+
 enum isa_next {
 	ISA_RUN,   /* go on */
 	ISA_SLEEP, /* halted: cpu_sleep, then ask again */
@@ -21,10 +27,10 @@ enum isa_next {
 struct isa {
 	const char *name;
 
-	/* The machine-wide part of translation: code_bytes bounds the generated code. -ENOTSUP: this host
-	 * cannot. CPUs whose env has it translate what is executed often. */
+	/* The machine-wide part of translation. CPUs whose env has it translate what is executed often.
+	 * -ENOTSUP: this host cannot. */
 	int (*translator_create)(struct translator **translator, struct blocks *blocks,
-				 size_t code_bytes, struct error *err);
+				 const struct translator_config *config, struct error *err);
 	void (*translator_destroy)(struct translator *translator);
 
 	/* model: the CPU model's name, NULL for the default. The accelerator's thread owns the CPU. */

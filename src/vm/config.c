@@ -17,6 +17,7 @@ void vm_config_init(struct vm_config *config)
 		.params = "",
 		.cpus = 1,
 		.mem_bytes = VM_MEM_DEFAULT,
+		.code_cache_bytes = VM_CODE_CACHE_DEFAULT,
 	};
 }
 

@@ -21,6 +21,10 @@ enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP
 #define VM_MEM_MAX (64ull << 30)
 #define VM_MEM_DEFAULT (512ull << 20)
 
+#define VM_CODE_CACHE_MIN (1ull << 20)
+#define VM_CODE_CACHE_MAX (1ull << 30)
+#define VM_CODE_CACHE_DEFAULT (128ull << 20)
+
 /* Port of the --debug-exit device: a write of V ends the machine with status V << 1 | 1. */
 #define VM_DEBUG_EXIT_PORT 0xf4
 
@@ -37,6 +41,9 @@ struct vm_config {
 	enum vm_accel accel;
 	bool kaslr;            /* the kernel unpacks itself, where it likes */
 	bool debug_exit;
+	uint64_t code_cache_bytes; /* of generated code, at most */
+	bool debug_translate;  /* print translated blocks on stderr */
+	bool perf_map;         /* name generated code for perf */
 	bool stats;            /* print counts on stderr at the end */
 	bool reboot;           /* a reset starts the guest again; else it ends the machine */
 };

@@ -20,9 +20,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cpu/isa.h"
+
 struct blocks;
 struct error;
-struct translator;
 struct x86_block;
 struct x86_cpu;
 
@@ -30,8 +31,8 @@ struct x86_cpu;
 #define MIRROR_STACK_BYTES (256u << 10)
 
 /* blocks learns the thunks. -ENOTSUP: a host without BMI2. */
-int translator_create(struct translator **translator, struct blocks *blocks, size_t limit_bytes,
-		      struct error *err);
+int translator_create(struct translator **translator, struct blocks *blocks,
+		      const struct translator_config *config, struct error *err);
 void translator_destroy(struct translator *translator);
 
 /* A CPU's own part: jump tables. Nothing to do without a translator. */

@@ -62,8 +62,8 @@ uint64_t mirror_fault(const struct translator *translator, uint64_t rip)
 	return (uint64_t)(uintptr_t)translator->code.rx + translator->sites[low].cold;
 }
 
-int translator_create(struct translator **out, struct blocks *blocks, size_t limit_bytes,
-		      struct error *err)
+int translator_create(struct translator **out, struct blocks *blocks,
+		      const struct translator_config *config, struct error *err)
 {
 	struct translator *translator;
 	int ret;
@@ -74,11 +74,15 @@ int translator_create(struct translator **out, struct blocks *blocks, size_t lim
 	if (!translator)
 		return error_set(err, ENOMEM, "no memory for the translator");
 	pthread_mutex_init(&translator->mutex, NULL);
-	ret = codebuf_create(&translator->code, limit_bytes, err);
+	translator->dump = config->dump;
+	ret = codebuf_create(&translator->code, config->code_bytes, err);
 	if (!ret)
-		ret = create_sites(translator, limit_bytes / SITE_EVERY_BYTES, err);
+		ret = create_sites(translator, config->code_bytes / SITE_EVERY_BYTES, err);
 	if (!ret && !mirror_make_thunks(translator))
-		ret = error_set(err, ENOSPC, "a code cache of %zu bytes is too small", limit_bytes);
+		ret = error_set(err, ENOSPC, "a code cache of %zu bytes is too small",
+				config->code_bytes);
+	if (!ret && config->perf_map)
+		ret = mirror_open_perf_map(translator, err);
 	if (ret) {
 		translator_destroy(translator);
 		return ret;
@@ -93,6 +97,8 @@ void translator_destroy(struct translator *translator)
 	if (!translator)
 		return;
 	codebuf_destroy(&translator->code);
+	if (translator->perf_map)
+		fclose(translator->perf_map);
 	if (translator->sites)
 		munmap(translator->sites, translator->site_limit * sizeof(struct mirror_site));
 	pthread_mutex_destroy(&translator->mutex);

@@ -181,6 +181,7 @@ static void translate_locked(struct emit *e)
 	if (!code)
 		return;
 	t->translated++;
+	mirror_tell(e, code);
 	add_sites(e, (uint32_t)((const uint8_t *)code - t->code.rx));
 	blocks_set_code(e->cpu->cpu.env.blocks, block, code, e->watch_start, e->watch_end,
 			generation);

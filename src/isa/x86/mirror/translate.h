@@ -68,6 +68,9 @@ struct cold_path *mirror_cold(struct emit *e);
 /* Calls the interpreter for the current instruction; after it the flags are in memory. */
 void mirror_emit_interpreted(struct emit *e);
 
+/* dump.c: what was made, for those who asked to be told. */
+void mirror_tell(const struct emit *e, const void *code);
+
 /* flags.c */
 struct flag_use mirror_flag_use(const struct insn_info *info);
 /* Liveness of all instructions, looking ahead at where the block leads. */

@@ -4,6 +4,7 @@
 #define RINGLET_ISA_X86_MIRROR_TRANSLATOR_H
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include "cpu/blocks.h"
 #include "gen/codebuf.h"
@@ -38,10 +39,15 @@ struct translator {
 	_Atomic size_t site_count;
 	size_t site_limit;
 	uint64_t translated, restarts;
+	bool dump;      /* --debug-translate */
+	FILE *perf_map; /* --perf-map, or NULL */
 };
 
 /* thunks.c: generates them; false: no room. */
 bool mirror_make_thunks(struct translator *translator);
+
+/* dump.c */
+int mirror_open_perf_map(struct translator *translator, struct error *err);
 
 /* runtime.c: what thunks call. True: leave. */
 bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn);
