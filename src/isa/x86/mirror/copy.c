@@ -160,7 +160,6 @@ static bool plan_copy(const struct emit *e, struct copy *copy)
 	*copy = (struct copy){ .memory = NULL };
 	if (!vector_copyable(e, copy) && !mirror_is_copyable(e))
 		return false;
-	/* The host checks #LOCK alignment itself; a split lock crosses no page here. */
 	if (!find_memory(e, copy) || !choose_registers(e, copy))
 		return false;
 	if (e->info.z.mnemonic == ZYDIS_MNEMONIC_DIV || e->info.z.mnemonic == ZYDIS_MNEMONIC_IDIV)
@@ -180,6 +179,8 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 	if (copy->memory) {
 		mirror_emit_address(e, copy->memory, true);
 		mirror_emit_check(e, copy->memory_bytes, copy->memory_write);
+		if (e->insn->flags & INSN_LOCK || e->info.z.mnemonic == ZYDIS_MNEMONIC_XCHG)
+			mirror_emit_lock_check(e, copy->memory_bytes);
 	}
 	if (use->reads || (use->writes && through))
 		mirror_restore_flags(e);

@@ -121,3 +121,12 @@ void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write)
 	masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, ENTRY_FIELD(host));
 	e->flags_in_host = false;
 }
+
+void mirror_emit_lock_check(struct emit *e, unsigned size_bytes)
+{
+	if (size_bytes == 1)
+		return;
+	masm_mov(e->m, H_SCRATCH, H_RCX);
+	masm_alu_imm(e->m, false, 4, H_SCRATCH, (int32_t)size_bytes - 1);
+	masm_jcc(e->m, COND_NE, &mirror_cold(e)->enter);
+}

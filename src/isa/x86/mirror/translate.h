@@ -87,6 +87,11 @@ bool mirror_operand_simple(const struct emit *e, const ZydisDecodedOperand *op);
 void mirror_emit_address(struct emit *e, const ZydisDecodedOperand *op, bool with_segment);
 /* RCX from linear to host address, or to the cold path. Clobbers R11 and the host's flags. */
 void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write);
+/*
+ * Behind it, of a locked access: one that is not aligned is left to the interpreter, since a host may
+ * make a lock that is split between cache lines ten thousand times as slow as it need be.
+ */
+void mirror_emit_lock_check(struct emit *e, unsigned size_bytes);
 /* Behind the block's code, before its cold paths. */
 void mirror_emit_second_ways(struct emit *e);
 /* Before a check: brings flags to safety that are read later. */
