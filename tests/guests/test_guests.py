@@ -12,7 +12,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 GUESTS = sorted(f"{path.parent.name}/{path.stem}" for width in ("32", "64")
                 for path in (HERE / width).glob("*.c") if path.stem != "ends")
-ACCELERATORS = ["interp"]
+ACCELERATORS = ["interp", "translate"]
 TIMEOUT_S = 120
 PASSED = 1
 
