@@ -181,6 +181,11 @@ static int error_status(int ret)
 	case EACCES:
 	case EISDIR:
 	case EFBIG:
+	case E2BIG:
+	case ENOSPC: /* in the guest's memory */
+	case ENOTDIR:
+	case ELOOP:
+	case ENAMETOOLONG:
 	case ENOTSUP:
 		return STATUS_USAGE;
 	default:
