@@ -34,6 +34,7 @@
 #define GDT_AT 0x20000u
 #define GDT_BYTES 0x80u
 #define TSS_AT 0x21000u
+#define TSS_LIMIT 0x67u
 #define IDT_AT 0x22000u
 #define HANDLERS_AT 0x23000u
 #define HANDLER_BYTES 16u
@@ -47,9 +48,9 @@
 #define PTE_AD 0x60ull
 #define PTE_NX (1ull << 63)
 
-#define WATCHDOG_US 50000
+#define WATCHDOG_US 20000
 
-static const struct accel *const accels[] = { &accel_interp };
+static const struct accel *const accels[] = { &accel_interp, &accel_translate };
 
 struct engine {
 	const struct accel *accel;
@@ -232,6 +233,8 @@ static void make_descriptor_tables(struct engine *engine)
 	put64(engine, GDT_AT + (USER_CS & ~7), descriptor(ATTR_USER_CODE));
 	/* RSP0 is at byte 4. */
 	put64(engine, TSS_AT + 4, KERNEL_BASE + STACK_TOP);
+	/* Byte 102: no I/O permission map. */
+	put64(engine, TSS_AT + 96, (uint64_t)(TSS_LIMIT + 1) << 48);
 	for (unsigned i = 0; i < 256; i++) {
 		uint64_t to = KERNEL_BASE + HANDLERS_AT + i * HANDLER_BYTES;
 		uint64_t dpl = i == X86_BP || i == X86_OF_TRAP ? 3 : 0;
@@ -342,8 +345,8 @@ static void set_segments(const struct oracle_case *c, struct x86_state *state)
 	state->seg[X86_FS].base = c->fs_base;
 	state->seg[X86_GS].base = c->gs_base;
 	state->ldtr = (struct x86_seg){ .attr = X86_SEG_UNUSABLE };
-	state->tr = (struct x86_seg){ .base = KERNEL_BASE + TSS_AT, .limit = 0x67, .selector = 0x40,
-				      .attr = X86_SEG_P | 0xb };
+	state->tr = (struct x86_seg){ .base = KERNEL_BASE + TSS_AT, .limit = TSS_LIMIT,
+				      .selector = 0x40, .attr = X86_SEG_P | 0xb };
 	state->gdtr = (struct x86_table){ .base = KERNEL_BASE + GDT_AT, .limit = GDT_BYTES - 1 };
 	state->idtr = (struct x86_table){ .base = KERNEL_BASE + IDT_AT, .limit = 256 * 16 - 1 };
 }

@@ -260,6 +260,15 @@ static bool mutate(struct builder *b, struct encoding_buffer *e, struct decoded 
 	return true;
 }
 
+/*
+ * Where the code pages end it depends on the processor how much of an undefined instruction is fetched
+ * before it is found to be one.
+ */
+static bool ends_with_page(const struct builder *b)
+{
+	return (unsigned)b->c->code_offset + CASE_CODE_BYTES > CODE_PAGES * PAGE_BYTES;
+}
+
 static void note_branch(struct builder *b, const struct decoded *d, unsigned at)
 {
 	if (!d->z.raw.imm[0].is_relative || !d->z.raw.imm[0].size || one_in(&b->seed, 8))
@@ -279,7 +288,7 @@ static void add_instruction(struct builder *b, unsigned index)
 
 	if (!draw_instruction(b, form, &e, &d))
 		return;
-	if (one_in(&b->seed, MUTATE_ONE_IN)) {
+	if (one_in(&b->seed, MUTATE_ONE_IN) && !ends_with_page(b)) {
 		if (!mutate(b, &e, &d))
 			return;
 		index = ~0u;

@@ -34,7 +34,7 @@
 #define XSAVE_SOFTWARE 464 /* bytes of the frame's image that are the kernel's own */
 #define XSAVE_HEADER 512
 #define ALTERNATE_STACK (64u << 10)
-#define TICK_US 50000
+#define TICK_US 20000
 
 /* Shared with the child. */
 struct batch {
@@ -82,7 +82,7 @@ DEFINE_BASE(gs)
 static void *map_at(uint64_t address, size_t size, int protection, int fd, off_t offset)
 {
 	void *at = mmap((void *)(uintptr_t)address, size, protection,
-			MAP_FIXED_NOREPLACE | MAP_SHARED, fd, offset);
+			MAP_FIXED_NOREPLACE | MAP_SHARED | MAP_POPULATE, fd, offset);
 
 	if (at == MAP_FAILED)
 		_exit(10);

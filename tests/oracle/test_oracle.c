@@ -65,8 +65,11 @@ static void report(struct worker *worker, const struct oracle_case *original)
 	case_shrink(worker->native, worker->engine, &c);
 	if (case_check(worker->native, worker->engine, &c, &native, &engine)) {
 		add(&worker->totals->unrepeatable, 1);
+		printf("not repeatable: ");
+		case_write(stdout, original);
 		return;
 	}
+	add(&worker->totals->differences, 1);
 	outcome_equal(&native, &engine, first, sizeof(first));
 	printf("DIFFERENT in %s:\n", first);
 	case_disassemble(stdout, &c);
@@ -98,9 +101,10 @@ static void judge(struct worker *worker, const struct oracle_case *c, const stru
 		add(&totals->unrepeatable, 1);
 		return;
 	}
-	add(&totals->differences, 1);
 	if (worker->reports++ < MAX_REPORTS)
 		report(worker, c);
+	else
+		add(&totals->differences, 1);
 }
 
 static void run_batch(struct worker *worker, uint64_t first, unsigned count)
@@ -292,7 +296,7 @@ static int run(const struct options *options)
 
 /* ---- single cases ---- */
 
-static int replay(const struct options *options, const char *text)
+static int replay(const struct options *options, const char *text, bool always)
 {
 	static struct outcome native, engine;
 	struct worker worker = { .options = options };
@@ -306,7 +310,7 @@ static int replay(const struct options *options, const char *text)
 	if (!open_sides(&worker))
 		return 2;
 	equal = case_check(worker.native, worker.engine, &c, &native, &engine);
-	if (!equal) {
+	if (!equal || always) {
 		case_disassemble(stdout, &c);
 		outcome_print(stdout, &native, &engine);
 		case_write(stdout, &c);
@@ -328,7 +332,7 @@ static int replay_file(const struct options *options, const char *path)
 	}
 	while (fgets(line, sizeof(line), file)) {
 		if (line[0] != '#' && line[0] != '\n')
-			result |= replay(options, line);
+			result |= replay(options, line, false);
 	}
 	fclose(file);
 	return result;
@@ -416,7 +420,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (options.replay)
-		return replay(&options, options.replay);
+		return replay(&options, options.replay, true);
 	if (options.regressions)
 		return replay_file(&options, options.regressions);
 	return run(&options);
