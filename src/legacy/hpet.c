@@ -115,6 +115,18 @@ static bool is_level(const struct hpet_comparator *cmp)
 	return cmp->config & CMP_LEVEL && !(cmp->config & CMP_MSI_ENABLE);
 }
 
+/* Does a comparator hold line at its level? Several may have chosen the same pin. */
+static bool is_held(const struct hpet *hpet, const struct irq_line *line)
+{
+	for (unsigned i = 0; i < HPET_COMPARATORS; i++) {
+		const struct hpet_comparator *cmp = &hpet->comparator[i];
+
+		if (hpet->status >> i & 1 && cmp->config & CMP_ENABLE && output_line(cmp) == line)
+			return true;
+	}
+	return false;
+}
+
 /* A level stays until the guest clears its status bit, or turns the comparator away. */
 static void drop_level(struct hpet_comparator *cmp)
 {
@@ -123,7 +135,7 @@ static void drop_level(struct hpet_comparator *cmp)
 	if (!(cmp->hpet->status & bit))
 		return;
 	cmp->hpet->status &= ~bit;
-	irq_set(output_line(cmp), false);
+	irq_set(output_line(cmp), is_held(cmp->hpet, output_line(cmp)));
 }
 
 static void raise(struct hpet_comparator *cmp)
@@ -144,7 +156,7 @@ static void raise(struct hpet_comparator *cmp)
 		return;
 	}
 	irq_set(output_line(cmp), true);
-	irq_set(output_line(cmp), false);
+	irq_set(output_line(cmp), is_held(hpet, output_line(cmp)));
 }
 
 /* ---- matches ---- */
@@ -177,10 +189,9 @@ static bool is_awaited(const struct hpet_comparator *cmp)
 	return is_running(cmp) && (cmp->config & CMP_ENABLE || is_level(cmp));
 }
 
-static void arm(struct hpet_comparator *cmp)
+/* now: the counter. What lies behind it is a match that will not come again. */
+static void arm_from(struct hpet_comparator *cmp, uint64_t now)
 {
-	struct hpet *hpet = cmp->hpet;
-	uint64_t now = counter_now(hpet);
 	uint64_t ticks = (cmp->value - now) & width_mask(cmp);
 	uint64_t wait;
 
@@ -194,10 +205,19 @@ static void arm(struct hpet_comparator *cmp)
 	loop_timer_arm(cmp->timer, clock_now_ns() + wait);
 }
 
-static void arm_all(struct hpet *hpet)
+static void arm(struct hpet_comparator *cmp)
+{
+	arm_from(cmp, counter_now(cmp->hpet));
+}
+
+/*
+ * The counter was set to now, or started from there, a moment ago: what it has passed since then is
+ * still to match.
+ */
+static void arm_all_from(struct hpet *hpet, uint64_t now)
 {
 	for (unsigned i = 0; i < HPET_COMPARATORS; i++)
-		arm(&hpet->comparator[i]);
+		arm_from(&hpet->comparator[i], now);
 }
 
 static void matched(void *opaque)
@@ -304,8 +324,8 @@ static void write_control(struct hpet *hpet, uint32_t value)
 	if (changed & CONFIG_ENABLE) {
 		hpet->counter = now;
 		hpet->start_ns = clock_now_ns();
+		arm_all_from(hpet, now);
 	}
-	arm_all(hpet);
 }
 
 static void write_status(struct hpet *hpet, uint32_t value)
@@ -369,7 +389,7 @@ static void write_counter(struct hpet *hpet, uint64_t value, unsigned shift, uns
 {
 	hpet->counter = merge(counter_now(hpet), value, shift, size);
 	hpet->start_ns = clock_now_ns();
-	arm_all(hpet);
+	arm_all_from(hpet, hpet->counter);
 }
 
 static void hpet_write(void *opaque, uint64_t offset, unsigned size, uint64_t value, int cpu)
@@ -454,7 +474,7 @@ static void hpet_restored(struct device *dev)
 	for (unsigned i = 0; i < HPET_COMPARATORS; i++)
 		if (!hpet->config.msi)
 			hpet->comparator[i].config &= ~CMP_MSI_ENABLE;
-	arm_all(hpet);
+	arm_all_from(hpet, counter_now(hpet));
 }
 
 static void free_hpet(struct hpet *hpet)

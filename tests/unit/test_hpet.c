@@ -12,6 +12,7 @@
 #include "legacy/hpet.h"
 
 #define PIN 20
+#define TIMER1 0x120
 #define TIMER2 0x140
 
 struct setup {
@@ -77,6 +78,30 @@ static void test_level_one_shot(void **state)
 	device_free(setup.hpet);
 }
 
+/*
+ * Two comparators at one pin: it stays high until both are done. The counter has passed their values
+ * before the host can look, which is no reason not to match.
+ */
+static void test_shared_pin(void **state)
+{
+	struct setup setup;
+
+	start(state, &setup);
+	for (unsigned timer = TIMER1; timer <= TIMER2; timer += TIMER2 - TIMER1) {
+		out(&setup, timer, PIN << 9 | 0x6);
+		out(&setup, timer + 8, 1);
+	}
+	out(&setup, 0x10, 1);
+	run_until(setup.fixture, &setup.pin.done);
+	while (in(&setup, 0x20) != 6)
+		run_until(setup.fixture, &setup.pin.done);
+	out(&setup, 0x20, 2);
+	assert_true(setup.pin.level);
+	out(&setup, 0x20, 4);
+	assert_false(setup.pin.level);
+	device_free(setup.hpet);
+}
+
 static void test_periodic_legacy(void **state)
 {
 	struct setup setup;
@@ -108,6 +133,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_counter),
 		cmocka_unit_test(test_level_one_shot),
+		cmocka_unit_test(test_shared_pin),
 		cmocka_unit_test(test_periodic_legacy),
 	};
 
