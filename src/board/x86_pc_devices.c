@@ -22,6 +22,9 @@
 #include "tables/tables.h"
 #include "vm/config.h"
 
+/* Who drives the upper pins of the I/O APIC. */
+enum { GSI_PCI, GSI_HPET };
+
 /* The VM takes over what a constructor just made. */
 static int keep(struct pc *pc, int ret, struct device **dev, struct error *err)
 {
@@ -73,8 +76,10 @@ static int add_pci(struct pc *pc, struct error *err)
 	struct device *dev = NULL;
 	int ret;
 
-	for (unsigned i = 0; i < PCI_INTX_GSIS; i++)
-		host.gsi[i] = ioapic_line(pc->ioapic, PCI_INTX_GSI_FIRST + i);
+	for (unsigned i = 0; i < PCI_INTX_GSIS; i++) {
+		pc->gsi_irq[i].out = ioapic_line(pc->ioapic, PCI_INTX_GSI_FIRST + i);
+		host.gsi[i] = irq_share_line(&pc->gsi_irq[i], GSI_PCI);
+	}
 	ret = keep(pc, pci_host_create(&pc->vm->env, &host, &pc->pci_host, err), &pc->pci_host, err);
 	if (ret)
 		return ret;
@@ -107,7 +112,7 @@ static int add_timers(struct pc *pc, struct error *err)
 	int ret;
 
 	for (unsigned i = PCI_INTX_GSI_FIRST; i < HPET_PINS; i++)
-		hpet.pin[i] = ioapic_line(pc->ioapic, i);
+		hpet.pin[i] = irq_share_line(&pc->gsi_irq[i - PCI_INTX_GSI_FIRST], GSI_HPET);
 	ret = keep(pc, hpet_create(env, &hpet, &dev, err), &dev, err);
 	if (ret)
 		return ret;

@@ -8,6 +8,7 @@
 
 #include "dev/irq.h"
 #include "dev/irq_share.h"
+#include "dev/pci.h"
 #include "vm/machine.h"
 
 #define PC_ISA_IRQS 16
@@ -29,6 +30,7 @@ struct pc {
 	struct irq_line isa_irq[PC_ISA_IRQS]; /* to the PIC and the I/O APIC */
 	bool firmware_loaded;
 	struct irq_share com_irq[2];          /* COM1 and 3, COM2 and 4 */
+	struct irq_share gsi_irq[PCI_INTX_GSIS]; /* I/O APIC pins from PCI_INTX_GSI_FIRST */
 };
 
 /* x86_pc.c: bytes of RAM below 4 GiB, of mem_bytes in all. */
