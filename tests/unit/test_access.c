@@ -408,6 +408,33 @@ static void test_code_pages(void **state)
 	assert_non_null(x86_direct(f->cpu, 0x3000, 1, X86_WRITE));
 }
 
+static void test_writing_a_page_of_code_at_once(void **state)
+{
+	struct x86_fixture *f = *state;
+	uint64_t code = 0;
+	uint8_t *host;
+
+	long_mode(f, 3);
+	assert_non_null(x86_write_begin(f->cpu, 0x3000, 4096, &code));
+	assert_true(code == X86_NO_CODE);
+	mark_code(f, frame_of(0x3000), true);
+	host = x86_write_begin(f->cpu, 0x3010, 16, &code);
+	assert_non_null(host);
+	assert_true(code == frame_of(0x3010));
+	host[0] = 0xcc;
+	x86_write_end(f->cpu, code, 16);
+	assert_int_equal(x86_load8(f->cpu, 0x3010), 0xcc);
+	/* No block was made of it: it is a plain page again. */
+	assert_non_null(x86_direct(f->cpu, 0x3000, 1, X86_WRITE));
+	assert_null(x86_write_begin(f->cpu, 0x3ff8, 16, &code));
+	map_page(f, 3, FIXTURE_ROM | P | W | U);
+	x86_tlb_flush_all(f->cpu);
+	assert_null(x86_write_begin(f->cpu, 0x3000, 16, &code));
+	map_page(f, 3, FIXTURE_MMIO | P | W | U);
+	x86_tlb_flush_all(f->cpu);
+	assert_null(x86_write_begin(f->cpu, 0x3000, 16, &code));
+}
+
 static void test_fetch_faults(void **state)
 {
 	struct x86_fixture *f = *state;
@@ -673,6 +700,7 @@ int main(void)
 		TEST(test_alignment),
 		TEST(test_data_breakpoints),
 		TEST(test_code_pages),
+		TEST(test_writing_a_page_of_code_at_once),
 		TEST(test_fetch_faults),
 		TEST(test_smap_sets),
 		TEST(test_byte_areas),

@@ -384,6 +384,28 @@ void *x86_direct(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_ac
 	return tag_matches(entry, linear, access) ? (void *)(linear + entry->addend) : NULL;
 }
 
+void *x86_write_begin(struct x86_cpu *cpu, uint64_t linear, unsigned len, uint64_t *code)
+{
+	void *host = x86_direct(cpu, linear, len, X86_WRITE);
+	struct x86_page page;
+
+	*code = X86_NO_CODE;
+	if (likely(host) || PAGE_OFFSET(linear) + len > MEM_PAGE_SIZE)
+		return host;
+	x86_tlb_page(cpu, linear, X86_TLB_ALLOW_WRITE, cpu->mmu, &page);
+	if (!page.region || page.region->readonly ||
+	    x86_debug_watches_page(cpu, linear & ~0xfffull))
+		return NULL;
+	*code = page.phys | PAGE_OFFSET(linear);
+	return page.host + PAGE_OFFSET(linear);
+}
+
+void x86_write_end(struct x86_cpu *cpu, uint64_t code, unsigned len)
+{
+	if (unlikely(code != X86_NO_CODE))
+		x86_phys_wrote(cpu, mem_find(cpu->cpu.env.mem, code), code, len);
+}
+
 static void probe(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access,
 		  enum who who)
 {

@@ -124,6 +124,14 @@ void x86_rmw_end(struct x86_cpu *cpu, struct x86_rmw *rmw);
  */
 void *x86_direct(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access);
 
+/*
+ * As x86_direct for writing, into pages that hold code as well. When the bytes are written, end
+ * forgets what was made of them; code is where they lie then, X86_NO_CODE for a plain page.
+ */
+#define X86_NO_CODE (~0ull)
+void *x86_write_begin(struct x86_cpu *cpu, uint64_t linear, unsigned len, uint64_t *code);
+void x86_write_end(struct x86_cpu *cpu, uint64_t code, unsigned len);
+
 /* #AC as for an operand of len bytes, if it is checked and len is a size that needs alignment. */
 void x86_check_alignment(struct x86_cpu *cpu, uint64_t linear, unsigned len);
 

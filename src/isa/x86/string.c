@@ -75,15 +75,30 @@ static uint64_t reach(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg
 }
 
 /* A direct pointer to *count elements or fewer at reg; *count becomes that. NULL: one by one. */
-static void *direct(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg,
-		    enum x86_access access, uint64_t *count)
+static const void *source(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg,
+			  uint64_t *count)
 {
-	uint64_t linear = string_linear(cpu, insn, reg, access);
+	uint64_t linear = string_linear(cpu, insn, reg, X86_READ);
 
 	*count = reach(cpu, insn, reg, linear, *count);
 	if (*count < 2)
 		return NULL;
-	return x86_direct(cpu, linear, (unsigned)*count * insn->opsize, access);
+	return x86_direct(cpu, linear, (unsigned)*count * insn->opsize, X86_READ);
+}
+
+/*
+ * The same for writing at RDI. Pages that were code are cleared and copied to as a whole when they
+ * get another use; one by one, each element would look for blocks to forget.
+ */
+static void *destination(struct x86_cpu *cpu, const struct insn *insn, uint64_t *count,
+			 uint64_t *code)
+{
+	uint64_t linear = string_linear(cpu, insn, RDI, X86_WRITE);
+
+	*count = reach(cpu, insn, RDI, linear, *count);
+	if (*count < 2)
+		return NULL;
+	return x86_write_begin(cpu, linear, (unsigned)*count * insn->opsize, code);
 }
 
 /* The host's instruction (name without suffix) for the operand size; then flags, then operands. */
@@ -111,13 +126,15 @@ static void movs_once(struct x86_cpu *cpu, const struct insn *insn)
 
 static uint64_t movs_run(struct x86_cpu *cpu, const struct insn *insn, uint64_t count)
 {
-	void *from = direct(cpu, insn, RSI, X86_READ, &count);
-	void *to = from ? direct(cpu, insn, RDI, X86_WRITE, &count) : NULL;
-	uint64_t left = count;
+	const void *from = source(cpu, insn, RSI, &count);
+	uint64_t code, left;
+	void *to = from ? destination(cpu, insn, &count, &code) : NULL;
 
 	if (!to)
 		return 0;
+	left = count;
 	BY_SIZE("rep movs", "", : "+S"(from), "+D"(to), "+c"(left) : : "memory");
+	x86_write_end(cpu, code, (unsigned)count * insn->opsize);
 	advance(cpu, insn, RSI, count);
 	advance(cpu, insn, RDI, count);
 	return count;
@@ -134,12 +151,14 @@ static void stos_once(struct x86_cpu *cpu, const struct insn *insn)
 
 static uint64_t stos_run(struct x86_cpu *cpu, const struct insn *insn, uint64_t count)
 {
-	void *to = direct(cpu, insn, RDI, X86_WRITE, &count);
-	uint64_t left = count;
+	uint64_t code, left;
+	void *to = destination(cpu, insn, &count, &code);
 
 	if (!to)
 		return 0;
+	left = count;
 	BY_SIZE("rep stos", "", : "+D"(to), "+c"(left) : "a"(cpu->state.gpr[X86_RAX]) : "memory");
+	x86_write_end(cpu, code, (unsigned)count * insn->opsize);
 	advance(cpu, insn, RDI, count);
 	return count;
 }
@@ -156,7 +175,7 @@ static void lods_once(struct x86_cpu *cpu, const struct insn *insn)
 
 static uint64_t lods_run(struct x86_cpu *cpu, const struct insn *insn, uint64_t count)
 {
-	const void *from = direct(cpu, insn, RSI, X86_READ, &count);
+	const void *from = source(cpu, insn, RSI, &count);
 	uint64_t left = count, value = cpu->state.gpr[X86_RAX];
 
 	if (!from)
@@ -205,8 +224,8 @@ static void cmps_once(struct x86_cpu *cpu, const struct insn *insn)
 
 static uint64_t cmps_run(struct x86_cpu *cpu, const struct insn *insn, uint64_t count)
 {
-	const void *b = direct(cpu, insn, RDI, X86_READ, &count);
-	const void *a = b ? direct(cpu, insn, RSI, X86_READ, &count) : NULL;
+	const void *b = source(cpu, insn, RDI, &count);
+	const void *a = b ? source(cpu, insn, RSI, &count) : NULL;
 	uint64_t left = count;
 	uint16_t ax;
 
@@ -236,7 +255,7 @@ static void scas_once(struct x86_cpu *cpu, const struct insn *insn)
 
 static uint64_t scas_run(struct x86_cpu *cpu, const struct insn *insn, uint64_t count)
 {
-	const void *b = direct(cpu, insn, RDI, X86_READ, &count);
+	const void *b = source(cpu, insn, RDI, &count);
 	uint64_t left = count, ax = cpu->state.gpr[X86_RAX];
 
 	if (!b)
