@@ -100,6 +100,24 @@ static bool emit_leave(struct emit *e)
 	return true;
 }
 
+/* LEA of registers that the host has, too, is itself. */
+static bool emit_lea_direct(struct emit *e, const ZydisDecodedOperand *op, int gpr)
+{
+	bool high;
+	int base = mirror_gpr(op->mem.base, &high), index = mirror_gpr(op->mem.index, &high);
+
+	if (e->insn->addrsize != 8 || op->mem.base == ZYDIS_REGISTER_RIP ||
+	    mirror_reg((unsigned)gpr) == H_MEMORY)
+		return false;
+	if ((base >= 0 && mirror_reg((unsigned)base) == H_MEMORY) ||
+	    (index >= 0 && mirror_reg((unsigned)index) == H_MEMORY))
+		return false;
+	masm_rx(e->m, e->insn->opsize == 8, 0x8d, mirror_reg((unsigned)gpr),
+		base < 0 ? H_MEMORY : mirror_reg((unsigned)base),
+		index < 0 ? H_MEMORY : mirror_reg((unsigned)index), e->insn->scale, (int32_t)op->mem.disp.value);
+	return true;
+}
+
 static bool emit_lea(struct emit *e)
 {
 	const ZydisDecodedOperand *op = &e->info.op[1];
@@ -108,6 +126,8 @@ static bool emit_lea(struct emit *e)
 
 	if (e->insn->opsize < 4 || !mirror_operand_simple(e, op))
 		return false;
+	if (emit_lea_direct(e, op, gpr))
+		return true;
 	mirror_emit_address(e, op, false);
 	if (e->insn->opsize == 4)
 		masm_rr(e->m, false, 0x89, H_RCX, H_RCX);
