@@ -94,15 +94,24 @@ static uint64_t linear_of(const struct x86_frame *frame, uint64_t offset)
 	return frame->stack_size == 8 ? offset : (uint32_t)(frame->ss.base + offset);
 }
 
-static void check_range(struct x86_cpu *cpu, const struct x86_frame *frame, uint64_t offset,
-			unsigned len)
+static void probe(struct x86_cpu *cpu, const struct x86_frame *frame, uint64_t offset)
 {
-	if (!has_room(cpu, frame, offset, len))
-		raise_no_room(cpu, frame);
 	if (frame->system)
-		x86_probe_system(cpu, linear_of(frame, offset), len, X86_WRITE);
+		x86_probe_system(cpu, linear_of(frame, offset), frame->value_size, X86_WRITE);
 	else
-		x86_probe(cpu, linear_of(frame, offset), len, X86_WRITE);
+		x86_probe(cpu, linear_of(frame, offset), frame->value_size, X86_WRITE);
+}
+
+static void check_push(struct x86_cpu *cpu, const struct x86_frame *frame, uint64_t offset)
+{
+	if (!has_room(cpu, frame, offset, frame->value_size))
+		raise_no_room(cpu, frame);
+	probe(cpu, frame, offset);
+}
+
+static bool in_one_page(uint64_t linear, unsigned len)
+{
+	return (linear & 0xfff) + len <= 0x1000;
 }
 
 static void store(struct x86_cpu *cpu, const struct x86_frame *frame, uint64_t offset,
@@ -123,13 +132,14 @@ void x86_frame_write(struct x86_cpu *cpu, struct x86_frame *frame)
 	unsigned total = frame->count * frame->value_size;
 
 	assert(frame->count <= X86_FRAME_MAX);
-	if (likely(sp >= total)) {
-		check_range(cpu, frame, sp - total, total);
+	if (likely(sp >= total && in_one_page(linear_of(frame, sp - total), total))) {
+		if (!has_room(cpu, frame, sp - total, total))
+			raise_no_room(cpu, frame);
+		/* One answers for all: the first to be pushed, as CR2 tells. */
+		probe(cpu, frame, sp - frame->value_size);
 	} else {
-		/* Wraps around the segment: each push on its own. */
 		for (unsigned i = 1; i <= frame->count; i++)
-			check_range(cpu, frame, (sp - i * frame->value_size) & mask,
-				    frame->value_size);
+			check_push(cpu, frame, (sp - i * frame->value_size) & mask);
 	}
 	for (unsigned i = 0; i < frame->count; i++) {
 		sp = (sp - frame->value_size) & mask;
