@@ -6,12 +6,15 @@ GUEST_LIB := $(wildcard tests/guests/lib/*.c tests/guests/lib/*.S)
 GUEST_LIB_32 := $(filter-out %/smp.c %/ap.S,$(GUEST_LIB))
 GUEST_LIB_64 := $(GUEST_LIB)
 GUEST_HEADERS := $(wildcard tests/guests/lib/*.h tests/guests/lib/*.ld) tests/guests/guests.mk
-GUEST_FLAGS := -std=gnu17 $(WARNINGS) -O1 -ffreestanding -fno-pic -fno-stack-protector -fcf-protection=none \
-	-fno-asynchronous-unwind-tables -fno-omit-frame-pointer -mgeneral-regs-only -Itests/guests/lib
+GUEST_FLAGS := -std=gnu17 $(WARNINGS) -O1 -ffreestanding -fno-pic -fno-stack-protector \
+	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-omit-frame-pointer \
+	-mgeneral-regs-only -Itests/guests/lib
 GUEST_FLAGS_32 := -m32
 GUEST_FLAGS_64 := -m64 -mno-red-zone
-GUEST_LDFLAGS := -static -nostdlib -Wl,-n,--build-id=none,-z,noexecstack,--no-warn-rwx-segments,-T,tests/guests/lib/guest.ld
-GUESTS := $(patsubst %.c,$(BUILD)/%.guest,$(sort $(wildcard tests/guests/32/*.c tests/guests/64/*.c)))
+GUEST_LDFLAGS := -static -nostdlib -Wl,-n,--build-id=none,-z,noexecstack \
+	-Wl,--no-warn-rwx-segments,-T,tests/guests/lib/guest.ld
+GUEST_SOURCES := $(sort $(wildcard tests/guests/32/*.c tests/guests/64/*.c))
+GUESTS := $(GUEST_SOURCES:%.c=$(BUILD)/%.guest)
 
 .PHONY: guests
 guests: $(GUESTS)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The bare-metal guests of this directory, one item a guest and accelerator.
 
-A guest ends by the debug-exit port; status 1 says that all its checks passed. What failed, it says on
-its first serial port.
+A guest ends by the debug-exit port; status 1 says that all its checks passed. What failed, it says
+on its first serial port.
 """
 import pathlib
 import subprocess

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Faults in the delivery of faults: which pairs make a double fault (Intel SDM vol. 3, table 6-5), and
- * what the double fault's own task finds.
+ * Faults in the delivery of faults: which pairs make a double fault (Intel SDM vol. 3, table
+ * 6-5), and what the double fault's own task finds.
  */
 #include "guest.h"
 

@@ -23,10 +23,12 @@ static void gate_set(unsigned slot, unsigned selector, word offset, unsigned typ
 /* What a gate leads to: keeps the stack it found, then returns over two parameters. */
 CODE(callee, "mov %eax, record + 24; mov (%esp), %eax; mov %eax, record\n"
 	     "mov 4(%esp), %eax; mov %eax, record + 4; mov 8(%esp), %eax; mov %eax, record + 8\n"
-	     "mov 12(%esp), %eax; mov %eax, record + 12; mov 16(%esp), %eax; mov %eax, record + 16\n"
+	     "mov 12(%esp), %eax; mov %eax, record + 12; mov 16(%esp), %eax;"
+	     "mov %eax, record + 16\n"
 	     "mov 20(%esp), %eax; mov %eax, record + 20; mov %cs, %eax; mov %eax, record + 28\n"
 	     "lret $8");
-CODE(callee0, "mov %cs, %eax; mov %eax, record + 28; mov 4(%esp), %eax; mov %eax, record + 4; lret");
+CODE(callee0, "mov %cs, %eax; mov %eax, record + 28; mov 4(%esp), %eax; mov %eax, record + 4;"
+		"lret");
 CODE(callee_event, "ud2");
 CODE(user_call_gate, "push $0x1111; push $0x2222; lcall $0x60, $0x12345678; user_back: int $0x80");
 CODE(user_call_gate0, "lcall $0x60, $0; int $0x80");
@@ -114,7 +116,8 @@ static void call_gate_16(void)
 	CHECK_EQ(record[2] >> 16, UDS);
 }
 
-CODE(one_entry, "mov %cs, %eax; mov %eax, record + 28; mov %ss, %eax; mov %eax, record + 24; int $0x80");
+CODE(one_entry, "mov %cs, %eax; mov %eax, record + 28; mov %ss, %eax; mov %eax, record + 24;"
+		"int $0x80");
 
 static void ring_1(void)
 {
@@ -157,7 +160,8 @@ CODE(user_segments, "mov %ds, %eax; mov %es, %edx; mov %fs, %ecx; mov %gs, %ebx;
 static unsigned far_return(word cs, word ss)
 {
 	return CATCH(asm volatile("mov %2, %%ds; mov %3, %%es; mov %2, %%fs; mov %4, %%gs\n"
-				  "push %1; push $user_stack_top - 64; push %0; push $user_segments\n"
+				  "push %1; push $user_stack_top - 64; push %0;"
+				  "push $user_segments\n"
 				  ".globl the_lret\nthe_lret: lret"
 				  : : "S"(cs), "D"(ss), "r"(KDS), "b"(UDS), "r"(CONFORMING)
 				  : "memory"));
@@ -220,8 +224,10 @@ static void int_privilege(void)
 	EXPECT_EVENT(BP, 0, "int3");
 }
 
-CODE(gate_flags, "pushf; pop %eax; mov %eax, record; mov 8(%esp), %eax; mov %eax, record + 4; iret");
-CODE(gate_16, "mov (%esp), %eax; mov %eax, record; mov 4(%esp), %eax; mov %eax, record + 4; data16 iret");
+CODE(gate_flags, "pushf; pop %eax; mov %eax, record; mov 8(%esp), %eax; mov %eax, record + 4;"
+		"iret");
+CODE(gate_16, "mov (%esp), %eax; mov %eax, record; mov 4(%esp), %eax; mov %eax, record + 4;"
+		"data16 iret");
 
 static void gate_types(void)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 32-bit paging and PAE paging: permissions and #PF's error codes, WP, accessed and dirty flags, 4 MiB
- * and 2 MiB pages, reserved bits, NX, PDPTEs, accesses that cross pages, new mappings after INVLPG and
- * CR3. Intel SDM vol. 3, chapter 4.
+ * 32-bit paging and PAE paging: permissions and #PF's error codes, WP, accessed and dirty flags,
+ * 4 MiB and 2 MiB pages, reserved bits, NX, PDPTEs, accesses that cross pages, new mappings after
+ * INVLPG and CR3. Intel SDM vol. 3, chapter 4.
  */
 #include "guest.h"
 
@@ -256,7 +256,8 @@ static void strings(void)
 {
 	set_entry(0, FRAME_A | P | RW | US);
 	set_entry(1, 0);
-	CATCH(asm volatile("movl $771f, mark_ip; 771: rep stosb" : : "D"(TEST + 4092), "c"(8), "a"(0x66)));
+	CATCH(asm volatile("movl $771f, mark_ip; 771: rep stosb" : : "D"(TEST + 4092), "c"(8),
+			"a"(0x66)));
 	check_event(PF, E_W, true, "rep stosb", __LINE__);
 	CHECK_EQ(caught.cx, 4);
 	CHECK_EQ(caught.di, TEST + 4096);

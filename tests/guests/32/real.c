@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Real mode: interrupts through the vector table, limits of 64 KiB and their faults, addresses of 16
- * bits, decimal instructions, what exists in protected mode only, segments kept from protected mode.
- * Intel SDM vol. 3, 20.1; vol. 1, 3.3 and 7.3.
+ * Real mode: interrupts through the vector table, limits of 64 KiB and their faults, addresses of
+ * 16 bits, decimal instructions, what exists in protected mode only, segments kept from protected
+ * mode. Intel SDM vol. 3, 20.1; vol. 1, 3.3 and 7.3.
  *
- * Each piece of code is copied to 3000:0000 and run with a vector table whose every entry leads back;
- * INT 0x80 is its regular end.
+ * Each piece of code is copied to 3000:0000 and run with a vector table whose every entry leads
+ * back; INT 0x80 is its regular end.
  */
 #include "guest.h"
 

@@ -214,7 +214,8 @@ static void small_stacks(void)
 
 #define SEGMENT_OP(op, selector) ({ \
 	word value_ = 0xdeadbeef, flags_; \
-	asm volatile(op " %2, %0; pushf; pop %1" : "+r"(value_), "=r"(flags_) : "r"(selector) : "cc"); \
+	asm volatile(op " %2, %0; pushf; pop %1" : "+r"(value_), "=r"(flags_) : "r"(selector) \
+			: "cc"); \
 	flags_ & ZF ? value_ : 0xbad; })
 #define VERIFY(op, selector) ({ \
 	word flags_; \
@@ -261,10 +262,12 @@ static void arpl(void)
 {
 	word selector = 0x10, flags;
 
-	asm volatile("arpl %w2, %w0; pushf; pop %1" : "+r"(selector), "=r"(flags) : "r"(0x1b) : "cc");
+	asm volatile("arpl %w2, %w0; pushf; pop %1" : "+r"(selector), "=r"(flags) : "r"(0x1b)
+			: "cc");
 	CHECK_EQ(selector, 0x13);
 	CHECK(flags & ZF);
-	asm volatile("arpl %w2, %w0; pushf; pop %1" : "+r"(selector), "=r"(flags) : "r"(0x1a) : "cc");
+	asm volatile("arpl %w2, %w0; pushf; pop %1" : "+r"(selector), "=r"(flags) : "r"(0x1a)
+			: "cc");
 	CHECK_EQ(selector, 0x13);
 	CHECK(!(flags & ZF));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Task switches: by JMP, CALL, IRET and through task gates, what they save and load, busy flags, NT,
- * CR0.TS, the T bit, 16-bit TSSs, and what each kind of damage raises. Intel SDM vol. 3, chapter 7.
+ * Task switches: by JMP, CALL, IRET and through task gates, what they save and load, busy flags,
+ * NT, CR0.TS, the T bit, 16-bit TSSs, and what each kind of damage raises. Intel SDM vol. 3,
+ * chapter 7.
  */
 #include "guest.h"
 
@@ -18,14 +19,17 @@ static uint16_t task16[22];
 static char task_stack[4096] __attribute__((aligned(16)));
 static char task_stack0[4096] __attribute__((aligned(16)));
 
-/* What the other task does: tells what it found, and goes back; once more when it is called again. */
+/* What the other task does: tells what it found,
+		and goes back; once more when it is called again. */
 CODE(task_code, "mov %esp, record; pushf; popl record + 4; str record + 8; mov %cr0, %edx\n"
 		"mov %edx, record + 12; mov %eax, record + 16; mov %ss, record + 20\n"
 		"clts; iret; jmp task_code");
-CODE(task_jumps_back, "mov %eax, record + 16; str record + 8; clts; ljmp $0x50, $0; jmp task_jumps_back");
+CODE(task_jumps_back, "mov %eax, record + 16; str record + 8; clts; ljmp $0x50, $0;"
+		"jmp task_jumps_back");
 CODE(task_user, "int $0x80");
 /* Entered by an exception: the error code is on its stack. */
-CODE(task_handler, "popl record + 24; str record + 8; addl $2, tss + 32; clts; iret; jmp task_handler");
+CODE(task_handler, "popl record + 24; str record + 8; addl $2, tss + 32; clts; iret;"
+		"jmp task_handler");
 
 static unsigned type_of(unsigned selector)
 {

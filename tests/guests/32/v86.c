@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Virtual-8086 mode: entry and exit, IOPL-sensitive instructions, INT n with and without the virtual
- * mode extensions and their redirection map, virtual interrupts there and in protected mode, limits.
- * Intel SDM vol. 3, chapter 20.
+ * Virtual-8086 mode: entry and exit, IOPL-sensitive instructions, INT n with and without the
+ * virtual mode extensions and their redirection map, virtual interrupts there and in protected
+ * mode, limits. Intel SDM vol. 3, chapter 20.
  */
 #include "guest.h"
 
@@ -223,7 +223,8 @@ static void extended(void)
 	CHECK(faults(GP, 0x21 * 8 + 2, 0));
 	tss.redirect[0x21 / 8] = 0xfd;
 	for (unsigned i = 0; c_vme_handler + i < c_vme_handler_end + 1; i++)
-		V86_BASE[0x100 + i] = c_vme_handler + i < c_vme_handler_end ? c_vme_handler[i] : (char)0xcc;
+		V86_BASE[0x100 + i] = c_vme_handler + i < c_vme_handler_end ?
+				c_vme_handler[i] : (char)0xcc;
 	ivt[0x21 * 2] = 0x100;
 	ivt[0x21 * 2 + 1] = V86_SEG;
 	CHECK_EQ(V86(c_vme_int, VIF), BP);

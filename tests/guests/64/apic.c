@@ -283,7 +283,8 @@ static void x2apic(void)
 	wrmsr(X2(APIC_TPR), 0);
 	count = 0;
 	hook[0x45] = NULL;
-	CHECK_EQ(CATCH(wrmsr(0x83f, 0x45); asm volatile("sti; nop; nop; cli")), 0x45); /* self IPI */
+	/* self IPI */
+	CHECK_EQ(CATCH(wrmsr(0x83f, 0x45); asm volatile("sti; nop; nop; cli")), 0x45);
 	wrmsr(X2(APIC_EOI), 0);
 	hook[0x46] = NULL; /* by destination: the whole ICR is one MSR */
 	CHECK_EQ(CATCH(wrmsr(X2(APIC_ICR), 0x46); asm volatile("sti; nop; nop; cli")), 0x46);

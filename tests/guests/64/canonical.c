@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Addresses that are not canonical: #GP(0) or, through the stack, #SS(0); where branches to them are
- * found out; which instructions do not mind. Intel SDM vol. 1, 3.3.7.1; vol. 2, the instructions.
+ * Addresses that are not canonical: #GP(0) or, through the stack, #SS(0); where branches to them
+ * are found out; which instructions do not mind. Intel SDM vol. 1, 3.3.7.1; vol. 2, the
+ * instructions.
  */
 #include "guest.h"
 
@@ -92,7 +93,8 @@ static void branches(void)
 				    : : "r"(BAD) : "memory")), GP);
 	CHECK_EQ(caught.ip, mark_ip);
 	CHECK_EQ(caught.sp, record[0]);
-	CHECK_EQ(CATCH(asm volatile("mov %%rsp, %%rcx; push $0x10; push %%rcx; push $2; push $8; push %0\n"
+	CHECK_EQ(CATCH(asm volatile("mov %%rsp, %%rcx; push $0x10; push %%rcx; push $2; push $8;"
+			"push %0\n"
 				    "movq $771f, mark_ip; 771: iretq"
 				    : : "r"(BAD) : "rcx", "memory")), GP);
 	CHECK_EQ(caught.ip, mark_ip);

@@ -15,7 +15,8 @@
 #define ON_IO 2ul
 #define ON_ACCESS 3ul
 #define LEN(bytes) ((bytes) == 8 ? 2ul : (bytes) - 1ul)
-#define DR7(n, type, bytes) (1ul << (2 * (n)) | (type) << (16 + 4 * (n)) | LEN(bytes) << (18 + 4 * (n)))
+#define DR7(n, type, bytes) (1ul << (2 * (n)) | (type) << (16 + 4 * (n)) | \
+		LEN(bytes) << (18 + 4 * (n)))
 #define STEPS 32
 
 static struct { word ip, dr6, flags; } step[STEPS];
@@ -44,7 +45,8 @@ static unsigned trace(const void *code)
 	steps = 0;
 	hook[DB] = note;
 	WRITE_REG(dr6, DR6_CLEAR);
-	asm volatile("call *%0" : : "r"(code) : "rax", "rcx", "rdx", "rsi", "rdi", "rbx", "memory", "cc");
+	asm volatile("call *%0" : : "r"(code) : "rax", "rcx", "rdx", "rsi", "rdi", "rbx",
+			"memory", "cc");
 	hook[DB] = NULL;
 	return steps;
 }
@@ -54,7 +56,8 @@ static unsigned trace(const void *code)
 
 CODE(t_plain, TF_ON "t_p0: nop; t_p1: mov $1, %eax; t_p2:" TF_OFF "t_p5: nop; ret");
 extern char t_p0[], t_p1[], t_p2[], t_p5[];
-CODE(t_rep, "mov $3, %ecx; mov $record, %edi; xor %eax, %eax;" TF_ON "t_r0: rep stosb; t_r1:" TF_OFF "ret");
+CODE(t_rep, "mov $3, %ecx; mov $record, %edi; xor %eax, %eax;" TF_ON "t_r0: rep stosb;"
+		"t_r1:" TF_OFF "ret");
 extern char t_r0[], t_r1[];
 CODE(t_ss, "mov %ss, %eax;" TF_ON "t_s0: mov %eax, %ss; t_s1: nop; t_s2:" TF_OFF "ret");
 extern char t_s0[], t_s1[], t_s2[];
@@ -68,7 +71,8 @@ CODE(t_iret, "mov %rsp, %rcx; mov %ss, %eax; push %rax; push %rcx; pushf; orl $0
 extern char t_e0[], t_e1[];
 CODE(t_fault, TF_ON "t_x0: ud2; t_x1: nop; t_x2:" TF_OFF "ret");
 extern char t_x0[], t_x1[], t_x2[];
-CODE(t_cpuid, TF_ON "cpuid; t_c1: rdtsc; t_c2: in $0x80, %al; t_c3: mov %cr0, %rax; t_c4:" TF_OFF "ret");
+CODE(t_cpuid, TF_ON "cpuid; t_c1: rdtsc; t_c2: in $0x80, %al; t_c3: mov %cr0, %rax;"
+		"t_c4:" TF_OFF "ret");
 extern char t_c1[], t_c2[], t_c3[], t_c4[];
 
 static bool skip_ud(struct frame *frame)
@@ -212,7 +216,8 @@ static unsigned watch(const void *code, word at, word address, word type, unsign
 	steps = 0;
 	hook[DB] = note;
 	WRITE_REG(dr6, DR6_CLEAR);
-	asm volatile("call *%0" : : "r"(code), "S"(at) : "rax", "rcx", "rdx", "rdi", "memory", "cc");
+	asm volatile("call *%0" : : "r"(code), "S"(at) : "rax", "rcx", "rdx", "rdi", "memory",
+			"cc");
 	hook[DB] = NULL;
 	WRITE_REG(dr7, DR7_CLEAR);
 	return steps;
@@ -243,7 +248,8 @@ static void on_data(void)
 	CHECK_EQ(watch(w_rmw, at, at, ON_WRITE, 4), 1);
 	CHECK_EQ(step[0].ip, AT(w_4));
 	CHECK_EQ(watch(w_rep, at, at, ON_WRITE, 1), 1);
-	CHECK(step[0].ip == AT(w_5) - 2 || step[0].ip == AT(w_5)); /* at that iteration, or soon after */
+	/* at that iteration, or soon after */
+	CHECK(step[0].ip == AT(w_5) - 2 || step[0].ip == AT(w_5));
 	CHECK_EQ(watch(w_push, at, at, ON_WRITE, 8), 1);
 	CHECK_EQ(step[0].ip, AT(w_6));
 	/* Held back by MOV SS. */
@@ -254,7 +260,8 @@ static void on_data(void)
 	hook[DB] = note;
 	steps = 0;
 	WRITE_REG(dr7, DR7(0, ON_WRITE, 1));
-	asm volatile("pushf; orl $0x100, (%%rsp); popf; movb $1, (%0); nop; pushf; andl $~0x100, (%%rsp); popf"
+	asm volatile("pushf; orl $0x100, (%%rsp); popf; movb $1, (%0); nop; pushf;"
+			"andl $~0x100, (%%rsp); popf"
 		     : : "r"(at) : "memory", "cc");
 	WRITE_REG(dr7, DR7_CLEAR);
 	CHECK_EQ(step[0].dr6, DR6_CLEAR | BS | B(0));

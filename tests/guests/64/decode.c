@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the decoder refuses and how: LOCK, 15 bytes, undefined opcodes, VEX among wrong prefixes, and
- * instructions that reach into a page which is not there. Intel SDM vol. 2, 2.3 and appendix A.
+ * What the decoder refuses and how: LOCK, 15 bytes, undefined opcodes, VEX among wrong prefixes,
+ * and instructions that reach into a page which is not there. Intel SDM vol. 2, 2.3 and appendix
+ * A.
  */
 #include "guest.h"
 
@@ -31,8 +32,10 @@ static void locks(void)
 	EXPECT(UD, 0, ".byte 0xf0, 0xf6, 0x23");       /* mul */
 	EXPECT(UD, 0, ".byte 0xf0, 0xfa");
 	EXPECT(UD, 0, ".byte 0xf0, 0x0f, 0x0b");
-	EXPECT(NONE, 0, "lock xchg %%eax, (%0); lock addl $1, (%0); lock notl (%0); lock btsl $1, (%0)\n"
-			"lock cmpxchg %%ecx, (%0); lock xadd %%eax, (%0); lock cmpxchg8b (%0); lock decb (%0)",
+	EXPECT(NONE, 0, "lock xchg %%eax, (%0); lock addl $1, (%0); lock notl (%0);"
+			"lock btsl $1, (%0)\n"
+			"lock cmpxchg %%ecx, (%0); lock xadd %%eax, (%0); lock cmpxchg8b (%0);"
+			"lock decb (%0)",
 	       "b"(FRAME));
 }
 
@@ -65,10 +68,12 @@ static void undefined(void)
 	EXPECT(UD, 0, ".byte 0x48, 0xc5, 0xf8, 0x77");
 	EXPECT(UD, 0, ".byte 0xc5, 0xf8, 0x77"); /* CR4.OSXSAVE is clear */
 	/* REX counts only just before the opcode. */
-	EXPECT(NONE, 0, "mov $-1, %%rax; .byte 0x48, 0x66, 0x05, 0x01, 0x00; cmp $0xffff0000, %%eax\n"
+	EXPECT(NONE, 0, "mov $-1, %%rax; .byte 0x48, 0x66, 0x05, 0x01, 0x00;"
+			"cmp $0xffff0000, %%eax\n"
 			"mov %%rax, record", "b"(0));
 	CHECK_EQ(record[0], 0xffffffffffff0000);
-	EXPECT(NONE, 0, ".byte 0xf3; nop; .byte 0xf2; nop; .byte 0x66; nop; .byte 0x67; nop; .byte 0x2e; nop");
+	EXPECT(NONE, 0, ".byte 0xf3; nop; .byte 0xf2; nop; .byte 0x66; nop; .byte 0x67; nop;"
+			".byte 0x2e; nop");
 	EXPECT(NONE, 0, ".byte 0x66, 0x66, 0x66, 0x66, 0x2e; nopw 0(%%rax, %%rax, 1)", "b"(0));
 }
 
@@ -138,7 +143,8 @@ static void page_end(void)
 	*(uint8_t *)(FRAME + 0x2001) = 0xc3;
 	level[2][1] = (FRAME + 0x2000) | 7;
 	invlpg((void *)(TEST + 4096));
-	CHECK_EQ(CATCH(asm volatile("call *%0" : : "r"(TEST + 4095) : "rax", "rbx", "rcx", "rdx")), NONE);
+	CHECK_EQ(CATCH(asm volatile("call *%0" : : "r"(TEST + 4095) : "rax", "rbx", "rcx",
+			"rdx")), NONE);
 }
 
 void guest_main(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x87 and SSE as the system sees them: CR0.EM, TS, MP, #NM, #UD, unmasked #MF and #XM, FERR# and IRQ
- * 13, FNINIT, FXSAVE and XSAVE images. Intel SDM vol. 3, 2.5, 8.5 of vol. 1, 13.
+ * x87 and SSE as the system sees them: CR0.EM, TS, MP, #NM, #UD, unmasked #MF and #XM, FERR# and
+ * IRQ 13, FNINIT, FXSAVE and XSAVE images. Intel SDM vol. 3, 2.5, 8.5 of vol. 1, 13.
  */
 #include "guest.h"
 

@@ -70,7 +70,8 @@ static void strings(void)
 	/* With 32-bit addresses ECX counts, and the upper halves are cleared. */
 	cx = 0x100000002;
 	di = (word)buffer;
-	asm volatile("rep insb (%%dx), %%es:(%%edi)" : "+D"(di), "+c"(cx) : "d"(SCRATCH) : "memory");
+	asm volatile("rep insb (%%dx), %%es:(%%edi)" : "+D"(di), "+c"(cx) : "d"(SCRATCH)
+			: "memory");
 	CHECK_EQ(cx, 0);
 	CHECK_EQ(di, (word)buffer + 2);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IA-32e mode: compatibility mode, far transfers and call gates, interrupt frames, IST, IRETQ, null
- * SS, instructions that are gone, leaving and entering the mode. Intel SDM vol. 3, 2.2, 5.8.3.1, 6.14,
- * 9.8.5.
+ * IA-32e mode: compatibility mode, far transfers and call gates, interrupt frames, IST, IRETQ,
+ * null SS, instructions that are gone, leaving and entering the mode. Intel SDM vol. 3, 2.2,
+ * 5.8.3.1, 6.14, 9.8.5.
  */
 #include "guest.h"
 
@@ -20,7 +20,8 @@ CODE(compat_ud, ".code32\nud2\n.code64");
 CODE(compat_swapgs, ".code32\n.byte 0x0f, 0x01, 0xf8\n.code64");
 CODE(compat_fs, ".code32\nmov $0x60, %eax; mov %eax, %fs; mov %fs:0x10, %ecx; int $0x80\n.code64");
 CODE(compat_limit, ".code32\nmov $0x60, %eax; mov %eax, %fs; mov %fs:0x1000, %ecx\n.code64");
-CODE(compat_to_64, ".code32\nljmp $0x08, $1f\n.code64\n1: mov $0x123456789abcdef0, %rax; int $0x80");
+CODE(compat_to_64, ".code32\nljmp $0x08, $1f\n.code64\n1: mov $0x123456789abcdef0, %rax;"
+		"int $0x80");
 CODE(compat_16, ".code16\nmov $0xffff, %ax; inc %ax; mov %esp, %ecx; int $0x80\n.code64");
 CODE(compat_jump_tss, ".code32\nljmp $0x50, $0\n.code64");
 CODE(compat_null_ds, ".code32\nxor %eax, %eax; mov %eax, %ds; mov record, %eax\n.code64");
@@ -90,7 +91,8 @@ static void code_descriptors(void)
 /* ---- call gates ---- */
 
 CODE(gate_code, "mov %rsp, record; mov (%rsp), %rax; mov %rax, record + 8; mov 8(%rsp), %rax\n"
-		"mov %rax, record + 16; mov 16(%rsp), %rax; mov %rax, record + 24; mov 24(%rsp), %rax\n"
+		"mov %rax, record + 16; mov 16(%rsp), %rax; mov %rax, record + 24;"
+		"mov 24(%rsp), %rax\n"
 		"mov %rax, record + 32; mov %ss, %eax; mov %rax, record + 40; lretq");
 CODE(user_gate, "lcall *gate_pointer; user_gate_back: int $0x80\n"
 		"gate_pointer: .long 0; .word 0x63");
@@ -99,7 +101,8 @@ extern char user_gate_back[], user_gate_32_back[];
 
 static void set_gate(unsigned selector, word ip, unsigned type, uint64_t high)
 {
-	gdt[SLOT(0) / 8] = (ip & 0xffff) | (word)selector << 16 | (word)type << 40 | (ip >> 16 & 0xffff) << 48;
+	gdt[SLOT(0) / 8] = (ip & 0xffff) | (word)selector << 16 | (word)type << 40 |
+			(ip >> 16 & 0xffff) << 48;
 	gdt[SLOT(0) / 8 + 1] = ip >> 32 | high;
 }
 
@@ -114,7 +117,8 @@ static void call_gates(void)
 	CHECK_EQ(record[4], UDS);
 	CHECK_EQ(record[5] & 0xffff, 0); /* the new SS is null */
 	CHECK_EQ(caught.cs, UCS64);
-	CHECK_EQ(CATCH(enter(UCS32, AT(user_gate_32), 2, UDS, (word)user_stack_top - 64)), USER_DONE);
+	CHECK_EQ(CATCH(enter(UCS32, AT(user_gate_32), 2, UDS, (word)user_stack_top - 64)),
+			USER_DONE);
 	CHECK_EQ(record[2], UCS32);
 	CHECK_EQ(caught.ip, AT(user_gate_32_back) + 2);
 	set_gate(KCS, AT(gate_code), 0xec, 1ul << 40); /* the upper half's type is not 0 */

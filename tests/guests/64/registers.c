@@ -160,7 +160,8 @@ static void user_limits(void)
 
 static unsigned xsetbv(uint32_t index, uint64_t value)
 {
-	return CATCH(asm volatile("xsetbv" : : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))));
+	return CATCH(asm volatile("xsetbv" : : "c"(index), "a"((uint32_t)value),
+			"d"((uint32_t)(value >> 32))));
 }
 
 static uint64_t xgetbv(void)

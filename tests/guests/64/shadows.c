@@ -45,12 +45,14 @@ CODE(s_sti_cli, "sti; cli; nop; nop; s_b: sti; nop; s_b1: cli; ret");
 CODE(s_sti_sti, "sti; sti; s_c: nop; s_c1: cli; ret");
 CODE(s_sti_ss, "mov %ss, %eax; sti; mov %eax, %ss; s_d0: nop; s_d1: nop; cli; ret");
 CODE(s_popf, "pushf; orl $0x200, (%rsp); popf; s_e0: nop; cli; ret");
-CODE(s_popf_ss, "mov %ss, %eax; pushf; orl $0x200, (%rsp); mov %eax, %ss; popf; s_f: nop; cli; ret");
+CODE(s_popf_ss, "mov %ss, %eax; pushf; orl $0x200, (%rsp); mov %eax, %ss; popf; s_f: nop; cli;"
+		"ret");
 CODE(s_iret, "mov %rsp, %rcx; mov %ss, %eax; push %rax; push %rcx; pushf; orl $0x200, (%rsp)\n"
 	     "push $8; push $s_g; iretq; s_g: nop; cli; ret");
 CODE(s_sti_hlt, "sti; hlt; s_h: cli; ret");
 CODE(s_none, "nop; nop; ret");
-CODE(s_rep, "push %rdi; mov $record, %edi; mov $0, %ecx; sti; rep stosb; s_i: nop; cli; pop %rdi; ret");
+CODE(s_rep, "push %rdi; mov $record, %edi; mov $0, %ecx; sti; rep stosb; s_i: nop; cli;"
+		"pop %rdi; ret");
 extern char s_a1[], s_b1[], s_c[], s_d1[], s_d0[], s_e0[], s_f[], s_g[], s_h[], s_i[];
 
 static void interrupts(void)

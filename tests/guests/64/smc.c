@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Code that changes: the instruction itself and the next one, in the same page and across two, through
- * another linear address, code and data in one page, by string instructions, by a new mapping.
- * Intel SDM vol. 3, 8.1.3 and 11.6.
+ * Code that changes: the instruction itself and the next one, in the same page and across two,
+ * through another linear address, code and data in one page, by string instructions, by a new
+ * mapping. Intel SDM vol. 3, 8.1.3 and 11.6.
  */
 #include "guest.h"
 
@@ -97,7 +97,8 @@ static void ahead(void)
 		uint32_t value;
 		word di = TEST + 9, cx = 2;
 
-		asm volatile("call *%3" : "=a"(value), "+D"(di), "+c"(cx) : "r"(TEST) : "memory", "cc");
+		asm volatile("call *%3" : "=a"(value), "+D"(di), "+c"(cx) : "r"(TEST)
+				: "memory", "cc");
 		CHECK_EQ(value, 1); /* one of the two increments is left */
 	}
 	/* A loop that patches its own body: counts in its immediate. */
@@ -114,7 +115,8 @@ static void ahead(void)
 	{
 		uint32_t value;
 
-		asm volatile("call *%1" : "=a"(value) : "r"(TEST), "a"(0x9090909090909090ul) : "rcx", "memory");
+		asm volatile("call *%1" : "=a"(value) : "r"(TEST), "a"(0x9090909090909090ul)
+				: "rcx", "memory");
 		CHECK_EQ(value, 0x90909090);
 	}
 }
@@ -167,11 +169,14 @@ static void code_and_data(void)
 	*(volatile uint64_t *)(TEST + 0xf8) = ~0ul;
 	*(volatile uint64_t *)(TEST + 0x106) = ~0ul;
 	CHECK_EQ(run(TEST + 0x100), 0x600d);
-	asm volatile("cmpxchg %1, %0" : "+m"(*(volatile uint32_t *)(TEST + 0x101)) : "r"(0x1234), "a"(0x600d));
+	asm volatile("cmpxchg %1, %0" : "+m"(*(volatile uint32_t *)(TEST + 0x101))
+			: "r"(0x1234), "a"(0x600d));
 	CHECK_EQ(run(TEST + 0x100), 0x1234);
-	asm volatile("xchg %0, %1" : : "r"(0x4321), "m"(*(volatile uint32_t *)(TEST + 0x101)) : "memory");
+	asm volatile("xchg %0, %1" : : "r"(0x4321), "m"(*(volatile uint32_t *)(TEST + 0x101))
+			: "memory");
 	CHECK_EQ(run(TEST + 0x100), 0x4321);
-	asm volatile("rep movsb" : : "S"(&(uint32_t){ 0x777 }), "D"(TEST + 0x101), "c"(4) : "memory");
+	asm volatile("rep movsb" : : "S"(&(uint32_t){ 0x777 }), "D"(TEST + 0x101), "c"(4)
+			: "memory");
 }
 
 /* The way a kernel patches: fill a fresh page, jump into it, again and again in the same place. */

@@ -70,7 +70,8 @@ static void do_count(void)
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		asm volatile("lock incl %0" : "+m"(counter));
 		__atomic_fetch_add(&tickets, 3, __ATOMIC_SEQ_CST);
-		while (__atomic_exchange_n(&plain, 1, __ATOMIC_SEQ_CST)) /* a lock around what is none */
+		/* a lock around what is none */
+		while (__atomic_exchange_n(&plain, 1, __ATOMIC_SEQ_CST))
 			asm volatile("pause");
 		guarded++;
 		__atomic_store_n(&plain, 0, __ATOMIC_SEQ_CST);
@@ -129,7 +130,6 @@ static void do_run_code(unsigned id)
 
 static void do_read_page(unsigned id)
 {
-	good[id] = 0;
 	asm volatile("sti");
 	while (!ONCE(stop))
 		good[id] += *(volatile uint8_t *)TEST == 0xaa;
@@ -252,7 +252,7 @@ static void shoot_down(void)
 	*(volatile uint8_t *)FRAME = 0xaa;
 	*(volatile uint8_t *)(FRAME + 0x1000) = 0xbb;
 	hook[VECTOR_FLUSH] = on_flush;
-	flushed = 0;
+	flushed = good[1] = good[2] = good[3] = 0;
 	begin(READ_PAGE);
 	CHECK(WAIT(ONCE(good[1]) && ONCE(good[2]) && ONCE(good[3])));
 	level[2][0] = (FRAME + 0x1000) | 7;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, and the FS and GS bases. Intel SDM vol. 2; vol. 3, 5.8.7
- * and 5.8.8.
+ * SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, and the FS and GS bases. Intel SDM vol. 2; vol. 3,
+ * 5.8.7 and 5.8.8.
  */
 #include "guest.h"
 
@@ -11,7 +11,8 @@ CODE(user_sysret, "sysretq");
 CODE(user_sysexit, "sysexitl");
 CODE(user_swapgs, "swapgs");
 CODE(compat_syscall, ".code32\nsyscall; int $0x80\n.code64");
-CODE(compat_done, ".code32\n.byte 0x48; int $0x80\n.code64"); /* DEC: one byte of 64-bit code's REX */
+/* DEC: one byte of 64-bit code's REX */
+CODE(compat_done, ".code32\n.byte 0x48; int $0x80\n.code64");
 CODE(user_done, "int $0x80");
 CODE(entry, "mov %rcx, record; mov %r11, record + 8; mov %rsp, record + 16; mov %ss, %eax\n"
 	    "mov %rax, record + 24; mov %cs, %eax; mov %rax, record + 32; pushf; pop %rax\n"
@@ -53,12 +54,14 @@ static void system_calls(void)
 		CHECK_EQ(caught.cs, KCS);
 		CHECK_EQ(caught.ip, mark_ip);
 	}
-	CHECK_EQ(CATCH(asm volatile("mov $2, %%r11d; sysretl" : : "c"(compat_done) : "r11")), USER_DONE);
+	CHECK_EQ(CATCH(asm volatile("mov $2, %%r11d; sysretl" : : "c"(compat_done) : "r11")),
+			USER_DONE);
 	CHECK_EQ(caught.cs, UCS32);
 	CHECK_EQ(caught.ip, AT(compat_done) + 3);
 	CHECK_EQ(caught.ss, UDS);
 	/* Flags that SYSRET does not bring. */
-	CHECK_EQ(CATCH(asm volatile("mov $-1 & ~0x4100, %%r11; sysretq" : : "c"(user_done) : "r11")),
+	CHECK_EQ(CATCH(asm volatile("mov $-1 & ~0x4100, %%r11; sysretq" : : "c"(user_done)
+			: "r11")),
 		 USER_DONE);
 	CHECK_EQ(caught.flags & (RF | VM | TF), 0);
 	CHECK_EQ(caught.flags & (IF | CF | IOPL(3) | ID), IF | CF | IOPL(3) | ID);
@@ -83,11 +86,13 @@ static void fast_calls(void)
 	CHECK_EQ(record[2] & (IF | CF), CF);
 	CHECK_EQ(caught.cs, KCS);
 	CHECK_EQ(user(user_sysexit), GP);
-	CHECK_EQ(CATCH(asm volatile("sysexitq" : : "d"(user_done), "c"(user_stack_top - 64))), USER_DONE);
+	CHECK_EQ(CATCH(asm volatile("sysexitq" : : "d"(user_done), "c"(user_stack_top - 64))),
+			USER_DONE);
 	CHECK_EQ(caught.cs, UCS64);
 	CHECK_EQ(caught.ss, UDS_SYSEXIT);
 	CHECK_EQ(caught.sp, AT(user_stack_top) - 64);
-	CHECK_EQ(CATCH(asm volatile("sysexitl" : : "d"(compat_done), "c"(user_stack_top - 64))), USER_DONE);
+	CHECK_EQ(CATCH(asm volatile("sysexitl" : : "d"(compat_done), "c"(user_stack_top - 64))),
+			USER_DONE);
 	CHECK_EQ(caught.cs, UCS32);
 	CHECK_EQ(caught.ss, UDS);
 	CHECK_EQ(CATCH(asm volatile("movq $771f, mark_ip; 771: sysexitq"

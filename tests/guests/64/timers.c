@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC's interrupt controllers and timers: PIC in virtual-wire mode, PIT, RTC, HPET, I/O APIC with
- * edges and levels. Datasheets of 8259A, 8254, MC146818, 82093AA; IA-PC HPET specification.
+ * The PC's interrupt controllers and timers: PIC in virtual-wire mode, PIT, RTC, HPET, I/O APIC
+ * with edges and levels. Datasheets of 8259A, 8254, MC146818, 82093AA; IA-PC HPET specification.
  */
 #include "guest.h"
 

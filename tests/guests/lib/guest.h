@@ -4,9 +4,9 @@
  * that report over COM1, and an end through the debug-exit port (value 0: all checks passed; else
  * the number of the first that did not).
  *
- * An event (exception, interrupt, trap) that comes inside CATCH ends it: the handler keeps the frame
- * in caught and goes back to where CATCH was entered, whatever ring, mode or stack it came from. A
- * hook that is set for its vector sees it first and may have it resumed.
+ * An event (exception, interrupt, trap) that comes inside CATCH ends it: the handler keeps the
+ * frame in caught and goes back to where CATCH was entered, whatever ring, mode or stack it came
+ * from. A hook that is set for its vector sees it first and may have it resumed.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -25,7 +25,8 @@ typedef unsigned long word; /* as wide as a register */
 #define MARK_IP "movl $771f, mark_ip\n771: "
 #endif
 
-enum { DE, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, MC, XM, NONE = 0x100 };
+enum { DE, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, MC, XM,
+		NONE = 0x100 };
 #define USER_DONE 0x80 /* the vector with which code in ring 3 says that it got to its end */
 
 /* Selectors. SYSCALL, SYSENTER and their returns want this order. */
@@ -234,7 +235,8 @@ void idt_reset(unsigned vector);
 
 /* ---- the processor ---- */
 
-#define READ_REG(name) ({ word value_; asm volatile("mov %%" #name ", %0" : "=r"(value_)); value_; })
+#define READ_REG(name) ({ word value_; asm volatile("mov %%" #name ", %0" \
+		: "=r"(value_)); value_; })
 #define WRITE_REG(name, value) asm volatile("mov %0, %%" #name : : "r"((word)(value)) : "memory")
 
 static inline uint64_t rdmsr(uint32_t index)
@@ -311,12 +313,13 @@ static inline void invlpg(const volatile void *page)
 /* Marks a value as one that another processor or the hardware changes. */
 #define ONCE(x) (*(volatile typeof(x) *)&(x))
 
-/* Waits for a condition, at most about a second of spinning; whether it came. */
+/* Waits for a condition, at most for some ten seconds of spinning; whether it came. */
 #define WAIT(condition) ({ \
 	uint64_t start_ = rdtsc(); \
-	while (!(condition) && rdtsc() - start_ < 4000000000ull) \
+	bool came_; \
+	while (!(came_ = (condition)) && rdtsc() - start_ < 40000000000ull) \
 		asm volatile("pause"); \
-	(bool)(condition); })
+	came_; })
 
 #ifdef __x86_64__
 /* ---- other processors, 64-bit guests only: lib/smp.c ---- */

@@ -104,7 +104,8 @@ void check_event(unsigned vector, word error, bool at_mark, const char *text, in
 		same = caught.error == error && (!at_mark || caught.ip == mark_ip);
 	if (count(same))
 		return;
-	guest_print("FAIL line %d: %s: got vector %x error %x at %x (%x after), want %x error %x\r\n",
+	guest_print("FAIL line %d: %s: got vector %x error %x at %x (%x after), "
+		    "want %x error %x\r\n",
 		    (word)line, text, caught.vector, caught.error, caught.ip, caught.ip - mark_ip,
 		    (word)vector, error);
 }
@@ -133,7 +134,8 @@ void trap(struct frame *frame)
 	caught_cr2 = cr2;
 	if (context_valid)
 		context_restore();
-	guest_print("FAIL: unexpected vector %x error %x at %x:%x, CR2 %x, sp %x\r\n", frame->vector,
+	guest_print("FAIL: unexpected vector %x error %x at %x:%x, CR2 %x, sp %x\r\n",
+			frame->vector,
 		    frame->error, frame->cs, frame->ip, cr2, (word)frame);
 	count(false);
 	guest_exit();
