@@ -174,14 +174,17 @@ static void create_env(struct x86_machine *machine)
  * budget. Both heed requests, so the alarm clock ends them.
  */
 static struct cpu *_Atomic alarmed;
+static volatile bool rang;
 
 static void ring(int signal)
 {
 	struct cpu *cpu = alarmed;
 
 	(void)signal;
-	if (cpu)
-		cpu_request(cpu, CPU_REQ_STOP);
+	if (!cpu)
+		return;
+	rang = true;
+	cpu_request(cpu, CPU_REQ_STOP);
 }
 
 static void set_alarm(void)
@@ -195,11 +198,13 @@ static void set_alarm(void)
 
 void x86_machine_create(struct x86_machine *machine, bool translate)
 {
+	const struct translator_config config = { .code_bytes = CODE_BYTES };
+
 	log_set_level(LOG_LEVEL_ERROR);
 	create_env(machine);
 	if (translate)
 		must(!isa_x86.translator_create(&machine->env.translator, machine->env.blocks,
-						CODE_BYTES, NULL));
+						&config, NULL));
 	set_alarm();
 	must(!isa_x86.cpu_create(&machine->env, 0, 1, NULL, &machine->cpu, NULL));
 	must(!exclusive_add(machine->env.exclusive, machine->cpu, NULL));
@@ -429,8 +434,9 @@ void x86_machine_run(struct x86_machine *machine)
 	struct cpu *cpu = machine->cpu;
 	char text[4096];
 
+	rang = false;
 	isa_x86.state_changed(cpu);
-	for (unsigned i = 0; i < machine->slices && !machine->shut_down; i++) {
+	for (unsigned i = 0; i < machine->slices && !machine->shut_down && !rang; i++) {
 		uint64_t before = isa_x86.instructions(cpu);
 
 		if (i)
