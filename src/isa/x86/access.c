@@ -134,6 +134,11 @@ static void check_canonical(struct x86_cpu *cpu, uint64_t linear, unsigned len, 
 	segment_fault(cpu, stack ? X86_SS : X86_DS);
 }
 
+void x86_check_canonical(struct x86_cpu *cpu, uint64_t linear, unsigned len)
+{
+	check_canonical(cpu, linear, len, WHO_CODE);
+}
+
 /* The sizes of integers and x87 operands; the vector instructions' alignment is their own. */
 void x86_check_alignment(struct x86_cpu *cpu, uint64_t linear, unsigned len)
 {

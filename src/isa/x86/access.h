@@ -132,6 +132,8 @@ void *x86_direct(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_ac
 void *x86_write_begin(struct x86_cpu *cpu, uint64_t linear, unsigned len, uint64_t *code);
 void x86_write_end(struct x86_cpu *cpu, uint64_t code, unsigned len);
 
+/* #GP or #SS, in 64-bit mode, unless [linear, linear+len) is canonical. */
+void x86_check_canonical(struct x86_cpu *cpu, uint64_t linear, unsigned len);
 /* #AC as for an operand of len bytes, if it is checked and len is a size that needs alignment. */
 void x86_check_alignment(struct x86_cpu *cpu, uint64_t linear, unsigned len);
 

@@ -301,13 +301,13 @@ unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *byte
 		decoder.machine_mode = ZYDIS_MACHINE_MODE_LEGACY_16;
 		status = ZydisDecoderDecodeFull(&decoder, bytes, size, &info.z, info.op);
 	}
-	if (status == ZYDIS_STATUS_NO_MORE_DATA && size < 15)
-		return 0;
 	if (status == ZYDIS_STATUS_DECODING_ERROR && mode != X86_MODE_64) {
 		__builtin_memcpy(copy, bytes, size);
 		bytes = copy;
 		status = decode_without_w(&decoder, copy, size, &info);
 	}
+	if (status == ZYDIS_STATUS_NO_MORE_DATA && size < 15)
+		return 0;
 	if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
 		return fill_faulting(insn, raise_too_long);
 	if (!ZYAN_SUCCESS(status) ||

@@ -65,6 +65,7 @@ void fx_copy(uint8_t *to, const uint8_t *from, unsigned start, unsigned end)
 /* In a page fault processors name the last byte rather than the first. */
 static void fx_probe(struct x86_cpu *cpu, uint64_t linear, enum x86_access access)
 {
+	x86_check_canonical(cpu, linear, VEC_LEGACY_BYTES);
 	x86_check_alignment(cpu, linear, 4);
 	if (linear & FX_ALIGN)
 		x86_general_protection(cpu);

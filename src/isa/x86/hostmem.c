@@ -120,7 +120,11 @@ void host_run_masked_load(struct x86_cpu *cpu, const struct insn *insn)
 	}
 	mask = memory_mask(cpu, elements);
 	if (mask) {
-		element_linear(cpu, insn, (unsigned)__builtin_ctzll(mask) * size, size, X86_READ);
+		unsigned first = (unsigned)__builtin_ctzll(mask);
+		unsigned last = 63u - (unsigned)__builtin_clzll(mask);
+
+		x86_check_canonical(cpu, element_linear(cpu, insn, first * size, size, X86_READ),
+				    (last - first + 1) * size);
 		host_check_alignment(cpu, insn->stub, linear);
 		check_operand(cpu, insn);
 	}
@@ -166,6 +170,7 @@ static void probe_written(struct x86_cpu *cpu, const struct insn *insn, const ui
 		last--;
 	first_linear = element_linear(cpu, insn, first, 1, X86_WRITE);
 	last_linear = element_linear(cpu, insn, last - 1, 1, X86_WRITE);
+	x86_check_canonical(cpu, first_linear, last - first);
 	check_operand(cpu, insn);
 	x86_probe(cpu, first_linear, insn->stub->elements.count == 1 ? size : 1, X86_WRITE);
 	x86_probe(cpu, last_linear, 1, X86_WRITE);
