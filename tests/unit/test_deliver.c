@@ -211,7 +211,7 @@ static void test_stack_faults(void **state)
 	x86_poke(f, TABLES_TSS + 4, UNMAPPED, 8);
 	x86_deliver(f->cpu, X86_EVENT_EXTERNAL, 0x40, false, 0);
 	assert_delivered(f, 0xe00, 2);
-	assert_int_equal(f->cpu->state.cr2, UNMAPPED - 40);
+	assert_int_equal(f->cpu->state.cr2, UNMAPPED - 8);
 	assert_int_equal(stacked(f, 2, 8), SEL_CODE3);
 
 	x86_tables_long(f, 3);
