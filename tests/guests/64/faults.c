@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Faults in the delivery of faults in IA-32e mode: stacks that are not there, double faults on a
- * stack of the IST, what is not a double fault, nested IST, the TSS and its limit. Intel SDM vol. 3,
- * 6.14, table 6-5.
+ * stack of the IST, what is not a double fault, nested IST, the TSS and its limit. Intel SDM vol.
+ * 3, 6.14, table 6-5.
  */
 #include "guest.h"
 
