@@ -35,3 +35,6 @@ $(BUILD)/tests/guests/$(1)/%.guest: $(BUILD)/tests/guests/$(1)/%.o \
 endef
 $(eval $(call guest_rules,32))
 $(eval $(call guest_rules,64))
+.SECONDARY: $(GUEST_SOURCES:%.c=$(BUILD)/%.o) \
+	$(GUEST_LIB_32:tests/guests/lib/%=$(BUILD)/tests/guests/32/lib/%.o) \
+	$(GUEST_LIB_64:tests/guests/lib/%=$(BUILD)/tests/guests/64/lib/%.o)
