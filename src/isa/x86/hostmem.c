@@ -123,9 +123,9 @@ void host_run_masked_load(struct x86_cpu *cpu, const struct insn *insn)
 		unsigned first = (unsigned)__builtin_ctzll(mask);
 		unsigned last = 63u - (unsigned)__builtin_clzll(mask);
 
+		host_check_alignment(cpu, insn->stub, linear);
 		x86_check_canonical(cpu, element_linear(cpu, insn, first * size, size, X86_READ),
 				    (last - first + 1) * size);
-		host_check_alignment(cpu, insn->stub, linear);
 		check_operand(cpu, insn);
 	}
 	for (unsigned i = 0; i < insn->stub->memory_bytes; i++)
