@@ -254,9 +254,10 @@ static bool is_protected_only(const uint8_t *bytes, unsigned size)
 }
 
 /* Conversions from and to general registers, of which Zydis 4.0 thinks that W must be 0 there. */
-static bool is_half_conversion(ZydisMnemonic mnemonic)
+static bool ignores_w(ZydisMnemonic mnemonic)
 {
 	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_VCVTSI2SD: case ZYDIS_MNEMONIC_VCVTUSI2SD:
 	case ZYDIS_MNEMONIC_VCVTSI2SH: case ZYDIS_MNEMONIC_VCVTUSI2SH:
 	case ZYDIS_MNEMONIC_VCVTSH2SI: case ZYDIS_MNEMONIC_VCVTSH2USI:
 	case ZYDIS_MNEMONIC_VCVTTSH2SI: case ZYDIS_MNEMONIC_VCVTTSH2USI:
@@ -279,7 +280,7 @@ static ZyanStatus decode_without_w(const ZydisDecoder *decoder, uint8_t *bytes, 
 		return ZYDIS_STATUS_DECODING_ERROR;
 	bytes[at + 2] &= 0x7f;
 	status = ZydisDecoderDecodeFull(decoder, bytes, size, &info->z, info->op);
-	if (ZYAN_SUCCESS(status) && !is_half_conversion(info->z.mnemonic))
+	if (ZYAN_SUCCESS(status) && !ignores_w(info->z.mnemonic))
 		return ZYDIS_STATUS_DECODING_ERROR;
 	return status;
 }
