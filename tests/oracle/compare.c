@@ -2,7 +2,8 @@
 /*
  * Outcomes side by side. What is left out, because no two sides can agree on it: the present bit in the
  * error code of page faults in the kernel's half (Linux hides it), bytes of the XSAVE image that belong to
- * no register, and which components are in their initial configuration (how, not what).
+ * no register, and which components are in their initial configuration (how, not what). A translator
+ * may leave status flags behind at a fault that the faulting instruction would have replaced.
  */
 #include <string.h>
 
@@ -94,12 +95,13 @@ static bool visit_registers(const struct outcome *n, const struct outcome *e, vi
 	static const char *const names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					     "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
 	static const char *const segments[] = { "es", "cs", "ss", "ds", "fs", "gs" };
+	uint64_t flags = FLAGS_SEEN & ~n->vague_flags & ~e->vague_flags;
 	struct field fields[] = {
 		{ "kind", -1, n->kind, e->kind }, { "vector", -1, n->vector, e->vector },
 		{ "error", -1, visible_error(n), visible_error(e) },
 		{ "address", -1, visible_address(n), visible_address(e) },
 		{ "rip", -1, n->rip, e->rip },
-		{ "rflags", -1, n->rflags & FLAGS_SEEN, e->rflags & FLAGS_SEEN },
+		{ "rflags", -1, n->rflags & flags, e->rflags & flags },
 		{ "fs_base", -1, n->fs_base, e->fs_base },
 		{ "gs_base", -1, n->gs_base, e->gs_base },
 	};

@@ -48,7 +48,13 @@
 #define PTE_AD 0x60ull
 #define PTE_NX (1ull << 63)
 
+/* A translator leaves cold code to the interpreter: more often than any waits. */
+#define RUNS_UNTIL_HOT 30u
+#define CODE_BYTES (16u << 20)
+
 #define WATCHDOG_US 20000
+#define SHORT_PATIENCE_TICKS 3u
+#define LONG_PATIENCE_TICKS 400u
 
 static const struct accel *const accels[] = { &accel_interp, &accel_translate };
 
@@ -65,7 +71,7 @@ struct engine {
 /* Whom the watchdog stops; a signal handler can be told no other way. */
 static struct {
 	struct cpu *_Atomic cpu;
-	unsigned ticks;
+	unsigned ticks, patience;
 	bool fired;
 } watchdog;
 
@@ -74,7 +80,7 @@ static void tick(int signal)
 	struct cpu *cpu = watchdog.cpu;
 
 	(void)signal;
-	if (!cpu || ++watchdog.ticks < 3)
+	if (!cpu || ++watchdog.ticks < watchdog.patience)
 		return;
 	watchdog.fired = true;
 	cpu_request(cpu, CPU_REQ_STOP);
@@ -85,8 +91,8 @@ static void start_watchdog(void)
 	static const struct itimerval period = { { 0, WATCHDOG_US }, { 0, WATCHDOG_US } };
 	struct sigaction action = { .sa_handler = tick, .sa_flags = SA_RESTART };
 
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &period, NULL);
+	sigaction(SIGVTALRM, &action, NULL);
+	setitimer(ITIMER_VIRTUAL, &period, NULL);
 }
 
 /* ---- what the CPU is lent ---- */
@@ -282,6 +288,7 @@ static void create_env(struct engine *engine)
 
 struct engine *engine_create(const char *name, uint32_t pkru)
 {
+	const struct translator_config config = { .code_bytes = CODE_BYTES };
 	struct engine *engine;
 	struct error err;
 
@@ -300,6 +307,9 @@ struct engine *engine_create(const char *name, uint32_t pkru)
 	}
 	engine->pkru = pkru;
 	create_env(engine);
+	if (engine->accel->translates)
+		must(isa_x86.translator_create(&engine->env.translator, engine->env.blocks,
+					       &config, &err), &err);
 	must(isa_x86.cpu_create(&engine->env, 0, 1, NULL, &engine->cpu, &err), &err);
 	must(exclusive_add(engine->env.exclusive, engine->cpu, &err), &err);
 	make_page_tables(engine);
@@ -316,6 +326,8 @@ void engine_destroy(struct engine *engine)
 	watchdog.cpu = NULL;
 	isa_x86.cpu_destroy(engine->cpu);
 	blocks_destroy(env->blocks);
+	if (env->translator)
+		isa_x86.translator_destroy(env->translator);
 	exclusive_destroy(env->exclusive);
 	bus_destroy(env->mmio);
 	bus_destroy(env->pio);
@@ -400,6 +412,7 @@ static void store_frame(const struct engine *engine, const struct x86_state *sta
 	out->kind = OUTCOME_STOPPED;
 	out->vector = (uint32_t)((state->rip - KERNEL_BASE - HANDLERS_AT) / HANDLER_BYTES);
 	out->error = 0;
+	out->vague_flags = 0;
 	if (STACK_TOP - sp == 6 * 8) {
 		out->error = (uint32_t)get64(engine, sp);
 		sp += 8;
@@ -407,6 +420,9 @@ static void store_frame(const struct engine *engine, const struct x86_state *sta
 	out->rip = get64(engine, sp);
 	out->selector[X86_CS] = (uint16_t)get64(engine, sp + 8);
 	out->rflags = get64(engine, sp + 16);
+	/* RF tells faults from traps. */
+	if (engine->accel->translates && (out->rflags & X86_RF))
+		out->vague_flags = X86_STATUS_FLAGS;
 	out->gpr[X86_RSP] = get64(engine, sp + 24);
 	out->selector[X86_SS] = (uint16_t)get64(engine, sp + 32);
 }
@@ -435,20 +451,30 @@ static void store_outcome(struct engine *engine, struct outcome *out)
 	memcpy(out->page, engine->ram + PAGE_GPA(0), sizeof(out->page));
 }
 
-void engine_run(struct engine *engine, const struct oracle_case *c, struct outcome *out)
+static void run_once(struct engine *engine, const struct oracle_case *c)
 {
 	image_pages(c, (uint8_t(*)[PAGE_BYTES])(engine->ram + PAGE_GPA(0)));
-	/* The machine is its own code's only writer, but for cases that jump into their data. */
+	/* A case may have jumped into its data. */
 	blocks_wrote(engine->env.blocks, PAGE_GPA(0), CASE_PAGES * PAGE_BYTES);
-	put_code(engine, c, true);
 	set_state(engine, c);
 	isa_x86.state_changed(engine->cpu);
 	watchdog.ticks = 0;
-	watchdog.fired = false;
 	watchdog.cpu = engine->cpu;
 	engine->accel->run(engine->cpu);
 	watchdog.cpu = NULL;
 	cpu_request_clear(engine->cpu, CPU_REQ_STOP);
+}
+
+void engine_run(struct engine *engine, const struct oracle_case *c, bool patient,
+		struct outcome *out)
+{
+	unsigned runs = engine->accel->translates ? RUNS_UNTIL_HOT : 1;
+
+	put_code(engine, c, true);
+	watchdog.fired = false;
+	watchdog.patience = patient ? LONG_PATIENCE_TICKS : SHORT_PATIENCE_TICKS;
+	while (runs-- && !watchdog.fired)
+		run_once(engine, c);
 	store_outcome(engine, out);
 	put_code(engine, c, false);
 }

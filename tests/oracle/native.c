@@ -175,7 +175,7 @@ static void store_outcome(const ucontext_t *context, int signal, struct outcome 
 	const uint8_t *frame = (const uint8_t *)context->uc_mcontext.fpregs;
 
 	out->kind = signal == SIGSYS ? OUTCOME_SYSCALL :
-		    signal == SIGALRM ? OUTCOME_ENDLESS : OUTCOME_STOPPED;
+		    signal == SIGVTALRM ? OUTCOME_ENDLESS : OUTCOME_STOPPED;
 	out->vector = (uint32_t)regs[REG_TRAPNO];
 	out->error = (uint32_t)regs[REG_ERR];
 	out->fault_address = (uint64_t)regs[REG_CR2];
@@ -252,7 +252,7 @@ static void handle(int signal, siginfo_t *info, void *opaque)
 	fs_base = read_fs_base();
 	gs_base = read_gs_base();
 	write_fs_base(child.fs_base);
-	if (signal == SIGALRM && (!child.running || child.ticked != child.running)) {
+	if (signal == SIGVTALRM && (!child.running || child.ticked != child.running)) {
 		child.ticked = child.running;
 		write_fs_base(fs_base);
 		return;
@@ -292,7 +292,7 @@ static void forbid_system_calls(void)
 
 static void catch_signals(void)
 {
-	static const int signals[] = { SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP, SIGSYS, SIGALRM };
+	static const int signals[] = { SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP, SIGSYS, SIGVTALRM };
 	struct sigaction action = { .sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	stack_t stack = { .ss_size = ALTERNATE_STACK };
 
@@ -317,7 +317,7 @@ static _Noreturn void run_child(struct batch *batch, int input, int output)
 	image_page(1);
 	map_pages();
 	catch_signals();
-	setitimer(ITIMER_REAL, &tick, NULL);
+	setitimer(ITIMER_VIRTUAL, &tick, NULL);
 	forbid_system_calls();
 	__asm__ volatile("int3");
 	_exit(15);

@@ -89,6 +89,7 @@ struct outcome {
 	uint64_t fault_address; /* page faults */
 	uint64_t gpr[X86_GPRS];
 	uint64_t rip, rflags, fs_base, gs_base;
+	uint64_t vague_flags;   /* of rflags, that this side does not vouch for */
 	uint16_t selector[X86_SEGS];
 	uint8_t xsave[XSAVE_BYTES] __attribute__((aligned(64)));
 	uint8_t page[CASE_PAGES][PAGE_BYTES] __attribute__((aligned(64)));
@@ -146,7 +147,9 @@ struct x86_cpu;
 /* name: "interp" …; NULL and a message on stderr when there is no such engine. */
 struct engine *engine_create(const char *name, uint32_t pkru);
 void engine_destroy(struct engine *engine);
-void engine_run(struct engine *engine, const struct oracle_case *c, struct outcome *out);
+/* patient: give it seconds, because it ends natively. */
+void engine_run(struct engine *engine, const struct oracle_case *c, bool patient,
+		struct outcome *out);
 const struct x86_cpu *engine_cpu(const struct engine *engine);
 
 /* ---- compare.c ---- */
@@ -167,7 +170,8 @@ void case_disassemble(FILE *stream, const struct oracle_case *c);
 
 /* Makes the differing case smaller as long as it differs. */
 void case_shrink(struct native *native, struct engine *engine, struct oracle_case *c);
-/* Runs one case on both sides. Returns outcome_equal's answer; outcomes may be NULL. */
+/* Runs one case on both sides, one after the other. Returns outcome_equal's answer; outcomes may be
+ * NULL. */
 bool case_check(struct native *native, struct engine *engine, const struct oracle_case *c,
 		struct outcome *on_native, struct outcome *on_engine);
 

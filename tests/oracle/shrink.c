@@ -21,8 +21,8 @@ bool case_check(struct native *native, struct engine *engine, const struct oracl
 	const struct outcome *theirs;
 
 	native_begin(native, c, 1);
-	engine_run(engine, c, &ours);
 	theirs = native_finish(native);
+	engine_run(engine, c, theirs->kind == OUTCOME_STOPPED, &ours);
 	if (on_native)
 		*on_native = *theirs;
 	if (on_engine)

@@ -120,7 +120,7 @@ static void run_batch(struct worker *worker, uint64_t first, unsigned count)
 	}
 	native_begin(worker->native, cases, count);
 	for (unsigned i = 0; i < count; i++)
-		engine_run(worker->engine, &cases[i], &engine[i]);
+		engine_run(worker->engine, &cases[i], false, &engine[i]);
 	memcpy(native, native_finish(worker->native), count * sizeof(native[0]));
 	for (unsigned i = 0; i < count; i++)
 		judge(worker, &cases[i], &native[i], &engine[i]);
