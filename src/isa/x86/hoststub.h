@@ -200,7 +200,7 @@ insn_fn host_run_xsave, host_run_xsavec, host_run_xrstor;
 
 /* Once a process: catches the signals that host exceptions become. */
 int host_fault_install(struct error *err);
-/* This thread's host registers are about to hold cpu's vector state. */
+/* Exceptions on this thread are cpu's: before stubs or translated code run. */
 void host_fault_bind(struct x86_cpu *cpu);
 
 #endif

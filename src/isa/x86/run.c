@@ -15,6 +15,7 @@
 #include "cpu/exclusive.h"
 #include "isa/x86/block.h"
 #include "isa/x86/debug.h"
+#include "isa/x86/hoststub.h"
 #include "isa/x86/mirror/mirror.h"
 
 #define DR6_BS (1ull << 14)
@@ -237,6 +238,8 @@ void x86_run(struct cpu *generic, uint64_t budget)
 	struct x86_cpu *cpu = x86_cpu(generic);
 	volatile uint64_t end = cpu->instructions + budget;
 
+	/* Translated code may divide by zero before any vector instruction has run. */
+	host_fault_bind(cpu);
 	/* What is delivered costs budget too: a guest may do nothing but fault. */
 	if (_setjmp(cpu->unwind)) {
 		end--;
