@@ -46,7 +46,7 @@ FUZZERS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_PROGRAMS := $(FUZZERS:%.c=$(BUILD)/%)
 FUZZ_SECONDS ?= 60
 
-.PHONY: all help deps run test check check-unit check-long check-layers check-gro sanitize fuzz \
+.PHONY: all help deps run test check check-unit check-long check-layers check-gro sanitize tsan fuzz \
 	fuzz-programs test-programs unit-programs install clean
 # An object whose second step failed is not up to date.
 .DELETE_ON_ERROR:
@@ -139,6 +139,14 @@ sanitize:
 	$(MAKE) BUILD=$(BUILD)/sanitize CFLAGS="-O1 -g $(SANITIZE)" \
 		GRO_FLAGS="$(GRO_FLAGS) $(SANITIZE_GRO)" \
 		GRO_SYMBOLS="$(GRO_SYMBOLS) $(SANITIZE_SYMBOLS)" check-unit
+
+# The functions that TSan calls at each access use vector registers, so no test that keeps the guest's
+# there can run: those that race.
+#: make tsan          the tests of threads against each other under the thread sanitizer
+tsan:
+	$(MAKE) BUILD=$(BUILD)/tsan CFLAGS="-O1 -g -fsanitize=thread" \
+		$(foreach t,races loop,$(BUILD)/tsan/tests/unit/test_$(t))
+	$(foreach t,races loop,$(BUILD)/tsan/tests/unit/test_$(t) &&) true
 
 # Counters of what was reached are inline too, which calls at each comparison are not.
 FUZZ_GRO := -DGRO_SANITIZED -mllvm -asan-stack=0 -fsanitize-address-use-after-return=never \

@@ -163,7 +163,8 @@ static void step(struct device_target *target, struct fuzz_input *input)
 	}
 }
 
-int device_target_fuzz(const uint8_t *data, size_t size, void (*setup)(struct device_target *target))
+int device_target_fuzz(const uint8_t *data, size_t size,
+		       void (*setup)(struct device_target *target))
 {
 	struct fuzz_input input = { data, size };
 	struct device_target target;

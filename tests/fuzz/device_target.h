@@ -22,14 +22,14 @@ struct device_target {
 	struct device *device[TARGET_DEVICES]; /* destroyed in reverse */
 	unsigned devices;
 	uint64_t lines; /* levels, by the line's number below 64 */
-	/* The host's side of the device; may be NULL. Machine lock held, unless the device under test
-	 * takes it itself (event_unlocked). */
+	/* The host's side of the device; may be NULL. Machine lock held, unless event_unlocked. */
 	void (*event)(struct device_target *target, struct fuzz_input *input);
 	bool event_unlocked;
 };
 
 /* One input: setup creates the device, the rest is done here. Returns 0. */
-int device_target_fuzz(const uint8_t *data, size_t size, void (*setup)(struct device_target *target));
+int device_target_fuzz(const uint8_t *data, size_t size,
+		       void (*setup)(struct device_target *target));
 
 /* In setup: ret is what the constructor of device[devices] returned. Aborts when it failed. */
 void device_target_keep(struct device_target *target, int ret);

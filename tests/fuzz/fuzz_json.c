@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzz target: the JSON writer's output is UTF-8 without control characters, whatever it is given. */
+/* Fuzz target: the JSON writer's output is UTF-8 without control characters, whatever goes in. */
 #include <locale.h>
 #include <stdbool.h>
 #include <stdio.h>

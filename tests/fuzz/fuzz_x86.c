@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fuzz target: the x86 engine. An input is a guest: the mode it starts in, its registers, changes to
- * its descriptor and page tables, its code, and what comes from outside meanwhile. Whatever it does, a
- * run ends after its budget, in a state that a processor can be in, and nothing but its RAM has changed.
+ * Fuzz target: the x86 engine. An input is a guest: the mode it starts in, its registers, changes
+ * to its descriptor and page tables, its code, and what comes from outside meanwhile. Whatever it
+ * does, a run ends after its budget, in a state that a processor can be in, and nothing but its RAM
+ * has changed.
  */
 #include <stdbool.h>
 #include <stdlib.h>

@@ -135,8 +135,10 @@ static void release_block(struct block *block)
 /* Whoever runs past the end of guest memory shall not find other memory there. */
 static void guard(uint8_t *start, size_t size)
 {
-	mmap(start - PAGE, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	mmap(start + size, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+
+	mmap(start - PAGE, PAGE, PROT_NONE, flags, -1, 0);
+	mmap(start + size, PAGE, PROT_NONE, flags, -1, 0);
 }
 
 static void create_env(struct x86_machine *machine)
@@ -220,8 +222,8 @@ static void put(struct x86_machine *machine, uint64_t gpa, uint64_t value, unsig
 
 static uint64_t descriptor(uint32_t base, uint32_t limit, uint32_t attr)
 {
-	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)(attr & 0xff) << 40 |
-	       (uint64_t)(limit >> 16 & 0xf) << 48 | (uint64_t)(attr >> 12 & 0xf) << 52 |
+	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 |
+	       (uint64_t)(attr & 0xff) << 40 | (uint64_t)(limit >> 16 & 0xf) << 48 | (uint64_t)(attr >> 12 & 0xf) << 52 |
 	       (uint64_t)(base >> 24) << 56;
 }
 
@@ -255,7 +257,8 @@ static void make_idt(struct x86_machine *machine)
 	for (unsigned i = 0; i < 256; i++) {
 		uint64_t to = MACHINE_CODE + i * 24;
 		uint64_t type = i & 1 ? 0xef : 0xee;
-		uint64_t gate = (to & 0xffff) | (uint64_t)SEL_CODE << 16 | type << 40 | to >> 16 << 48;
+		uint64_t gate = (to & 0xffff) | (uint64_t)SEL_CODE << 16 | type << 40 |
+				to >> 16 << 48;
 
 		put(machine, MACHINE_IDT + i * 16, gate | (uint64_t)(i % 8 == 7) << 32, 8);
 		/* A task gate here and there. */
@@ -307,7 +310,8 @@ static void make_pages(struct x86_machine *machine)
 		put(machine, MACHINE_PT + i * 8, i * PAGE | PTE_ALL, 8);
 	make_odd_pages(machine);
 	for (unsigned i = 0; i < 1024; i++)
-		memcpy(machine->ram + MACHINE_PT32 + i * 4, machine->ram + MACHINE_PT + i % 512 * 8, 4);
+		memcpy(machine->ram + MACHINE_PT32 + i * 4,
+		       machine->ram + MACHINE_PT + i % 512 * 8, 4);
 	put(machine, MACHINE_PML4, MACHINE_PDPT | PTE_ALL, 8);
 	put(machine, MACHINE_PML4 + 511 * 8, MACHINE_PDPT | PTE_ALL, 8);
 	put(machine, MACHINE_PDPT, MACHINE_PD | PTE_ALL, 8);

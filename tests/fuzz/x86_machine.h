@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small x86 machine for the engine's fuzz target: 1 MiB of RAM between pages that nobody may touch,
- * a ROM, a device that answers anything, and tables of each kind ready in RAM, where all of the first
- * 2 MiB is mapped one to one but for a few odd pages. The machine is made once and set anew for each
- * input. Nothing here is a cmocka test: what must hold aborts.
+ * A small x86 machine for the engine's fuzz target: 1 MiB of RAM between pages that nobody may
+ * touch, a ROM, a device that answers anything, and tables of each kind ready in RAM, where all of
+ * the first 2 MiB is mapped one to one but for a few odd pages. The machine is made once and set
+ * anew for each input. What must hold aborts.
  */
 #ifndef RINGLET_TESTS_FUZZ_X86_MACHINE_H
 #define RINGLET_TESTS_FUZZ_X86_MACHINE_H
