@@ -12,6 +12,7 @@
 #define PUSHF_KEPT ((uint32_t)~(X86_STATUS_FLAGS | X86_RF | X86_VM))
 #define ALU_OR 1
 #define ALU_AND 4
+#define ALU_CMP 7
 
 static bool in_kernel(const struct emit *e)
 {
@@ -36,14 +37,17 @@ static bool emit_cli(struct emit *e)
 
 /*
  * Interrupts are taken at the head of blocks only, which is later than the one instruction that STI
- * holds them off for, as long as STI does not end its block.
+ * holds them off for, as long as STI does not end its block. One that waits already is taken behind
+ * that instruction, by the interpreter: the next one may be CLI.
  */
 static bool emit_sti(struct emit *e)
 {
 	if (!in_kernel(e) || e->insn->position + 1 == e->block->count)
 		return false;
 	mirror_spare_flags(e);
-	masm_rm(e->m, false, 0x80, 7, H_CPU, (int32_t)CPU_FIELD(interrupt_maybe));
+	masm_alu_imm_mem(e->m, false, ALU_CMP, H_CPU, CPU_FIELD(cpu.requests), 0);
+	masm_jcc(e->m, COND_NE, &mirror_cold(e)->enter);
+	masm_rm(e->m, false, 0x80, ALU_CMP, H_CPU, (int32_t)CPU_FIELD(interrupt_maybe));
 	masm_byte(e->m, 0);
 	masm_jcc(e->m, COND_NE, &mirror_cold(e)->enter);
 	alu_rflags(e, ALU_OR, (uint32_t)X86_IF);

@@ -71,9 +71,13 @@ static void emit_head(struct emit *e, struct masm_label *event)
 static void emit_instruction(struct emit *e)
 {
 	unsigned before = e->cold_paths;
-	bool done = false;
+	bool done;
 
-	if (!(e->insn->flags & INSN_ENDS_BLOCK))
+	/* The decoder may have seen another instruction in these bytes: it knows the CPU's model. */
+	if (!mirror_describe(e->cpu, e->insn->bytes, e->insn->length, &e->info) ||
+	    e->info.z.mnemonic != e->insn->mnemonic)
+		done = false;
+	else if (!(e->insn->flags & INSN_ENDS_BLOCK))
 		done = mirror_emit_stack(e) || mirror_emit_copy(e) || mirror_emit_system(e) ||
 		       mirror_emit_special(e);
 	else
@@ -120,7 +124,6 @@ static void emit_block(struct emit *e)
 	e->flags_in_host = false;
 	for (unsigned i = 0; i < e->block->count; i++) {
 		e->insn = &e->block->insn[i];
-		mirror_describe(e->cpu, e->insn->bytes, e->insn->length, &e->info);
 		emit_instruction(e);
 	}
 	if (!(last->flags & INSN_ENDS_BLOCK)) {
