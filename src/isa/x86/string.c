@@ -59,8 +59,11 @@ static uint64_t reach(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg
 	const struct x86_seg *seg = &cpu->state.seg[reg == RDI ? X86_ES : insn->seg];
 	uint64_t bytes = 0x1000 - (linear & 0xfff);
 
-	/* With AC set each element may have to be checked for alignment. */
-	if (cpu->state.rflags & (X86_DF | X86_AC))
+	/*
+	 * With AC set each element of a user's may have to be checked for alignment. A kernel has it
+	 * set whenever it copies from and to users, under SMAP.
+	 */
+	if (cpu->state.rflags & X86_DF || (cpu->cpl == 3 && cpu->state.rflags & X86_AC))
 		return 0;
 	if (cpu->mode != X86_MODE_64) {
 		if ((seg->attr & (X86_SEG_CODE | X86_SEG_EXPAND_DOWN)) == X86_SEG_EXPAND_DOWN)
