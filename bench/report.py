@@ -7,6 +7,7 @@ import re
 import statistics
 import time
 
+BUSY = "**The host was busy with other work: these are orders of magnitude, not results.**"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
@@ -104,6 +105,8 @@ def report(classes, results, boots, kernel, load):
     lines = [f"Host: {host()}. Guest: {kernel}. {time.strftime('%Y-%m-%d')}.", "",
              f"Medians of {rounds} rounds; load average {load[0]:.1f} before, {load[1]:.1f} after. "
              f"Spread of the rounds (slowest less fastest, of the median): {noise}.", ""]
+    if load[0] > os.cpu_count() / 2:
+        lines += [BUSY, ""]
     lines += table(["machine"] + engines, machine_rows(boots, engines))
     lines += ["", "Time of a program in a guest, divided by its time on the host:", ""]
     lines += table(["program", "class", "host"] + engines,
