@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Outcomes side by side. What is left out, because no two sides can agree on it: the present bit in the
- * error code of page faults in the kernel's half (Linux hides it), bytes of the XSAVE image that belong to
- * no register, and which components are in their initial configuration (how, not what). A translator
- * may leave status flags behind at a fault that the faulting instruction would have replaced.
+ * Outcomes side by side. What is left out, because no two sides can agree on it: the present bit in
+ * the error code of page faults in the kernel's half (Linux hides it), bytes of the XSAVE image
+ * that belong to no register, and which components are in their initial configuration (how, not
+ * what). A translator may leave status flags behind at a fault that the faulting instruction would
+ * have replaced.
  */
 #include <string.h>
 
@@ -35,7 +36,8 @@ static const struct part parts[] = {
 	{ "zmm_high", 6, 1152, 32, 32, 16 }, { "zmm", 7, 1664, 64, 64, 16 },
 };
 
-static uint64_t part_word(const uint8_t *xsave, const struct part *part, unsigned at, unsigned bytes)
+static uint64_t part_word(const uint8_t *xsave, const struct part *part, unsigned at,
+			  unsigned bytes)
 {
 	uint64_t present, value = 0;
 

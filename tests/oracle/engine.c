@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine of one CPU whose only program is the case: long mode, CPL 3, the case's pages mapped where
- * the native side has them. The kernel half holds descriptor tables and, for each exception, a handler
- * of one instruction: OUT to a port whose device stops the CPU. What the exception pushed is
- * then read from the ring-0 stack. So delivery is tested, too, and any accelerator will do.
+ * A machine of one CPU whose only program is the case: long mode, CPL 3, the case's pages mapped
+ * where the native side has them. The kernel half holds descriptor tables and, for each exception,
+ * a handler of one instruction: OUT to a port whose device stops the CPU. What the exception pushed
+ * is then read from the ring-0 stack. So delivery is tested, too, and any accelerator will do.
  *
  * Guest-physical layout: tables and handlers in the first MiB, the case's pages from 1 MiB.
  */
@@ -228,7 +228,8 @@ static void make_page_tables(struct engine *engine)
 
 static uint64_t descriptor(uint32_t attr)
 {
-	return 0xffffull | (uint64_t)(attr & 0xff) << 40 | (uint64_t)(0xf | (attr >> 8 & 0xf0)) << 48;
+	return 0xffffull | (uint64_t)(attr & 0xff) << 40 |
+	       (uint64_t)(0xf | (attr >> 8 & 0xf0)) << 48;
 }
 
 static void make_descriptor_tables(struct engine *engine)
@@ -373,8 +374,8 @@ static void set_state(struct engine *engine, const struct oracle_case *c)
 	set_segments(c, state);
 	state->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |
 		     X86_CR0_PG;
-	state->cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP |
-		     X86_CR4_FSGSBASE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE;
+	state->cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT |
+		     X86_CR4_UMIP | X86_CR4_FSGSBASE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE;
 	state->cr3 = TABLES_AT;
 	state->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
 	state->xcr0 = 0x2e7;

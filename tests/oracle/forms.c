@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk over the opcode maps: each point of prefix × map × opcode × W × length × ModRM × EVEX bits is
- * put into bytes and decoded. What decodes, and what the model has, is sorted into forms.
+ * The walk over the opcode maps: each point of prefix × map × opcode × W × length × ModRM × EVEX
+ * bits is put into bytes and decoded. What decodes, and what the model has, is sorted into forms.
  */
 #include "forms.h"
 
@@ -255,8 +255,9 @@ static bool is_legacy_prefix(const struct template *t, unsigned bits)
 
 static void walk_legacy(struct collector *all)
 {
-	static const uint8_t prefixes[] = { 0, PREFIX_66, PREFIX_F2, PREFIX_F3, PREFIX_66 | PREFIX_F2,
-					    PREFIX_66 | PREFIX_F3 };
+	static const uint8_t prefixes[] = {
+		0, PREFIX_66, PREFIX_F2, PREFIX_F3, PREFIX_66 | PREFIX_F2, PREFIX_66 | PREFIX_F3,
+	};
 
 	for (unsigned i = 0; i < 4 * 256 * 12; i++) {
 		struct template t = {
@@ -351,7 +352,8 @@ void forms_create(struct forms *forms, const struct x86_cpu *cpu, unsigned bits)
 		abort();
 	*forms = (struct forms){ .bits = bits };
 	ZydisDecoderInit(&forms->decoder,
-			 bits == 64 ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+			 bits == 64 ? ZYDIS_MACHINE_MODE_LONG_64 :
+				      ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
 			 bits == 64 ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
 	ZydisDecoderEnableMode(&forms->decoder, ZYDIS_DECODER_MODE_MPX, false);
 	all->forms = forms;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Instruction forms: every encoding that the decoder knows and the CPU model has, grouped by what is the
- * same instruction with the same kinds of operands. Found by walking the opcode maps; immutable then.
+ * Instruction forms: every encoding that the decoder knows and the CPU model has, grouped by what
+ * is the same instruction with the same kinds of operands. Found by walking the opcode maps;
+ * immutable then.
  */
 #ifndef RINGLET_TESTS_ORACLE_FORMS_H
 #define RINGLET_TESTS_ORACLE_FORMS_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Instructions from templates: register numbers, addressing, prefixes and immediates are drawn at
- * random, the result is decoded, and taken if it still is the form it was to be. So nothing here knows
- * which field of which instruction is free.
+ * random, the result is decoded, and taken if it still is the form it was to be. So nothing here
+ * knows which field of which instruction is free.
  */
 #include "generate.h"
 
@@ -83,7 +83,8 @@ static void put_address(struct builder *b, struct encoding_buffer *e, unsigned m
 
 static void put_immediate(struct builder *b, struct encoding_buffer *e)
 {
-	static const uint8_t edges[] = { 0, 1, 0xff, 7, 8, 15, 16, 31, 32, 63, 64, 0x80, 0x7f, 3, 4, 2 };
+	static const uint8_t edges[] = { 0, 1, 0xff, 7, 8, 15, 16, 31, 32, 63, 64, 0x80, 0x7f,
+					 3, 4, 2 };
 	uint64_t *seed = &b->seed, value = random_next(seed);
 
 	if (one_in(seed, 2))
@@ -261,8 +262,8 @@ static bool mutate(struct builder *b, struct encoding_buffer *e, struct decoded 
 }
 
 /*
- * Where the code pages end it depends on the processor how much of an undefined instruction is fetched
- * before it is found to be one.
+ * Where the code pages end it depends on the processor how much of an undefined instruction is
+ * fetched before it is found to be one.
  */
 static bool ends_with_page(const struct builder *b)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What seeds stand for. Numbers are drawn from kinds that matter to some instruction: floating-point
- * numbers around every edge of each format, small integers that serve as indices, pointers to the
- * data pages, packed decimals, plain noise.
+ * What seeds stand for. Numbers are drawn from kinds that matter to some instruction:
+ * floating-point numbers around every edge of each format, small integers that serve as indices,
+ * pointers to the data pages, packed decimals, plain noise.
  */
 #include <string.h>
 
@@ -16,8 +16,8 @@ enum {
 static uint64_t special16(uint64_t *seed)
 {
 	static const uint16_t values[] = {
-		0, 0x8000, 0x3c00, 0xbc00, 0x7c00, 0xfc00, 0x7e00, 0x7d00, 0xfe01, 1, 0x83ff, 0x0400,
-		0x7bff, 0x4000, 0x3555, 0x6400,
+		0, 0x8000, 0x3c00, 0xbc00, 0x7c00, 0xfc00, 0x7e00, 0x7d00, 0xfe01, 1, 0x83ff,
+		0x0400, 0x7bff, 0x4000, 0x3555, 0x6400,
 	};
 
 	return values[random_below(seed, 16)];
@@ -26,8 +26,9 @@ static uint64_t special16(uint64_t *seed)
 static uint64_t special32(uint64_t *seed)
 {
 	static const uint32_t values[] = {
-		0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fa00000,
-		0xffc00001, 1, 0x807fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000, 0x5f000000,
+		0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000,
+		0x7fa00000, 0xffc00001, 1, 0x807fffff, 0x00800000, 0x7f7fffff, 0x4f000000,
+		0xcf000000, 0x5f000000,
 	};
 
 	return values[random_below(seed, 16)];

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Cases on the processor itself, in a child process. There is no assembly in it: a case ends with a
- * signal, whose handler finds everything that the code left behind in the signal frame, puts the next
- * case's state in its place and returns. The kernel's sigreturn loads all of it, the vector
- * registers and the code segment (so 32-bit code, too) included; FS and GS base the handler
- * writes itself.
+ * signal, whose handler finds everything that the code left behind in the signal frame, puts the
+ * next case's state in its place and returns. The kernel's sigreturn loads all of it, the vector
+ * registers and the code segment (so 32-bit code, too) included; FS and GS base the handler writes
+ * itself.
  *
  * The case's code has no system calls by intention; one that it strays into is caught by a seccomp
  * filter that allows them from the child's own text only. A case that runs too long is ended by a
@@ -108,8 +108,8 @@ static void map_pages(void)
 		off_t offset = (off_t)(code + (size_t)i * PAGE_BYTES);
 
 		child.page[i] = writable + offset;
-		map_at(image_page_address(i), PAGE_BYTES, readonly ? PROT_READ : PROT_READ | PROT_WRITE,
-		       fd, offset);
+		map_at(image_page_address(i), PAGE_BYTES,
+		       readonly ? PROT_READ : PROT_READ | PROT_WRITE, fd, offset);
 	}
 	close(fd);
 }
@@ -143,7 +143,8 @@ static void load_case(const struct oracle_case *c, ucontext_t *context)
 	regs[REG_RIP] = (greg_t)(CODE_BASE + c->code_offset);
 	regs[REG_EFL] = (greg_t)(c->rflags | X86_F1 | X86_IF);
 	/* CS, GS, FS, SS from the lowest. */
-	regs[REG_CSGSFS] = (greg_t)((c->bits == 64 ? USER_CS : USER_CS32) | (uint64_t)USER_DS << 48);
+	regs[REG_CSGSFS] = (greg_t)((c->bits == 64 ? USER_CS : USER_CS32) |
+				    (uint64_t)USER_DS << 48);
 	memcpy(&kept, frame + XSAVE_HEADER, 8);
 	image_xsave(c, image);
 	memcpy(frame, image, XSAVE_SOFTWARE);
@@ -286,13 +287,15 @@ static void forbid_system_calls(void)
 	};
 	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
 		_exit(13);
 }
 
 static void catch_signals(void)
 {
-	static const int signals[] = { SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP, SIGSYS, SIGVTALRM };
+	static const int signals[] = { SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP, SIGSYS,
+				       SIGVTALRM };
 	struct sigaction action = { .sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 	stack_t stack = { .ss_size = ALTERNATE_STACK };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operands that hit. An address is chosen first, in the pages or at an edge of them; then the registers
- * that form it get values that give it: their initial ones where no instruction before has used
- * them, else a MOV in front.
+ * Operands that hit. An address is chosen first, in the pages or at an edge of them; then the
+ * registers that form it get values that give it: their initial ones where no instruction before
+ * has used them, else a MOV in front.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The native oracle: generated user-mode code runs on the processor itself and in an engine, from the
- * same state, and everything that user code can see afterwards is compared.
+ * The native oracle: generated user-mode code runs on the processor itself and in an engine, from
+ * the same state, and everything that user code can see afterwards is compared.
  *
  *	forms.c      which instruction forms there are: enumerated, not listed
  *	generate.c, operand.c   cases: code, and registers that make it touch something

@@ -2,8 +2,8 @@
 /*
  * Runs the oracle. Without arguments: the quick run, as cmocka tests. With arguments: see usage.
  *
- * Case n of a seed is the same whatever the number of workers: worker w of j takes the batches w, w + j …
- * Each form in turn gives a case's first instruction, in an order that the seed shuffles.
+ * Case n of a seed is the same whatever the number of workers: worker w of j takes the batches w, w
+ * + j … Each form in turn gives a case's first instruction, in an order that the seed shuffles.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -193,8 +193,8 @@ static void print_totals(const struct options *options, const struct forms *form
 
 	for (unsigned i = 0; i < forms->count; i++)
 		completed += totals->completed[i] != 0;
-	printf("%u-bit code, engine %s, seed %lu: %lu cases, %lu instructions, %.0f s\n", forms->bits,
-	       options->engine, options->seed, totals->cases, totals->instructions, seconds);
+	printf("%u-bit code, engine %s, seed %lu: %lu cases, %lu instructions, %.0f s\n",
+	       forms->bits, options->engine, options->seed, totals->cases, totals->instructions, seconds);
 	printf("%u of %u forms ran to their end as a case's first instruction\n", completed,
 	       forms->count);
 	printf("ended by exception:");
@@ -213,10 +213,11 @@ static void print_counts(const struct forms *forms, const struct totals *totals)
 		const struct template *t = &forms->form[i].template;
 
 		if (!totals->completed[i])
-			printf("never ran to its end: %s encoding %u map %u prefixes %u opcode %02x "
-			       "modrm %02x w %u length %u b %u aaa %u z %u\n",
-			       ZydisMnemonicGetString(forms->form[i].mnemonic), t->encoding, t->map,
-			       t->prefixes, t->opcode, t->modrm, t->w, t->length, t->b, t->aaa, t->z);
+			printf("never ran to its end: %s encoding %u map %u prefixes %u "
+			       "opcode %02x modrm %02x w %u length %u b %u aaa %u z %u\n",
+			       ZydisMnemonicGetString(forms->form[i].mnemonic), t->encoding,
+			       t->map, t->prefixes, t->opcode, t->modrm, t->w, t->length, t->b,
+			       t->aaa, t->z);
 	}
 }
 

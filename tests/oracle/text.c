@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A case as one line: "bits=64 code=0fa2:90 offset=… rax=… …", instructions separated by colons; what is
- * not named has its initial value. So a case that once differed can be kept in a file.
+ * A case as one line: "bits=64 code=0fa2:90 offset=… rax=… …", instructions separated by colons;
+ * what is not named has its initial value. So a case that once differed can be kept in a file.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -145,8 +145,9 @@ void case_disassemble(FILE *stream, const struct oracle_case *c)
 	for (unsigned i = 0; i < c->insns; i++) {
 		ZyanU64 address = CODE_BASE + c->code_offset + c->insn_at[i];
 		ZydisDisassembledInstruction text;
-		bool known = ZYAN_SUCCESS(ZydisDisassembleIntel(mode, address, c->code + c->insn_at[i],
-								CASE_CODE_BYTES - c->insn_at[i],
+		ZyanUSize size = CASE_CODE_BYTES - c->insn_at[i];
+		bool known = ZYAN_SUCCESS(ZydisDisassembleIntel(mode, address,
+								c->code + c->insn_at[i], size,
 								&text));
 
 		fprintf(stream, "  %08lx  ", address);

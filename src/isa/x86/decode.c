@@ -91,7 +91,9 @@ static void fill_memory(struct insn *insn, const struct insn_info *info,
 		insn->flags |= INSN_MEM_FIRST;
 }
 
-/* String instructions, XLAT and their like name a segment although their memory operand is implied. */
+/*
+ * String instructions, XLAT and their like name a segment although their memory operand is implied.
+ */
 static void fill_hidden_memory(struct insn *insn, const struct insn_info *info,
 			       const ZydisDecodedOperand *op)
 {

@@ -44,7 +44,9 @@ void fx_import_pointers(struct x86_cpu *cpu, const struct insn *insn, const uint
 	state->fpu_cs = state->fpu_ds = 0;
 }
 
-/* Bit 6 of the control word is set, 7 and 13 up are clear; the summary bits follow from the rest. */
+/*
+ * Bit 6 of the control word is set, 7 and 13 up are clear; the summary bits follow from the rest.
+ */
 void fx_fix_words(uint8_t *image)
 {
 	uint32_t words = vec_get32(image, VEC_FCW), control, status;

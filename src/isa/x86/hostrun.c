@@ -127,7 +127,9 @@ static inline bool run_load(struct x86_cpu *cpu, const struct insn *insn)
 	return load_slow(cpu, insn, linear, size);
 }
 
-/* Runs an x87 store on memory of ours, for what it stores: its status comes back, the state stays. */
+/*
+ * Runs an x87 store on memory of ours, for what it stores: its status comes back, the state stays.
+ */
 static uint16_t try_x87_store(struct x86_cpu *cpu, const struct insn *insn, void *memory)
 {
 	uint8_t *image = cpu->state.xsave, kept[VEC_XMM];
@@ -210,8 +212,8 @@ static inline bool run_store(struct x86_cpu *cpu, const struct insn *insn)
 }
 
 /*
- * A store of an MMX register clears the x87 stack's top, and does so even if it then faults; the tags
- * change only when it is done.
+ * A store of an MMX register clears the x87 stack's top, and does so even if it then faults; the
+ * tags change only when it is done.
  */
 void host_run_mmx_store(struct x86_cpu *cpu, const struct insn *insn)
 {

@@ -60,8 +60,8 @@ static uint64_t reach(struct x86_cpu *cpu, const struct insn *insn, uint16_t reg
 	uint64_t bytes = 0x1000 - (linear & 0xfff);
 
 	/*
-	 * With AC set each element of a user's may have to be checked for alignment. A kernel has it
-	 * set whenever it copies from and to users, under SMAP.
+	 * With AC set each element of a user's may have to be checked for alignment. A kernel has
+	 * it set whenever it copies from and to users, under SMAP.
 	 */
 	if (cpu->state.rflags & X86_DF || (cpu->cpl == 3 && cpu->state.rflags & X86_AC))
 		return 0;
