@@ -597,6 +597,33 @@ static void test_flushes(void **state)
 	assert_true(sees(f, 9, 2));
 }
 
+/* Whichever was used last, both are there, directly, and each is forgotten alone. */
+static void test_two_pages_in_one_place(void **state)
+{
+	struct x86_fixture *f = *state;
+	uint64_t near = 9 * 4096 + 8, far = near + ((uint64_t)X86_TLB_ENTRIES << 12);
+
+	two_markers(f, G);
+	x86_poke(f, PD + (far >> 21) * 8, 0x14000 | P | W, 8);
+	x86_poke(f, 0x14000 + (far >> 12) % 512 * 8, 0x202000 | P | W, 8);
+	x86_poke(f, 0x202008, 3, 8);
+	assert_int_equal(x86_load64(f->cpu, far), 3);
+	for (unsigned round = 0; round < 4; round++) {
+		const uint64_t *one = x86_direct(f->cpu, near, 8, X86_READ);
+		uint64_t *other = x86_direct(f->cpu, far, 8, X86_WRITE);
+
+		assert_non_null(one);
+		assert_non_null(other);
+		assert_int_equal(*one, 1);
+		assert_int_equal(*other, 3);
+	}
+	x86_tlb_flush_nonglobal(f->cpu);
+	assert_int_equal(x86_load64(f->cpu, near), 1);
+	x86_tlb_flush_page(f->cpu, near);
+	assert_int_equal(x86_load64(f->cpu, near), 2);
+	assert_int_equal(x86_load64(f->cpu, far), 3);
+}
+
 static void test_pcids(void **state)
 {
 	struct x86_fixture *f = *state;
@@ -707,6 +734,7 @@ int main(void)
 		TEST(test_stack_widths),
 		TEST(test_modes),
 		TEST(test_flushes),
+		TEST(test_two_pages_in_one_place),
 		TEST(test_pcids),
 		TEST(test_global_pages_and_pcids),
 		TEST(test_large_pages_are_forgotten_whole),

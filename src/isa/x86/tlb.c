@@ -116,6 +116,33 @@ static void make_room(struct x86_tlb *set, unsigned slot)
 	drop(set, slot);
 }
 
+static void swap_bits(uint64_t *map, unsigned a, unsigned b)
+{
+	uint64_t differ = (map[a / 64] >> a % 64 ^ map[b / 64] >> b % 64) & 1;
+
+	map[a / 64] ^= differ << a % 64;
+	map[b / 64] ^= differ << b % 64;
+}
+
+/*
+ * A page found in the second way changes places with that in the first, which is all that fast paths
+ * in C look at: they would miss it again and again.
+ */
+static unsigned promote(struct x86_tlb *set, unsigned second)
+{
+	unsigned first = second - X86_TLB_ENTRIES;
+	struct x86_tlb_entry entry = set->entry[first];
+	typeof(set->info[0]) info = set->info[first];
+
+	set->entry[first] = set->entry[second];
+	set->entry[second] = entry;
+	set->info[first] = set->info[second];
+	set->info[second] = info;
+	swap_bits(set->used, first, second);
+	swap_bits(set->global, first, second);
+	return first;
+}
+
 static void set_flush(struct x86_tlb *set, bool globals)
 {
 	uint64_t kept = 0;
@@ -467,6 +494,8 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 		}
 		fill(set, linear, &walk);
 		slot = slot_of(linear);
+	} else if (slot >= X86_TLB_ENTRIES) {
+		slot = promote(set, slot);
 	}
 	page->phys = set->info[slot].phys;
 	page->region = mem_find(cpu->cpu.env.mem, page->phys);
