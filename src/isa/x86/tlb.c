@@ -445,7 +445,7 @@ static void fill(struct x86_tlb *set, uint64_t linear, const struct x86_walk *wa
 
 	if (slot_find(set, linear) == slot + X86_TLB_ENTRIES)
 		drop(set, slot + X86_TLB_ENTRIES);
-	else if (set->info[slot].linear != (linear & PAGE_MASK))
+	if (set->info[slot].linear != (linear & PAGE_MASK))
 		make_room(set, slot);
 	set->info[slot].linear = linear & PAGE_MASK;
 	set->info[slot].phys = walk->phys & PAGE_MASK;
