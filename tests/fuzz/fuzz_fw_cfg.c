@@ -27,7 +27,7 @@ static void event(struct device_target *target, struct fuzz_input *input)
 
 	fuzz_take(input, command, sizeof(command));
 	mem_write(target->env.mem,
-		  where & 1 ? TARGET_RAM - sizeof(command) : COMMAND_GPA + where, command,
+		  where & 1 ? TARGET_RAM - sizeof(command) : COMMAND_GPA + (uint64_t)where, command,
 		  sizeof(command));
 }
 

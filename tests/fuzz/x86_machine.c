@@ -223,8 +223,8 @@ static void put(struct x86_machine *machine, uint64_t gpa, uint64_t value, unsig
 static uint64_t descriptor(uint32_t base, uint32_t limit, uint32_t attr)
 {
 	return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 |
-	       (uint64_t)(attr & 0xff) << 40 | (uint64_t)(limit >> 16 & 0xf) << 48 | (uint64_t)(attr >> 12 & 0xf) << 52 |
-	       (uint64_t)(base >> 24) << 56;
+	       (uint64_t)(attr & 0xff) << 40 | (uint64_t)(limit >> 16 & 0xf) << 48 |
+	       (uint64_t)(attr >> 12 & 0xf) << 52 | (uint64_t)(base >> 24) << 56;
 }
 
 static void make_gdt(struct x86_machine *machine, bool long_mode)

@@ -30,8 +30,8 @@ insn_fn gp_locked_undefined;
 #define GP_OFFSET(reg) ((uint16_t)offsetof(struct x86_cpu, state.gpr[reg]))
 
 /*
- * Index of an operand size in bytes (1, 2, 4, 8) in the tables of handlers: 0 … 3. Any index will do for
- * operands of other sizes, which no handler of those tables has.
+ * Index of an operand size in bytes (1, 2, 4, 8) in the tables of handlers: 0 … 3. Any index will do
+ * for operands of other sizes, which no handler of those tables has.
  */
 static inline unsigned gp_size_index(unsigned size)
 {
