@@ -151,20 +151,29 @@ static uint8_t next_byte(struct fw_cfg *fw)
 	return item->data[fw->offset++];
 }
 
+static void tell_wrote(const struct fw_cfg *fw, uint64_t gpa, uint32_t len)
+{
+	if (len && fw->config.wrote)
+		fw->config.wrote(fw->config.opaque, gpa, len);
+}
+
 /* Copies len bytes on from the selected item's offset to guest memory, padded with zeros. */
 static int dma_read(struct fw_cfg *fw, uint64_t gpa, uint32_t len)
 {
 	const struct item *item = find_item(fw, fw->key);
 	uint32_t left = item && fw->offset < item->size_bytes ? item->size_bytes - fw->offset : 0;
 	uint32_t copied = len < left ? len : left;
+	uint32_t done = 0;
 	int rc = 0;
 
 	if (copied)
 		rc = mem_write(fw->env->mem, gpa, item->data + fw->offset, copied);
+	if (!rc)
+		done = copied;
 	if (!rc && len > copied)
 		rc = mem_fill(fw->env->mem, gpa + copied, 0, len - copied);
-	if (!rc && len && fw->config.wrote)
-		fw->config.wrote(fw->config.opaque, gpa, len);
+	/* Half a transfer is memory that has changed, too. */
+	tell_wrote(fw, gpa, rc ? done : len);
 	fw->offset += copied;
 	return rc;
 }
@@ -198,8 +207,8 @@ static void dma_start(struct fw_cfg *fw, uint64_t gpa)
 		status = htobe32(dma_command(fw, be32toh(access.control), be32toh(access.length),
 					     be64toh(access.address)));
 	/* Nowhere to tell an error when the structure is not in RAM. */
-	if (!mem_write(fw->env->mem, gpa, &status, sizeof(status)) && fw->config.wrote)
-		fw->config.wrote(fw->config.opaque, gpa, sizeof(status));
+	if (!mem_write(fw->env->mem, gpa, &status, sizeof(status)))
+		tell_wrote(fw, gpa, sizeof(status));
 }
 
 static uint64_t fw_cfg_read(void *opaque, uint64_t offset, unsigned size, int cpu)

@@ -205,6 +205,11 @@ static void test_dma(void **state)
 	assert_int_equal(dma(b, FW_CFG_DMA_CTL_READ, UINT32_MAX, DATA_GPA), FW_CFG_DMA_CTL_ERROR);
 	assert_int_equal(dma(b, control | FW_CFG_DMA_CTL_READ, 4, UINT64_MAX - 1),
 			 FW_CFG_DMA_CTL_ERROR);
+	/* The file fits at the end of memory, what pads it does not. */
+	assert_int_equal(dma(b, control | FW_CFG_DMA_CTL_READ, 16, (1 << 20) - 10),
+			 FW_CFG_DMA_CTL_ERROR);
+	assert_int_equal(b->wrote_gpa, (1 << 20) - 10);
+	assert_int_equal(b->wrote_len, 10);
 	assert_int_equal(dma(b, control | FW_CFG_DMA_CTL_WRITE, 4, DATA_GPA),
 			 FW_CFG_DMA_CTL_ERROR);
 	assert_int_equal(dma(b, FW_CFG_DMA_CTL_SKIP, UINT32_MAX, 0), 0);
