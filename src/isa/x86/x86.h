@@ -112,7 +112,7 @@ struct x86_jump {
 	struct x86_block *block;
 };
 
-#define X86_JUMP_BITS 12
+#define X86_JUMP_BITS 14
 #define X86_JUMPS (1u << X86_JUMP_BITS)
 #define X86_CODE_PAGES 4096u
 

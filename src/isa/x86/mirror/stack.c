@@ -144,6 +144,11 @@ bool mirror_emit_stack(struct emit *e)
 	case ZYDIS_MNEMONIC_LEAVE: return emit_leave(e);
 	case ZYDIS_MNEMONIC_LEA: return emit_lea(e);
 	case ZYDIS_MNEMONIC_NOP:
+	case ZYDIS_MNEMONIC_PREFETCHW:
+	case ZYDIS_MNEMONIC_PREFETCHT0:
+	case ZYDIS_MNEMONIC_PREFETCHT1:
+	case ZYDIS_MNEMONIC_PREFETCHT2:
+	case ZYDIS_MNEMONIC_PREFETCHNTA:
 	case ZYDIS_MNEMONIC_ENDBR64:
 		return true;
 	case ZYDIS_MNEMONIC_PAUSE:
