@@ -88,8 +88,8 @@ struct setup_header;
 
 /*
  * Completes hdr (kernel's own, or made up for a vmlinux) with initrd, command line and memory map,
- * places it all; the kernel, loaded already, is to be entered at rip with the zero page's address in
- * RSI: in 64-bit mode with the low 4 GiB mapped one to one, or in 32-bit mode without paging.
+ * places it all; the kernel, loaded already, is to be entered at rip with the zero page's address
+ * in RSI: in 64-bit mode with the low 4 GiB mapped one to one, or in 32-bit mode without paging.
  */
 int linux_start(struct boot_loader *loader, const struct setup_header *hdr, uint64_t rip,
 		bool long_mode, struct boot_entry *entry, struct error *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Private to unpack.c: one function a format, each there only when the build has its library
- * (HAVE_… is 1 or 0, from the Makefile). in is the whole stream with whatever follows it. Output goes to
- * the sink in pieces. 0; -EBADMSG: the stream is broken; -ENOMEM; or the sink's own error.
+ * (HAVE_… is 1 or 0, from the Makefile). in is the whole stream with whatever follows it. Output
+ * goes to the sink in pieces. 0; -EBADMSG: the stream is broken; -ENOMEM; or the sink's own error.
  */
 #ifndef RINGLET_BOOT_UNPACK_CODECS_H
 #define RINGLET_BOOT_UNPACK_CODECS_H

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the end-to-end tests share: the guest's programs and files, and machines that end with a test."""
+"""What the end-to-end tests share: the guest's programs and files; machines that end with a test."""
 import itertools
 import os
 import pathlib
@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE))
 
 from guest import Guest  # noqa: E402  pylint: disable=wrong-import-position
 
-# The kernel's tests of its ciphers are long in an interpreter; one boot of test_kernel_log.py has them.
+# The kernel's tests of its ciphers are long in an interpreter; test_kernel_log.py has them.
 PARAMS = "console=ttyS0 panic=-1 quiet cryptomgr.notests"
 
 
@@ -37,7 +37,8 @@ def programs():
 def test_initramfs(programs, tmp_path_factory):
     """Path of an initramfs that runs what comes from the console."""
     target = tmp_path_factory.mktemp("initramfs") / "test.cpio"
-    subprocess.run([ROOT / "tools/make-initramfs", "--output", target, "--init", HERE / "guest/init",
+    subprocess.run([ROOT / "tools/make-initramfs", "--output", target,
+                    "--init", HERE / "guest/init",
                     *itertools.chain(*(("--add", f"bin/{name}={path}")
                                        for name, path in programs.items()))],
                    check=True, capture_output=True)
@@ -74,7 +75,7 @@ def start_for_module(ringlet, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def linux(debian_kernel, test_initramfs):
-    """The arguments that boot Debian's kernel with the test initramfs; linux("x=y") adds parameters."""
+    """What boots Debian's kernel with the test initramfs; linux("x=y") adds parameters."""
     def arguments(params=""):
         return ["-k", debian_kernel, "-i", test_initramfs, "-p", f"{PARAMS} {params}".strip()]
     return arguments

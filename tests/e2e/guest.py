@@ -2,8 +2,8 @@
 """A machine under test: ringlet run with its console on a pseudo-terminal.
 
 The initramfs of these tests (guest/init) runs each line that comes from the console and says its
-status, so sh() gives a command's output. Standard error is kept apart, since the guest's console is on
-standard output.
+status, so sh() gives a command's output. Standard error is kept apart, since the guest's console
+is on standard output.
 """
 import os
 import pty
@@ -27,8 +27,8 @@ BAD = re.compile(
     r"|not responding|timed? ?out|Bogus|BIOS bug|MCE|Hardware Error|No irq handler|do_IRQ")
 # What looks like it and says the opposite.
 FINE = re.compile(
-    r"rcu:.*(Adjusting|RCU_|rcu_nocbs|calculated)|Spectre|MDS|spurious.*enabled|mce: CPU\d+|MCE banks"
-    r"|MCE support|In-kernel MCE|using timed")
+    r"rcu:.*(Adjusting|RCU_|rcu_nocbs|calculated)|Spectre|MDS|spurious.*enabled|mce: CPU\d+"
+    r"|MCE banks|MCE support|In-kernel MCE|using timed")
 
 
 def bad_lines(log):

@@ -110,7 +110,7 @@ def run_with_input(ringlet, linux, stdin, **kwargs):
 
 
 def test_input_from_a_pipe(ringlet, linux):
-    """All of it reaches the guest, who is not ready for it yet when it comes; its end ends nothing."""
+    """All of it reaches the guest, who is not ready yet when it comes; its end ends nothing."""
     reader, writer = os.pipe()
     os.write(writer, b"echo one $((1 + 1))\nsleep 1\npoweroff -f\n")
     os.close(writer)

@@ -16,8 +16,9 @@ def boot(start, debian_kernel, test_initramfs, params, *args):
     return guest
 
 
-def test_nothing_to_complain_about(start, debian_kernel, test_initramfs):
-    guest = boot(start, debian_kernel, test_initramfs, "", "-c", 2, "-m", "384M")
+@pytest.mark.parametrize("accel", ["auto", "interp"])
+def test_nothing_to_complain_about(start, debian_kernel, test_initramfs, accel):
+    guest = boot(start, debian_kernel, test_initramfs, "", "-c", 2, "-m", "384M", "--accel", accel)
     log = guest.dmesg()
     assert not bad_lines(log)
     assert not re.search(r"alg: .*(fail|differ)|self-?test.*fail|\bfailed\b", log, re.IGNORECASE)
@@ -46,8 +47,8 @@ def test_a_kernel_that_unpacks_itself(start, debian_kernel, test_initramfs):
 @pytest.mark.parametrize("params", [
     "nosmp", "noapic", "nolapic", "acpi=off", "nox2apic", "clocksource=hpet", "clocksource=acpi_pm",
     "nohpet notsc", "hpet=disable lapic=notscdeadline", "highres=off nohz=off", "idle=poll",
-    "pti=on spectre_v2=on", "noxsave", "nosmap nosmep", "nopcid", "mce=off", "reboot=k", "earlyprintk=serial",
-    "iommu=off pci=nommconf", "pci=conf1", "nomodeset vga=normal"])
+    "pti=on spectre_v2=on", "noxsave", "nosmap nosmep", "nopcid", "mce=off", "reboot=k",
+    "earlyprintk=serial", "iommu=off pci=nommconf", "pci=conf1", "nomodeset vga=normal"])
 def test_every_way_to_boot(start, debian_kernel, test_initramfs, params):
     """Parameters that take the kernel along other hardware; each machine works."""
     guest = boot(start, debian_kernel, test_initramfs, f"cryptomgr.notests {params}", "-c", 2)

@@ -40,7 +40,7 @@ def test_processors(machine):
 
 
 def test_memory(machine):
-    """All of it but what kernel and firmware keep: the kernel's own image and its page structures."""
+    """All of it but what kernel and firmware keep: the kernel's image, its page structures."""
     kib = int(re.search(r"MemTotal:\s+(\d+) kB", machine.sh("cat /proc/meminfo")).group(1))
     given = machine.mebibytes * 1024
     assert given * 0.97 - 80 * 1024 < kib < given
@@ -106,7 +106,7 @@ def test_fork_storm(machine):
 
 
 def test_arithmetic_in_parallel(machine, programs):
-    """Vector and x87 code of several processes, with signals in between, gives what it gives here."""
+    """Vector and x87 code of several processes, signals in between, gives what it gives here."""
     jobs = [(seed, 1000) for seed in range(1, machine.cpus + 3)]
     native = [subprocess.run([programs["mix"], str(seed), str(rounds)], check=True, text=True,
                              capture_output=True).stdout for seed, rounds in jobs]
