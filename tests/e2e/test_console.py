@@ -104,34 +104,43 @@ def test_an_interactive_shell(start, debian_kernel, shell_initramfs):
 
 # ---- standard input that is no terminal ----
 
-def run_with_input(ringlet, linux, stdin, **kwargs):
-    return subprocess.run([ringlet, "run", *map(str, linux())], stdin=stdin, capture_output=True,
-                          timeout=180, check=False, **kwargs)
+@pytest.fixture(name="pipe_run")
+def pipe_run_fixture(ringlet, linux):
+    """Starts a guest with this standard input and pipes for the rest; ends it with the test."""
+    processes = []
+
+    def run(stdin):
+        processes.append(subprocess.Popen([ringlet, "run", *map(str, linux())], stdin=stdin,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        return processes[-1]
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
-def test_input_from_a_pipe(ringlet, linux):
+def test_input_from_a_pipe(pipe_run):
     """All of it reaches the guest, who is not ready yet when it comes; its end ends nothing."""
     reader, writer = os.pipe()
     os.write(writer, b"echo one $((1 + 1))\nsleep 1\npoweroff -f\n")
     os.close(writer)
-    done = subprocess.Popen([ringlet, "run", *map(str, linux())], stdin=reader,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = pipe_run(reader)
     os.close(reader)
-    output, errors = done.communicate(timeout=180)
+    output, errors = process.communicate(timeout=180)
     assert b"one 2" in output
-    assert done.returncode == 0 and errors == b""
+    assert process.returncode == 0 and errors == b""
 
 
-def test_input_at_its_end(start, linux, ringlet, tmp_path):
+def test_input_at_its_end(pipe_run):
     """With nothing on standard input, the guest boots all the same, and goes on."""
-    with open(tmp_path / "out", "wb") as out:
-        process = subprocess.Popen([ringlet, "run", *map(str, linux())], stdout=out,
-                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        wait_until(lambda: b"::ready::" in (tmp_path / "out").read_bytes(), 120)
-        time.sleep(0.5)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+    process = pipe_run(subprocess.DEVNULL)
+    for line in process.stdout:
+        if b"::ready::" in line:
+            break
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGTERM and errors == b""
 
 
