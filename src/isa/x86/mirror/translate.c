@@ -205,7 +205,9 @@ void mirror_translate(struct x86_cpu *cpu, struct x86_block *block)
 	e->m = &t->masm;
 	e->block = block;
 	pthread_mutex_lock(&t->mutex);
-	translate_locked(e);
+	/* Another CPU may have been here first: its code is running, its exits are chained. */
+	if (!atomic_load(&block->block.code))
+		translate_locked(e);
 	pthread_mutex_unlock(&t->mutex);
 	free(e);
 }
