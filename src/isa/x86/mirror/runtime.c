@@ -220,7 +220,7 @@ static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
 	return &cpu->mirror.jumps[(rip ^ rip >> X86_JUMP_BITS) & (X86_JUMPS - 1)];
 }
 
-const void *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
+struct x86_block *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
 {
 	const struct x86_jump *jump;
 
@@ -231,13 +231,12 @@ const void *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
 		return NULL;
 	refresh(cpu);
 	jump = jump_slot(cpu, cpu->state.rip);
-	if (jump->key != cpu->state.rip + cpu->mirror.jump_key ||
-	    !atomic_load_explicit(&jump->block->block.valid, memory_order_relaxed))
+	if (jump->key != cpu->state.rip + cpu->mirror.jump_key)
 		return NULL;
 	cpu->mirror.stats.last_left--;
 	cpu->block_stop = false;
 	cpu->mirror.code_base = cpu->state.rip & PAGE_MASK;
-	return atomic_load_explicit(&jump->block->block.code, memory_order_relaxed);
+	return jump->block;
 }
 
 /* ---- running ---- */
@@ -274,7 +273,7 @@ void mirror_run(struct x86_cpu *cpu, struct x86_block *block)
 	cpu->insn = NULL;
 	mirror->exit = NULL;
 	flags_from_state(cpu);
-	thunks->enter(cpu, atomic_load(&block->block.code));
+	thunks->enter(cpu, block);
 	cpu->instructions += block->count;
 	cpu->insn = NULL;
 	flags_to_state(cpu);

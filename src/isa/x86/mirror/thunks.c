@@ -49,16 +49,25 @@ static void return_to_c(struct masm *m)
 	masm_byte(m, 0xc3);
 }
 
-/* void enter(struct x86_cpu *cpu, const void *code) */
+/*
+ * To the code of the block in R11. Not by an address that C read: when another CPU invalidates the block
+ * meanwhile, its code is the dead thunk, which wants the block in R11.
+ */
+static void jump_to_block(struct masm *m)
+{
+	masm_rm(m, false, 0xff, 4, H_SCRATCH, offsetof(struct block, code));
+}
+
+/* void enter(struct x86_cpu *cpu, struct x86_block *block) */
 static void make_enter(struct masm *m)
 {
 	for (unsigned i = 0; i < sizeof(callee_saved); i++)
 		push(m, callee_saved[i]);
 	masm_store(m, CPU(mirror.host_rsp), H_RDI, H_RSP);
 	masm_mov(m, H_RSP, H_RDI);
-	masm_mov(m, H_RCX, H_RSI);
+	masm_mov(m, H_SCRATCH, H_RSI);
 	load_guest(m, 0);
-	masm_rr(m, false, 0xff, 4, H_RCX);
+	jump_to_block(m);
 }
 
 static void make_exit(struct masm *m)
@@ -117,9 +126,9 @@ static void make_leave(struct masm *m)
 	call_interpret(m, 0, (uint64_t)(uintptr_t)mirror_interpret_last);
 	masm_rr(m, true, 0x85, H_RAX, H_RAX); /* test rax, rax */
 	masm_jcc(m, COND_E, &leave);
-	masm_mov(m, H_RCX, H_RAX);
+	masm_mov(m, H_SCRATCH, H_RAX);
 	load_guest(m, 0);
-	masm_rr(m, false, 0xff, 4, H_RCX);
+	jump_to_block(m);
 	masm_bind(m, &leave);
 	return_to_c(m);
 }
@@ -155,7 +164,7 @@ bool mirror_make_thunks(struct translator *t)
 	struct mirror_thunks *thunks = &t->thunks;
 
 	make_enter(&t->masm);
-	thunks->enter = (void (*)(struct x86_cpu *, const void *))(uintptr_t)place(t);
+	thunks->enter = (void (*)(struct x86_cpu *, struct x86_block *))(uintptr_t)place(t);
 	make_exit(&t->masm);
 	thunks->exit = place(t);
 	make_miss(&t->masm, next_place(t), thunks->exit);

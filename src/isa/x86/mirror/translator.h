@@ -14,7 +14,7 @@
 
 /* Pieces of generated code that all blocks share; addresses where they run. */
 struct mirror_thunks {
-	void (*enter)(struct x86_cpu *cpu, const void *code);
+	void (*enter)(struct x86_cpu *cpu, struct x86_block *block);
 	const void *exit; /* jumped to: R11 is the block_exit, or 0 with rip set */
 	const void *miss; /* jumped to: RCX is the new rip */
 	const void *dead; /* jumped to: R11 is the block to be at */
@@ -51,7 +51,7 @@ int mirror_open_perf_map(struct translator *translator, struct error *err);
 
 /* runtime.c: what thunks call. True: leave. */
 bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn);
-/* The last instruction of a block. The code to go on with, or NULL: leave. */
-const void *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn);
+/* The last instruction of a block. The block to go on with, which has code, or NULL: leave. */
+struct x86_block *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn);
 
 #endif
