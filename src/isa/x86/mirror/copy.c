@@ -28,7 +28,8 @@ struct copy {
 	struct borrowed borrowed[2];
 };
 
-bool mirror_is_copyable(const struct emit *e)
+/* The general-purpose instructions that are themselves. */
+static bool is_copyable(const struct emit *e)
 {
 	switch (e->info.z.mnemonic) {
 	case ZYDIS_MNEMONIC_ADD: case ZYDIS_MNEMONIC_OR: case ZYDIS_MNEMONIC_ADC:
@@ -158,7 +159,7 @@ static bool plan_copy(const struct emit *e, struct copy *copy)
 	bool encodable;
 
 	*copy = (struct copy){ .memory = NULL };
-	if (!vector_copyable(e, copy) && !mirror_is_copyable(e))
+	if (!vector_copyable(e, copy) && !is_copyable(e))
 		return false;
 	if (!find_memory(e, copy) || !choose_registers(e, copy))
 		return false;

@@ -13,7 +13,7 @@
 #define LOOK_AHEAD_DEPTH 2
 #define PAGE_BYTES 4096u
 
-struct flag_use mirror_flag_use(const struct insn_info *info)
+static struct flag_use flag_use_of(const struct insn_info *info)
 {
 	const ZydisAccessedFlags *z = info->z.cpu_flags;
 	struct flag_use use = { 0 };
@@ -87,7 +87,7 @@ static uint16_t wanted_at(struct emit *e, const uint8_t *page, int64_t offset, u
 		     info.z.meta.category == ZYDIS_CATEGORY_INTERRUPT ||
 		     info.z.meta.category == ZYDIS_CATEGORY_SYSRET))
 			break;
-		use = mirror_flag_use(&info);
+		use = flag_use_of(&info);
 		wanted |= use.reads & (uint16_t)~dead;
 		dead |= use.kills;
 		if (dead == FLAGS_ALL)
@@ -148,7 +148,7 @@ void mirror_find_live_flags(struct emit *e)
 		if (!mirror_describe(e->cpu, insn->bytes, insn->length, &info))
 			e->use[i] = (struct flag_use){ .reads = FLAGS_ALL };
 		else
-			e->use[i] = mirror_flag_use(&info);
+			e->use[i] = flag_use_of(&info);
 		if (i == count - 1)
 			e->live[count] = wanted_after(e, &info);
 		e->live[i] = e->use[i].reads | (e->live[i + 1] & (uint16_t)~e->use[i].kills);

@@ -20,7 +20,7 @@ void masm_u32(struct masm *m, uint32_t value)
 		masm_byte(m, (uint8_t)(value >> (8 * i)));
 }
 
-void masm_u64(struct masm *m, uint64_t value)
+static void masm_u64(struct masm *m, uint64_t value)
 {
 	masm_u32(m, (uint32_t)value);
 	masm_u32(m, (uint32_t)(value >> 32));

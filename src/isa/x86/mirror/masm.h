@@ -31,7 +31,6 @@ struct masm_label {
 
 void masm_byte(struct masm *m, uint8_t byte);
 void masm_u32(struct masm *m, uint32_t value);
-void masm_u64(struct masm *m, uint64_t value);
 
 /* Opcodes: the byte, plus 0x0f00, 0x0f3800 or 0x0f3a00 for the maps; MASM_F3 and so on for prefixes. */
 #define MASM_66 0x1000000u

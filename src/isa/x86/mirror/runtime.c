@@ -115,7 +115,6 @@ void mirror_restart(struct translator *translator)
 {
 	translator->code.used_bytes = translator->thunk_bytes;
 	atomic_store(&translator->site_count, 0);
-	translator->restarts++;
 }
 
 /* ---- a CPU's part ---- */

@@ -35,7 +35,8 @@ struct cold_path *mirror_cold(struct emit *e)
 	return last;
 }
 
-void mirror_emit_interpreted(struct emit *e)
+/* Calls the interpreter for the current instruction; after it the flags are in memory. */
+static void emit_interpreted(struct emit *e)
 {
 	const struct mirror_thunks *thunks = &e->translator->thunks;
 	bool last = e->insn->flags & INSN_ENDS_BLOCK;
@@ -83,7 +84,7 @@ static void emit_instruction(struct emit *e)
 	else
 		done = mirror_emit_flow(e);
 	if (!done) {
-		mirror_emit_interpreted(e);
+		emit_interpreted(e);
 		return;
 	}
 	if (e->cold_paths != before) {
@@ -183,7 +184,6 @@ static void translate_locked(struct emit *e)
 	code = codebuf_add(&t->code, t->masm.code, t->masm.size);
 	if (!code)
 		return;
-	t->translated++;
 	mirror_tell(e, code);
 	add_sites(e, (uint32_t)((const uint8_t *)code - t->code.rx));
 	blocks_set_code(e->cpu->cpu.env.blocks, block, code, e->watch_start, e->watch_end,

@@ -65,14 +65,11 @@ bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
 		     struct insn_info *info);
 /* The cold path of the current instruction (one an instruction). */
 struct cold_path *mirror_cold(struct emit *e);
-/* Calls the interpreter for the current instruction; after it the flags are in memory. */
-void mirror_emit_interpreted(struct emit *e);
 
 /* dump.c: what was made, for those who asked to be told. */
 void mirror_tell(const struct emit *e, const void *code);
 
 /* flags.c */
-struct flag_use mirror_flag_use(const struct insn_info *info);
 /* Liveness of all instructions, looking ahead at where the block leads. */
 void mirror_find_live_flags(struct emit *e);
 /* Host flags to mirror.flags and back, clobbering R11 alone; nothing when they are there already. */
@@ -99,8 +96,6 @@ void mirror_spare_flags(struct emit *e);
 
 /* copy.c: an instruction that is itself. False, and nothing emitted: it has to be interpreted. */
 bool mirror_emit_copy(struct emit *e);
-/* The general-purpose instructions of which that is true. */
-bool mirror_is_copyable(const struct emit *e);
 
 /* stack.c */
 bool mirror_emit_stack(struct emit *e);

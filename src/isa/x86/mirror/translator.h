@@ -38,7 +38,6 @@ struct translator {
 	struct mirror_site *sites; /* by ascending code; grows with the code buffer */
 	_Atomic size_t site_count;
 	size_t site_limit;
-	uint64_t translated, restarts;
 	bool dump;      /* --debug-translate */
 	FILE *perf_map; /* --perf-map, or NULL */
 };
