@@ -4,9 +4,9 @@
  * once the destination has code. Any other is looked up in the CPU's jump table by its linear address:
  *
  *	mov   r11, rcx               ; RCX: destination
- *	shr   r11, 12
+ *	shr   r11, 14
  *	xor   r11d, ecx
- *	and   r11d, 0xfff            ; slot …
+ *	and   r11d, 0x3fff           ; slot …
  *	shl   r11d, 4                ; … of 16 bytes
  *	add   r11, [rsp + jumps]
  *	add   rcx, [rsp + jump_key]
