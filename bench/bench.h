@@ -24,12 +24,12 @@ struct bench {
 
 #define BENCH_LIST(X)                                                                              \
 	X(sort) X(hash) X(tree) X(chase) X(compress) X(sha256) X(dispatch) X(recursion)            \
-	X(indirect) X(text)                                                                        \
+	X(indirect) X(text) X(gzip) X(zstd) X(xz) X(lua)                                           \
 	X(scalar_double) X(matmul) X(fft) X(x87) X(avx2) X(avx512) X(aes)                          \
 	X(memcpy) X(memset) X(strlen) X(stream) X(random)                                          \
 	X(null_syscall) X(signal) X(segv) X(fork) X(fork_exec) X(page_fault) X(pipe) X(switch16)   \
 	X(mmap) X(tmpfs) X(script)                                                                 \
-	X(parallel) X(lock)
+	X(alone) X(parallel) X(lock)
 
 #define BENCH_DECLARE(name) extern const struct bench bench_##name;
 BENCH_LIST(BENCH_DECLARE)
@@ -40,6 +40,9 @@ BENCH_LIST(BENCH_DECLARE)
 void *bench_alloc(size_t size);
 /* Ends the process with a message when ok is false: what went wrong measures nothing. */
 void bench_check(bool ok, const char *what);
+
+/* Words of a small vocabulary: text compresses like that. Moves *state on. */
+void bench_words(uint8_t *text, size_t size, uint64_t *state);
 
 /* The next number of a small generator (xorshift64*); state is not 0. */
 static inline uint64_t bench_next(uint64_t *state)

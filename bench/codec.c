@@ -14,19 +14,23 @@ struct lz {
 	uint32_t last[1 << WINDOW_BITS]; /* where a hash was seen last, plus one */
 };
 
+void bench_words(uint8_t *text, size_t size, uint64_t *state)
+{
+	for (size_t at = 0; at < size;) {
+		uint64_t word = 7 + (bench_next(state) >> 40) % 200;
+		unsigned length = 2 + (unsigned)(word % 9);
+
+		for (unsigned i = 0; i < length && at < size; i++)
+			text[at++] = (uint8_t)('a' + bench_next(&word) % 26);
+	}
+}
+
 static void *compress_prepare(void)
 {
 	struct lz *lz = bench_alloc(sizeof(*lz));
 	uint64_t state = 6;
 
-	/* Words of a small vocabulary: text compresses like that. */
-	for (unsigned at = 0; at < INPUT_BYTES;) {
-		uint64_t word = 7 + (bench_next(&state) >> 40) % 200;
-		unsigned length = 2 + (unsigned)(word % 9);
-
-		for (unsigned i = 0; i < length && at < INPUT_BYTES; i++)
-			lz->input[at++] = (uint8_t)('a' + bench_next(&word) % 26);
-	}
+	bench_words(lz->input, INPUT_BYTES, &state);
 	return lz;
 }
 

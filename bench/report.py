@@ -87,6 +87,13 @@ def machine_rows(boots, engines):
                        for engine in engines] for title, name, scale in figures]
 
 
+def speedup(results, engine):
+    """What the second CPU of a machine is worth: 2 if it does as much as the first."""
+    alone, both = (median([run.times.get(name) for run in results[engine]])
+                   for name in ("alone", "parallel"))
+    return 2 * alone / both if alone and both else None
+
+
 def host():
     """The machine, in a line."""
     model = "unknown processor"
@@ -107,7 +114,12 @@ def report(classes, results, boots, kernel, load):
              f"Spread of the rounds (slowest less fastest, of the median): {noise}.", ""]
     if load[0] > os.cpu_count() / 2:
         lines += [BUSY, ""]
-    lines += table(["machine"] + engines, machine_rows(boots, engines))
+    rows = machine_rows(boots, engines)
+    rows.append(["two CPUs against one"] + [cell(speedup(results, engine)) for engine in engines])
+    lines += table(["machine"] + engines, rows)
+    native = speedup(results, "native")
+    if native:
+        lines += ["", f"On the host, two CPUs are worth {native:.2f}."]
     lines += ["", "Time of a program in a guest, divided by its time on the host:", ""]
     lines += table(["program", "class", "host"] + engines,
                    program_rows(classes, results, engines))

@@ -30,18 +30,18 @@ static void *hand_run(void *opaque)
 	return NULL;
 }
 
-static uint64_t crew_run(uint64_t (*work)(struct crew *, unsigned))
+static uint64_t crew_run(uint64_t (*work)(struct crew *, unsigned), unsigned count)
 {
 	struct crew crew = { .work = work };
 	struct hand hands[THREADS];
 	pthread_t threads[THREADS];
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < THREADS; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		hands[i] = (struct hand){ &crew, i };
 		bench_check(!pthread_create(&threads[i], NULL, hand_run, &hands[i]), "thread");
 	}
-	for (unsigned i = 0; i < THREADS; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		bench_check(!pthread_join(threads[i], NULL), "join");
 		sum = bench_mix(sum, crew.result[i]);
 	}
@@ -56,7 +56,7 @@ static bool has_two_cpus(void)
 	       CPU_ISSET(1, &cpus);
 }
 
-/* ---- parallel ---- */
+/* ---- parallel, and the same work of one thread alone ---- */
 
 static uint64_t count_work(struct crew *crew, unsigned index)
 {
@@ -68,10 +68,18 @@ static uint64_t count_work(struct crew *crew, unsigned index)
 	return sum;
 }
 
+static uint64_t alone_run(void *data)
+{
+	(void)data;
+	return crew_run(count_work, 1);
+}
+
+const struct bench bench_alone = { "alone", "smp", NULL, alone_run, has_two_cpus };
+
 static uint64_t parallel_run(void *data)
 {
 	(void)data;
-	return crew_run(count_work);
+	return crew_run(count_work, THREADS);
 }
 
 const struct bench bench_parallel = { "parallel", "smp", NULL, parallel_run, has_two_cpus };
@@ -88,7 +96,7 @@ static uint64_t lock_work(struct crew *crew, unsigned index)
 static uint64_t lock_run(void *data)
 {
 	(void)data;
-	return crew_run(lock_work);
+	return crew_run(lock_work, THREADS);
 }
 
 const struct bench bench_lock = { "lock", "smp", NULL, lock_run, has_two_cpus };
