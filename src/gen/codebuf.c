@@ -5,41 +5,33 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/error.h"
 
 #define PAGE_BYTES 4096u
 #define ALIGN_BYTES 16u
 
-static void *map(int fd, size_t size_bytes, int protection)
-{
-	void *at = mmap(NULL, size_bytes, protection, MAP_SHARED, fd, 0);
-
-	return at == MAP_FAILED ? NULL : at;
-}
-
+/* Shared memory without a file: perf looks its symbols up by address, in /tmp/perf-PID.map. */
 int codebuf_create(struct codebuf *buf, size_t size_bytes, struct error *err)
 {
 	size_t size = (size_bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
-	int fd = memfd_create("ringlet-code", MFD_CLOEXEC), ret = 0;
+	void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), *rx;
 
 	*buf = (struct codebuf){ .size_bytes = size };
-	if (fd < 0)
-		return error_set_errno(err, errno, "cannot create memory for generated code");
-	if (ftruncate(fd, (off_t)size)) {
-		ret = error_set_errno(err, errno, "cannot size memory for generated code");
-		goto out;
-	}
-	buf->rw = map(fd, size, PROT_READ | PROT_WRITE);
-	buf->rx = map(fd, size, PROT_READ | PROT_EXEC);
-	if (!buf->rw || !buf->rx) {
-		ret = error_set_errno(err, errno, "cannot map memory for generated code");
+	if (rw == MAP_FAILED)
+		return error_set_errno(err, errno, "cannot map memory for generated code");
+	buf->rw = rw;
+	/* Of a shared mapping, an old size of 0 makes another mapping of the same pages. */
+	rx = mremap(rw, 0, size, MREMAP_MAYMOVE);
+	if (rx != MAP_FAILED)
+		buf->rx = rx;
+	if (rx == MAP_FAILED || mprotect(rx, size, PROT_READ | PROT_EXEC)) {
+		int ret = error_set_errno(err, errno, "cannot map generated code as executable");
+
 		codebuf_destroy(buf);
+		return ret;
 	}
-out:
-	close(fd);
-	return ret;
+	return 0;
 }
 
 void codebuf_destroy(struct codebuf *buf)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory for generated host code: one memfd mapped twice, writable and executable, never both at
+ * Memory for generated host code, mapped twice, writable and executable, never both at
  * one address. Allocation only grows; everything goes at once with the buffer. The owner serialises
  * calls; the code may run on any thread.
  */
@@ -18,8 +18,8 @@ struct codebuf {
 	size_t size_bytes, used_bytes;
 };
 
-/* size_bytes: rounded up to pages; a page costs memory once it is used. -errno of memfd and
- * mmap. */
+/* size_bytes: rounded up to pages; a page costs memory once it is used. -errno of mmap
+ * and mprotect. */
 int codebuf_create(struct codebuf *buf, size_t size_bytes, struct error *err);
 /* Nothing may run in it any more. Harmless for a zeroed struct. */
 void codebuf_destroy(struct codebuf *buf);
