@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* What all formats share: finding one, checking requests, threads. See block.h. */
+#include "block/block.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/suggest.h"
+#include "block/raw.h"
+
+#define THREADS_MAX 8
+
+static const struct format {
+	const char *name;
+	int (*open)(const struct block_options *options, struct block **block, struct error *err);
+} formats[] = {
+	{ "raw", raw_open },
+};
+
+#define FORMATS (sizeof(formats) / sizeof(formats[0]))
+
+const char *const *block_format_names(void)
+{
+	static const char *const names[] = { "raw", NULL };
+
+	_Static_assert(sizeof(names) / sizeof(names[0]) == FORMATS + 1, "one name a format");
+	return names;
+}
+
+static int unknown_format(const struct block_options *options, struct error *err)
+{
+	struct suggestion suggestion;
+
+	suggest_begin(&suggestion, options->format);
+	for (unsigned i = 0; i < FORMATS; i++)
+		suggest_consider(&suggestion, formats[i].name);
+	return error_set(err, EINVAL, "disk %s: there is no format '%s'%s%s%s", options->file,
+			 options->format, suggestion.best ? "; did you mean '" : "",
+			 suggestion.best ? suggestion.best : "", suggestion.best ? "'?" : "");
+}
+
+static int create_workers(struct block *block, struct error *err)
+{
+	return workers_create(&block->workers, "block", THREADS_MAX, err);
+}
+
+int block_open(const struct block_options *options, struct block **block, struct error *err)
+{
+	const char *name = options->format ? options->format : "raw";
+	int ret;
+
+	for (unsigned i = 0; i < FORMATS; i++) {
+		if (strcmp(formats[i].name, name))
+			continue;
+		ret = formats[i].open(options, block, err);
+		if (ret)
+			return ret;
+		ret = create_workers(*block, err);
+		if (ret)
+			(*block)->class->close(*block);
+		return ret;
+	}
+	return unknown_format(options, err);
+}
+
+void block_close(struct block *block)
+{
+	if (!block)
+		return;
+	workers_destroy(block->workers);
+	block->class->close(block);
+}
+
+/* ---- requests ---- */
+
+static bool changes(enum block_op op)
+{
+	return op == BLOCK_WRITE || op == BLOCK_DISCARD || op == BLOCK_WRITE_ZEROES;
+}
+
+static int check(const struct block *block, const struct block_request *request)
+{
+	const struct block_info *info = &block->info;
+
+	if (request->op == BLOCK_FLUSH)
+		return 0;
+	if ((request->offset | request->length) & (info->block_bytes - 1) ||
+	    request->offset > info->size_bytes ||
+	    request->length > info->size_bytes - request->offset)
+		return -EINVAL;
+	return changes(request->op) && info->readonly ? -EROFS : 0;
+}
+
+int block_perform(struct block *block, const struct block_request *request)
+{
+	int ret = check(block, request);
+
+	if (ret || (!request->length && request->op != BLOCK_FLUSH))
+		return ret;
+	return block->class->perform(block, request);
+}
+
+static void run(struct workers_job *job)
+{
+	struct block_request *request =
+		(struct block_request *)((char *)job - offsetof(struct block_request, job));
+
+	request->done(request, block_perform(request->block, request));
+}
+
+void block_submit(struct block *block, struct block_request *request)
+{
+	request->block = block;
+	request->job.run = run;
+	workers_submit(block->workers, &request->job);
+}
+
+void block_drain(struct block *block)
+{
+	workers_drain(block->workers);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Block storage: the seam between disks that a guest sees and formats that hold their bytes on the
+ * host. A format (raw.c, …) is a const class and a function that opens a file as a struct block;
+ * devices and tools use block_open, block_submit and block_perform and know no format.
+ *
+ * Threads. A format carries a request out in perform, which may block; it is called by several
+ * threads at once (a pool of the block's own, see block.c), and so has whatever locks it needs.
+ * Requests that overlap and are under way together may be carried out in any order. No thread
+ * holds the machine lock in perform or done, and neither may take it: who waits for a request
+ * (block_drain) may hold it.
+ *
+ * Durability. A write is durable once a flush that was submitted after its done has succeeded, or
+ * at once with BLOCK_FUA. No byte that a request's bounds exclude is ever changed.
+ */
+#ifndef RINGLET_BLOCK_BLOCK_H
+#define RINGLET_BLOCK_BLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "host/workers.h"
+
+struct block;
+struct error;
+
+#define BLOCK_SECTOR_BYTES 512u
+
+enum block_op {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,        /* no range */
+	BLOCK_DISCARD,      /* the range's bytes are any afterwards; may do nothing */
+	BLOCK_WRITE_ZEROES, /* they read as zeros afterwards */
+};
+
+enum {
+	BLOCK_FUA = 1,   /* WRITE, WRITE_ZEROES: durable when done */
+	BLOCK_UNMAP = 2, /* WRITE_ZEROES: the space may be given back */
+};
+
+struct block_request {
+	enum block_op op;
+	unsigned flags;
+	uint64_t offset, length; /* bytes; multiples of block_bytes, within size_bytes */
+	const struct iovec *iov; /* READ, WRITE: length bytes in all; lives until done */
+	unsigned iov_count;
+	/*
+	 * Called once, on a thread of the block's own, never within block_submit. result: 0 or
+	 * -errno (-ENOSPC and -EIO as the host says). The request is the caller's again.
+	 */
+	void (*done)(struct block_request *request, int result);
+	void *opaque;
+
+	struct workers_job job; /* block.c's own */
+	struct block *block;
+};
+
+/* Filled in by the format when it opens. */
+struct block_info {
+	uint64_t size_bytes;  /* as the guest sees it: a multiple of block_bytes */
+	uint32_t block_bytes; /* what offsets and lengths are multiples of: 512 … 4096 */
+	bool readonly;        /* what would change it fails with -EROFS */
+	bool discard;         /* DISCARD and UNMAP give space back */
+	bool write_zeroes;    /* WRITE_ZEROES writes less than the zeros themselves */
+};
+
+struct block_class {
+	const char *name; /* as in format= */
+	/* Carries request out: 0 or -errno. Its bounds and flags have been checked. */
+	int (*perform)(struct block *block, const struct block_request *request);
+	/* Nothing is under way. What was not flushed may get lost. */
+	void (*close)(struct block *block);
+};
+
+/* What a format's own struct begins with. */
+struct block {
+	const struct block_class *class;
+	struct block_info info;
+	struct workers *workers; /* block.c's own */
+};
+
+/* FILE[,ro][,direct][,discard][,format=NAME]; a comma in a value is doubled. */
+struct block_options {
+	const char *file;
+	const char *format; /* NULL: raw. Never guessed from the content, which a guest may write. */
+	bool readonly;
+	bool direct;  /* past the host's page cache */
+	bool discard; /* let the guest give space back */
+	char *text;   /* where the strings are, for block_options_release */
+};
+
+/* 0, -EINVAL, -ENOMEM. What it fills in belongs to the caller. */
+int block_options_parse(struct block_options *options, const char *text, struct error *err);
+void block_options_release(struct block_options *options);
+
+/* Opens what options name; they may be released afterwards. */
+int block_open(const struct block_options *options, struct block **block, struct error *err);
+/* Waits for what is under way. */
+void block_close(struct block *block);
+
+/* The formats that this build has; ended by NULL. */
+const char *const *block_format_names(void);
+
+/* Any thread. A request that its bounds or flags forbid is done with -EINVAL or -EROFS. */
+void block_submit(struct block *block, struct block_request *request);
+/* Returns when everything that was submitted before is done. */
+void block_drain(struct block *block);
+
+/* The same at once, on the calling thread; done is not called. 0 or -errno. */
+int block_perform(struct block *block, const struct block_request *request);
+
+#endif
