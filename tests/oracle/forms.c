@@ -344,6 +344,19 @@ static void walk_evex(struct collector *all)
 	}
 }
 
+static void find_x87(struct forms *forms)
+{
+	forms->x87 = calloc(forms->count, sizeof(*forms->x87));
+	if (!forms->x87)
+		abort();
+	for (unsigned i = 0; i < forms->count; i++) {
+		const struct template *t = &forms->form[i].template;
+
+		if (t->encoding == ENCODING_LEGACY && t->map == 0 && t->opcode >> 3 == 0xd8 >> 3)
+			forms->x87[forms->x87_count++] = i;
+	}
+}
+
 void forms_create(struct forms *forms, const struct x86_cpu *cpu, unsigned bits)
 {
 	struct collector *all = calloc(1, sizeof(*all));
@@ -361,11 +374,13 @@ void forms_create(struct forms *forms, const struct x86_cpu *cpu, unsigned bits)
 	walk_legacy(all);
 	walk_vex(all);
 	walk_evex(all);
+	find_x87(forms);
 	free(all->excluded_keys);
 	free(all);
 }
 
 void forms_destroy(struct forms *forms)
 {
+	free(forms->x87);
 	free(forms->form);
 }

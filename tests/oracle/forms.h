@@ -50,6 +50,8 @@ struct forms {
 	ZydisDecoder decoder;
 	struct form *form;
 	unsigned count;
+	unsigned *x87;   /* which of them are x87 instructions */
+	unsigned x87_count;
 	struct excluded excluded[16];
 	unsigned reasons;
 };

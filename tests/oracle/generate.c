@@ -12,6 +12,7 @@
 
 #define ATTEMPTS 12u
 #define MUTATE_ONE_IN 24u
+#define X87_ONE_IN 16u
 
 /* ---- one encoding ---- */
 
@@ -411,14 +412,17 @@ void generate_case(const struct forms *forms, const struct x86_cpu *cpu, unsigne
 {
 	struct builder b = { .forms = forms, .cpu = cpu, .c = c, .seed = seed };
 	unsigned more;
+	bool x87;
 
 	*c = (struct oracle_case){ .bits = (uint8_t)forms->bits };
 	random_next(&b.seed);
 	draw_state(&b);
 	add_instruction(&b, first);
 	more = one_in(&b.seed, 2) ? 0 : 1 + random_below(&b.seed, 4);
+	x87 = one_in(&b.seed, X87_ONE_IN);
 	while (more-- && builder_has_room(&b, 60) && b.c->insns + 5 < CASE_INSNS)
-		add_instruction(&b, random_below(&b.seed, forms->count));
+		add_instruction(&b, x87 ? forms->x87[random_below(&b.seed, forms->x87_count)] :
+					  random_below(&b.seed, forms->count));
 	resolve_branch(&b);
 	if (!c->insns)
 		builder_append(&b, (const uint8_t[]){ 0x90 }, 1, -1);

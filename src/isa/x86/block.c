@@ -102,7 +102,7 @@ static struct x86_block *copy_block(struct x86_cpu *cpu, const struct insn *insn
 	block->block = (struct block){ .key = cpu->block_key, .phys2 = ~0ull };
 	block->count = (uint16_t)count;
 	block->heat = 0;
-	block->uses_vec = false;
+	block->uses_vec = block->uses_x87 = false;
 	for (unsigned i = 0; i < count; i++) {
 		block->insn[i] = insns[i];
 		block->insn[i].position = (uint16_t)i;

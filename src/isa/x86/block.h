@@ -16,6 +16,7 @@ struct x86_block {
 	uint16_t count;
 	uint16_t heat;     /* executions, until it is hot enough to be translated */
 	bool uses_vec;     /* its translation wants the vector state live */
+	bool uses_x87;     /* … and x87_live */
 	struct insn insn[];
 };
 

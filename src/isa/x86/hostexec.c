@@ -167,7 +167,7 @@ static bool is_x87_silent(ZydisMnemonic mnemonic)
 
 static bool describe_x87(const struct insn_info *info, struct host_stub *stub)
 {
-	stub->flags |= HOST_VEC;
+	stub->flags |= HOST_VEC | HOST_X87;
 	if (!is_x87_silent(info->z.mnemonic))
 		stub->flags |= HOST_PENDING;
 	if (info->z.opcode == 0x9b) {
@@ -651,6 +651,8 @@ bool host_describe(const struct insn_info *info, const uint8_t *bytes, struct in
 		return false;
 	if (info->z.mnemonic == ZYDIS_MNEMONIC_FNINIT)
 		stub->fn = host_run_fninit;
+	if (info->z.mnemonic == ZYDIS_MNEMONIC_FLDCW)
+		stub->fn = host_run_fldcw;
 	*has_code = true;
 	if (!host_recode(info, bytes, plan))
 		return false;

@@ -307,6 +307,12 @@ void host_run_x87_store(struct x86_cpu *cpu, const struct insn *insn)
 		note_x87(cpu, insn, true);
 }
 
+void host_run_fldcw(struct x86_cpu *cpu, const struct insn *insn)
+{
+	if (run_load(cpu, insn))
+		vec_note_control(cpu);
+}
+
 void host_run_fninit(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct x86_state *state = &cpu->state;
@@ -314,6 +320,7 @@ void host_run_fninit(struct x86_cpu *cpu, const struct insn *insn)
 	host_check(cpu, insn->stub);
 	if (!host_call(cpu, insn, NULL))
 		return;
+	vec_note_control(cpu);
 	state->fpu_ip = state->fpu_dp = 0;
 	state->fpu_cs = state->fpu_ds = state->fpu_opcode = 0;
 }

@@ -25,6 +25,7 @@ enum {
 	HOST_PENDING = 1 << 7,        /* a pending x87 error comes before any of its own faults */
 	HOST_MMX = 1 << 8,
 	HOST_UNALIGNED = 1 << 9,      /* its operand is never checked for alignment */
+	HOST_X87 = 1 << 10,
 };
 
 /* Where the bits come from that say which elements of a memory operand are touched. */
@@ -139,7 +140,7 @@ bool host_describe(const struct insn_info *info, const uint8_t *bytes, struct in
 insn_fn host_run_reg, host_run_load, host_run_store;
 insn_fn host_run_mmx_store, host_run_computed_store;
 insn_fn host_run_x87_reg, host_run_x87_load, host_run_x87_store;
-insn_fn host_run_fninit, host_run_nothing, host_run_transient;
+insn_fn host_run_fldcw, host_run_fninit, host_run_nothing, host_run_transient;
 
 /* Raises what control registers and the mode have against stub. */
 void host_forbidden(struct x86_cpu *cpu, const struct host_stub *stub);

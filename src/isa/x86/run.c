@@ -197,7 +197,8 @@ static void run_block(struct x86_cpu *cpu, struct x86_block *block)
 static void run_hot_or_cold(struct x86_cpu *cpu, struct x86_block *block)
 {
 	if (cpu->cpu.env.translator) {
-		if (atomic_load_explicit(&block->block.code, memory_order_relaxed)) {
+		if (atomic_load_explicit(&block->block.code, memory_order_relaxed) &&
+		    mirror_ready(cpu, block)) {
 			mirror_run(cpu, block);
 			return;
 		}

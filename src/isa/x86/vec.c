@@ -42,7 +42,7 @@ void x86_vec_park(struct x86_cpu *cpu)
 		return;
 	host_xsave(cpu->hostexec, cpu->state.xsave);
 	host_xrstor(cpu->hostexec, cpu->hostexec->clean);
-	cpu->vec_live = false;
+	cpu->vec_live = cpu->x87_live = false;
 }
 
 /* The image may come from outside (a snapshot): what XRSTOR would fault on is made good first. */
@@ -60,6 +60,15 @@ void x86_vec_load(struct x86_cpu *cpu)
 	host_fault_bind(cpu);
 	host_xrstor(he, image);
 	cpu->vec_live = true;
+	vec_note_control(cpu);
+}
+
+void vec_note_control(struct x86_cpu *cpu)
+{
+	uint16_t control;
+
+	__asm__ volatile("fnstcw %0" : "=m"(control));
+	cpu->x87_live = (control & VEC_FCW_MASKS) == VEC_FCW_MASKS;
 }
 
 void x86_vec_reset(struct x86_cpu *cpu)

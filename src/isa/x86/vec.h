@@ -29,6 +29,7 @@ enum {
 
 #define VEC_MXCSR_DEFAULT 0x1f80u
 #define VEC_FCW_DEFAULT 0x37fu
+#define VEC_FCW_MASKS 0x3fu
 
 static inline uint64_t vec_get64(const uint8_t *image, unsigned at)
 {
@@ -54,6 +55,9 @@ static inline void vec_put16(uint8_t *image, unsigned at, uint16_t value)
 {
 	*(uint16_t *)(image + at) = value;
 }
+
+/* After a change of the x87 control word in the host's registers: cpu->x87_live. */
+void vec_note_control(struct x86_cpu *cpu);
 
 /* Gives these components bytes in the image and marks them so, if they are in their initial
  * configuration; afterwards they can be read and written in place. */

@@ -176,6 +176,8 @@ struct x86_cpu {
 	uint64_t fault_address;     /* CR2 to be */
 
 	bool vec_live;              /* guest vector state is in the host's registers */
+	bool x87_live;              /* … and no x87 error is unmasked, so that none can wait: translated
+				       x87 instructions may run */
 	struct hostexec *hostexec;  /* runs vector instructions on the host: hostexec.h */
 	struct x86_cpuid *cpuid;    /* the model's CPUID table: cpuid.h */
 	struct log_limit log_limit;

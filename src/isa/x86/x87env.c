@@ -14,6 +14,7 @@
  */
 #include "isa/x86/access.h"
 #include "isa/x86/hoststub.h"
+#include "isa/x86/vec.h"
 
 #define ENV_LARGE 28u
 #define ENV_SMALL 14u
@@ -118,6 +119,7 @@ static void store_image(struct x86_cpu *cpu, const struct insn *insn, unsigned s
 	probe_image(cpu, insn, linear, X86_WRITE);
 	if (!host_call(cpu, insn, he->bounce))
 		return;
+	vec_note_control(cpu);
 	at = export_environment(cpu, he->bounce, he->bounce2, is_large(insn));
 	for (unsigned i = 0; i < stack; i++)
 		he->bounce2[at + i] = he->bounce[ENV_LARGE + i];
@@ -139,8 +141,10 @@ static void load_image(struct x86_cpu *cpu, const struct insn *insn, unsigned st
 	at = import_environment(he->bounce2, he->bounce, is_large(insn));
 	for (unsigned i = 0; i < stack; i++)
 		he->bounce[ENV_LARGE + i] = he->bounce2[at + i];
-	if (host_call(cpu, insn, he->bounce))
-		import_pointers(cpu, he->bounce2, is_large(insn));
+	if (!host_call(cpu, insn, he->bounce))
+		return;
+	vec_note_control(cpu);
+	import_pointers(cpu, he->bounce2, is_large(insn));
 }
 
 void host_run_fnstenv(struct x86_cpu *cpu, const struct insn *insn)

@@ -195,6 +195,101 @@ static void extended_images(void)
 	WRITE_REG(cr4, cr4);
 }
 
+/* ---- the same again and again, as translated code has it ---- */
+
+#define HOT 100
+
+struct environment {
+	uint32_t control, status, tags, ip, opcode, operand, selector;
+};
+
+#define STORE_ENVIRONMENT(env) asm volatile("fnstenv %0; fldenv %0" : "+m"(env))
+
+/* The last instruction's address, also where the next one faults or is not an x87 instruction's. */
+static void hot_addresses(void)
+{
+	struct environment env;
+	static uint64_t ip;
+	static unsigned i;
+
+	for (i = 0; i < HOT; i++) {
+		asm volatile("fninit; fld1; fldl %2; lea 1f(%%rip), %0; 1: faddl %3; fnstcw record;"
+			     "fnstenv %1"
+			     : "=&r"(ip), "=m"(env) : "m"(one), "m"(zero));
+		CHECK_EQ(env.ip, (uint32_t)ip);
+		asm volatile("fldenv %0" : : "m"(env));
+		EXPECT_EVENT(GP, 0, "fldz; lea 1f(%%rip), %%rdx; 1: fld1; mov %%rdx, record;"
+			     "mov (%0), %%eax; fldpi", "b"(1ull << 62));
+		STORE_ENVIRONMENT(env);
+		CHECK_EQ(env.ip, *(uint32_t *)record);
+		asm volatile("lea 1f(%%rip), %0; jmp 2f; 2: 1: fchs; jmp 3f; 3: fnstenv %1"
+			     : "=&r"(ip), "=m"(env));
+		CHECK_EQ(env.ip, (uint32_t)ip);
+	}
+	asm volatile("fninit");
+}
+
+/* Errors that come and go: a control word that unmasks one comes in the middle of hot code. */
+static void hot_errors(void)
+{
+	uint16_t unmasked = 0x037b, masked = 0x037f, status;
+	struct environment env;
+	/* What EXPECT might else lose. */
+	static uint64_t ip;
+	static unsigned i;
+
+	for (i = 0; i < 2 * HOT; i++) {
+		bool error = i >= HOT && i & 1;
+		uint16_t *control = error ? &unmasked : &masked;
+
+		asm volatile("fninit; fldl %2; fldcw %3; lea 1f(%%rip), %0; 1: fdivl %4; fnstsw %1"
+			     : "=&r"(ip), "=m"(status) : "m"(one), "m"(*control), "m"(zero));
+		CHECK_EQ(status & 0x84, error ? 0x84 : 4);
+		if (error) {
+			EXPECT(MF, 0, "fld1");
+			asm volatile("fnstenv %0" : "=m"(env));
+			CHECK_EQ(env.opcode >> 16, 0x435 | (env.opcode >> 16 & 0xc7)); /* DC /6 */
+			CHECK_EQ(env.operand, (uint32_t)(uintptr_t)&zero);
+		} else {
+			EXPECT(NONE, 0, "fld1");
+			EXPECT(NONE, 0, "fwait; fstpt record");
+			asm volatile("fldl %2; lea 1f(%%rip), %0; 1: fdivl %3; fnstenv %1"
+				     : "=&r"(ip), "=m"(env) : "m"(one), "m"(zero));
+		}
+		CHECK_EQ(env.ip, (uint32_t)ip);
+	}
+	asm volatile("fninit");
+}
+
+static void hot_rounding(void)
+{
+	static const double number = 2.5;
+	static const int64_t rounded[] = { 2, 2, 3, 2 };
+	uint16_t control;
+	int64_t got;
+
+	for (unsigned i = 0; i < HOT; i++) {
+		control = (uint16_t)(0x037f | i % 4 << 10);
+		asm volatile("fldcw %1; fldl %2; fistpll %0" : "=m"(got) : "m"(control), "m"(number));
+		CHECK_EQ(got, rounded[i % 4]);
+	}
+	asm volatile("fninit");
+}
+
+static void hot(void)
+{
+	WRITE_REG(cr0, (READ_REG(cr0) & ~(CR0_EM | CR0_TS)) | CR0_NE | CR0_MP);
+	WRITE_REG(cr4, READ_REG(cr4) | CR4_OSFXSR);
+	/* Vector instructions are translated where all are allowed. */
+	if (have("XSAVE", cpuid(1, 0).ecx & 1 << 26)) {
+		WRITE_REG(cr4, READ_REG(cr4) | CR4_OSXSAVE);
+		asm volatile("xsetbv" : : "c"(0), "a"(cpuid(0xd, 0).eax), "d"(0));
+	}
+	hot_addresses();
+	hot_errors();
+	hot_rounding();
+}
+
 void guest_main(void)
 {
 	not_available();
@@ -203,4 +298,5 @@ void guest_main(void)
 	images();
 	extended_images();
 	old_errors();
+	hot();
 }

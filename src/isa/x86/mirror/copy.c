@@ -22,6 +22,7 @@ struct copy {
 	bool memory_write;
 	bool host;   /* hostexec knows it: its other registers are vector registers */
 	bool faults; /* may raise an exception on the host */
+	bool x87_noted;
 	bool count_in_cl;
 	uint8_t host_of[X86_GPRS];
 	unsigned borrowings;
@@ -76,11 +77,14 @@ static bool vector_copyable(const struct emit *e, struct copy *copy)
 	insn_fn *fn = e->insn->fn;
 
 	if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR) ||
-	    !(fn == host_run_reg || fn == host_run_load || fn == host_run_store) ||
-	    (stub->flags & (HOST_X87_POINTERS | HOST_PRELOAD | HOST_WAIT)))
+	    !(fn == host_run_reg || fn == host_run_load || fn == host_run_store ||
+	      fn == host_run_x87_reg || fn == host_run_x87_load || fn == host_run_x87_store) ||
+	    (stub->flags & HOST_PRELOAD && !(stub->flags & HOST_X87)))
 		return false;
 	copy->host = true;
-	copy->faults = stub->flags & HOST_VEC;
+	/* x87_live: no x87 error can come. */
+	copy->faults = stub->flags & HOST_VEC && !(stub->flags & HOST_X87);
+	copy->x87_noted = stub->flags & HOST_X87_POINTERS;
 	copy->memory_bytes = stub->memory_bytes;
 	return true;
 }
@@ -178,6 +182,8 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 	if (copy->faults || copy->memory)
 		mirror_spare_flags(e);
 	if (copy->memory) {
+		if (copy->x87_noted)
+			mirror_keep_x87_operand(e, copy->memory);
 		mirror_emit_address(e, copy->memory, true);
 		mirror_emit_check(e, copy->memory_bytes, copy->memory_write);
 		if (e->insn->flags & INSN_LOCK || e->info.z.mnemonic == ZYDIS_MNEMONIC_XCHG)
@@ -198,6 +204,8 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 		if (copy->borrowed[i].store)
 			masm_store(e->m, GPR_FIELD(copy->borrowed[i].gpr), H_CPU,
 				   copy->borrowed[i].host);
+	if (copy->x87_noted)
+		mirror_after_x87(e);
 	if (use->writes) {
 		e->flags_in_host = true;
 		e->flags_in_memory = false;

@@ -170,6 +170,12 @@ void masm_alu_imm_mem(struct masm *m, bool wide, uint8_t op, uint8_t base, size_
 	immediate(m, byte, imm);
 }
 
+void masm_cmp_byte(struct masm *m, uint8_t base, size_t disp, uint8_t imm)
+{
+	masm_rm(m, false, 0x80, 7, base, (int32_t)disp);
+	masm_byte(m, imm);
+}
+
 void masm_rorx(struct masm *m, uint8_t to, uint8_t from, uint8_t count)
 {
 	masm_byte(m, 0xc4);

@@ -54,6 +54,7 @@ void masm_lea(struct masm *m, uint8_t to, uint8_t base, int32_t disp);
 void masm_imm64(struct masm *m, uint8_t to, uint64_t value); /* shortest form; keeps flags */
 /* 81 /op and 83 /op: 0 add, 4 and, 5 sub, 7 cmp */
 void masm_alu_imm(struct masm *m, bool wide, uint8_t op, uint8_t rm, int32_t imm);
+void masm_cmp_byte(struct masm *m, uint8_t base, size_t disp, uint8_t imm);
 void masm_alu_imm_mem(struct masm *m, bool wide, uint8_t op, uint8_t base, size_t disp, int32_t imm);
 /* RORX to, from, count: a rotation that keeps flags. */
 void masm_rorx(struct masm *m, uint8_t to, uint8_t from, uint8_t count);

@@ -21,11 +21,11 @@
 #include <stddef.h>
 
 #include "cpu/isa.h"
+#include "isa/x86/block.h"
+#include "isa/x86/x86.h"
 
 struct blocks;
 struct error;
-struct x86_block;
-struct x86_cpu;
 
 /* Stack that the C code under translated code has, below struct x86_cpu. */
 #define MIRROR_STACK_BYTES (256u << 10)
@@ -41,6 +41,18 @@ void mirror_cpu_destroy(struct x86_cpu *cpu);
 
 /* Counts an execution and translates when the block is hot; parks the vector state then. */
 void mirror_consider(struct x86_cpu *cpu, struct x86_block *block);
+
+/*
+ * Whether block's code may be entered: not with x87 errors unmasked, if it has x87 instructions. The
+ * vector state is made live to know.
+ */
+static inline bool mirror_ready(struct x86_cpu *cpu, const struct x86_block *block)
+{
+	if (likely(!block->uses_x87))
+		return true;
+	x86_vec_load(cpu);
+	return cpu->x87_live;
+}
 
 /*
  * Runs translated code from block on, until an event wants attention or it comes to code that is not

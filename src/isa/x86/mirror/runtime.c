@@ -201,7 +201,7 @@ bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn)
 	refresh(cpu);
 	if (block->uses_vec && !cpu->vec_live)
 		x86_vec_load(cpu);
-	return false;
+	return block->uses_x87 && !cpu->x87_live;
 }
 
 /* Nothing wants attention before the next block. */

@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include "isa/x86/hostexec.h"
+#include "isa/x86/hoststub.h"
 #include "isa/x86/mirror/mirror.h"
 
 bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
@@ -30,7 +32,7 @@ struct cold_path *mirror_cold(struct emit *e)
 	last = &e->cold[e->cold_paths++];
 	*last = (struct cold_path){
 		.enter = MASM_LABEL_INIT, .back = MASM_LABEL_INIT, .insn = e->insn,
-		.leaves = e->insn->flags & INSN_ENDS_BLOCK,
+		.leaves = e->insn->flags & INSN_ENDS_BLOCK, .x87_last = e->x87_last,
 	};
 	return last;
 }
@@ -41,6 +43,7 @@ static void emit_interpreted(struct emit *e)
 	const struct mirror_thunks *thunks = &e->translator->thunks;
 	bool last = e->insn->flags & INSN_ENDS_BLOCK;
 
+	mirror_settle_x87(e);
 	mirror_save_flags(e);
 	masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)e->insn);
 	if (last)
@@ -62,10 +65,13 @@ static void emit_head(struct emit *e, struct masm_label *event)
 	masm_jcc(m, COND_NE, event);
 	if (!e->block->uses_vec)
 		return;
-	masm_rm(m, false, 0x80, 7, H_CPU, (int32_t)CPU_FIELD(vec_live));
-	masm_byte(m, 0);
+	masm_cmp_byte(m, H_CPU, e->block->uses_x87 ? CPU_FIELD(x87_live) : CPU_FIELD(vec_live), 0);
 	masm_jcc(m, COND_NE, &live);
 	masm_call_to(m, e->at, e->translator->thunks.vec);
+	if (e->block->uses_x87) {
+		masm_cmp_byte(m, H_CPU, CPU_FIELD(x87_live), 0);
+		masm_jcc(m, COND_E, event);
+	}
 	masm_bind(m, &live);
 }
 
@@ -74,13 +80,15 @@ static void emit_instruction(struct emit *e)
 	unsigned before = e->cold_paths;
 	bool done;
 
+	if (e->insn->flags & INSN_ENDS_BLOCK)
+		mirror_settle_x87(e);
 	/* The decoder may have seen another instruction in these bytes: it knows the CPU's model. */
 	if (!mirror_describe(e->cpu, e->insn->bytes, e->insn->length, &e->info) ||
 	    e->info.z.mnemonic != e->insn->mnemonic)
 		done = false;
 	else if (!(e->insn->flags & INSN_ENDS_BLOCK))
 		done = mirror_emit_stack(e) || mirror_emit_copy(e) || mirror_emit_system(e) ||
-		       mirror_emit_special(e);
+		       mirror_emit_special(e) || mirror_emit_x87(e);
 	else
 		done = mirror_emit_flow(e);
 	if (!done) {
@@ -101,6 +109,7 @@ static void emit_cold_paths(struct emit *e)
 		struct cold_path *cold = &e->cold[i];
 
 		masm_bind(e->m, &cold->enter);
+		mirror_note_x87(e, cold->x87_last);
 		masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)cold->insn);
 		if (cold->leaves) {
 			masm_jmp_to(e->m, e->at, e->translator->thunks.leave);
@@ -128,6 +137,7 @@ static void emit_block(struct emit *e)
 		emit_instruction(e);
 	}
 	if (!(last->flags & INSN_ENDS_BLOCK)) {
+		mirror_settle_x87(e);
 		if (e->live[e->block->count])
 			mirror_save_flags(e);
 		mirror_emit_exit(e, 0, last->page_offset + last->length);
@@ -139,12 +149,17 @@ static void emit_block(struct emit *e)
 	masm_jmp_to(e->m, e->at, e->translator->thunks.dead);
 }
 
-static bool block_uses_vec(const struct emit *e)
+static void find_vector_uses(const struct emit *e)
 {
-	for (unsigned i = 0; i < e->block->count; i++)
-		if (e->block->insn[i].stub && (e->cpu->block_key & X86_KEY_VECTOR))
-			return true;
-	return false;
+	for (unsigned i = 0; i < e->block->count; i++) {
+		const struct host_stub *stub = e->block->insn[i].stub;
+
+		if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR))
+			continue;
+		e->block->uses_vec = true;
+		if (stub->flags & HOST_X87)
+			e->block->uses_x87 = true;
+	}
 }
 
 /* A block's sites are in the order of its code, and blocks follow each other. */
@@ -173,7 +188,7 @@ static void translate_locked(struct emit *e)
 		block->exit[i] = (struct block_exit){ .owner = block };
 		atomic_store(&block->exit[i].target, t->thunks.exit);
 	}
-	e->block->uses_vec = block_uses_vec(e);
+	find_vector_uses(e);
 	t->masm.size = 0;
 	t->masm.overflow = false;
 	mirror_find_live_flags(e);

@@ -30,6 +30,7 @@ struct cold_path {
 	const struct insn *insn;
 	bool leaves;         /* what follows is not the next instruction: never back */
 	bool restores_flags; /* the code at back has them in the host's flags */
+	const struct insn *x87_last; /* emit's when the instruction began */
 	uint32_t site;       /* where the instruction itself is in the code, if it may fault; 0: nowhere */
 };
 
@@ -49,6 +50,7 @@ struct emit {
 	const struct insn *insn; /* being translated */
 	struct insn_info info;   /* of it */
 	bool flags_in_host, flags_in_memory;
+	const struct insn *x87_last; /* the last x87 instruction, if the CPU does not know of it yet */
 	struct flag_use use[X86_BLOCK_INSNS];
 	uint16_t live[X86_BLOCK_INSNS + 1]; /* flags that are read later than before instruction i */
 	unsigned watch_start, watch_end;    /* bytes of the page that liveness was read from */
@@ -105,6 +107,16 @@ bool mirror_emit_system(struct emit *e);
 
 /* special.c: copies with a twist */
 bool mirror_emit_special(struct emit *e);
+
+/* x87.c: control instructions; what is noted of the others */
+bool mirror_emit_x87(struct emit *e);
+/* The current instruction is what FNSTENV shall tell of, once it is done. */
+void mirror_after_x87(struct emit *e);
+/* On processors that note every operand's address: it is kept in mirror.spare until then. */
+void mirror_keep_x87_operand(struct emit *e, const ZydisDecodedOperand *op);
+/* Brings it home, if there is anything to bring: wherever somebody may look. Clobbers R11. */
+void mirror_settle_x87(struct emit *e);
+void mirror_note_x87(struct emit *e, const struct insn *last);
 
 /* flow.c: the end of a block. False: it has to be interpreted. */
 bool mirror_emit_flow(struct emit *e);
