@@ -30,8 +30,8 @@ GRO_FLAGS_clang := -mgeneral-regs-only -mllvm -disable-loop-idiom-all
 GRO_FLAGS := $(GRO_FLAGS_$(if $(findstring clang,$(shell $(CC) --version)),clang,gcc))
 GRO_SYMBOLS := $(foreach f,memcpy memmove memset memcmp,--redefine-sym $(f)=gro_$(f))
 
-SOURCES := $(sort $(shell find src -name '*.c'))
-OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+SOURCES := $(sort $(shell find src -name '*.c' -o -name '*.S'))
+OBJECTS := $(patsubst %,$(BUILD)/%.o,$(basename $(SOURCES)))
 GRO_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter $(GRO_ROOMS),$(SOURCES)))
 LIBRARY := $(BUILD)/libringlet.a
 
@@ -68,6 +68,10 @@ $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(if $(filter $(GRO_ROOMS),$<),$(GRO_FLAGS)) -c -o $@ $<
 	$(if $(filter $(GRO_ROOMS),$<),objcopy $(GRO_SYMBOLS) $@)
+
+$(BUILD)/%.o: %.S Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
 #: make deps          install the packages that building and testing need
 deps:

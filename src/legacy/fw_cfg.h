@@ -40,7 +40,7 @@ int fw_cfg_add_file(struct device *dev, const char *name, const void *data, size
 
 /*
  * Offers a Linux kernel to the firmware under the numbered items: setup part, protected-mode part,
- * initrd (or NULL) and command line (or NULL).
+ * initrd (or NULL) and command line (or NULL). For a BIOS, an option ROM comes along that starts it.
  */
 int fw_cfg_add_linux(struct device *dev, const char *kernel, const char *initrd,
 		     const char *cmdline, struct error *err);

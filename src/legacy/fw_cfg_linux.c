@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A Linux kernel as firmware finds it: the file's two parts, initrd, command line; see fw_cfg.h. */
+/*
+ * A Linux kernel as firmware finds it: the file's two parts, initrd, command line; see fw_cfg.h.
+ * UEFI firmware takes them from there itself; a BIOS needs an option ROM that does, linux_rom.S.
+ */
 #include <errno.h>
 #include <linux/qemu_fw_cfg.h>
 #include <stdlib.h>
@@ -15,6 +18,11 @@
 #define PROTECTED_MODE_GPA 0x100000u
 #define SETUP_GPA 0x10000u
 #define CMDLINE_GPA 0x20000u
+
+/* linux_rom.S: code for the guest */
+extern const uint8_t linux_rom[], linux_rom_end[];
+#define ROM_FILE "genroms/linux.rom" /* where a BIOS looks for option ROMs of no device */
+#define ROM_BOOT_PATH "/rom@" ROM_FILE
 
 static int add_u32(struct device *dev, uint16_t key, uint64_t value, struct error *err)
 {
@@ -90,6 +98,27 @@ static int add_cmdline(struct device *dev, const char *cmdline, struct error *er
 	return rc;
 }
 
+/* All bytes of an option ROM add up to zero; its last one is padding. */
+static int add_rom(struct device *dev, struct error *err)
+{
+	size_t size = (size_t)(linux_rom_end - linux_rom);
+	uint8_t *rom = malloc(size);
+	uint8_t sum = 0;
+	int rc;
+
+	if (!rom)
+		return error_set(err, ENOMEM, "no memory for an option ROM");
+	memcpy(rom, linux_rom, size);
+	for (size_t i = 0; i < size; i++)
+		sum = (uint8_t)(sum + rom[i]);
+	rom[size - 1] = (uint8_t)-sum;
+	rc = fw_cfg_add_file(dev, ROM_FILE, rom, size, err);
+	free(rom);
+	if (!rc)
+		rc = fw_cfg_add_file(dev, "bootorder", ROM_BOOT_PATH, sizeof(ROM_BOOT_PATH), err);
+	return rc;
+}
+
 int fw_cfg_add_linux(struct device *dev, const char *kernel, const char *initrd,
 		     const char *cmdline, struct error *err)
 {
@@ -104,5 +133,7 @@ int fw_cfg_add_linux(struct device *dev, const char *kernel, const char *initrd,
 		rc = add_initrd(dev, initrd, err);
 	if (!rc)
 		rc = add_cmdline(dev, cmdline ? cmdline : "", err);
+	if (!rc)
+		rc = add_rom(dev, err);
 	return rc;
 }
