@@ -244,6 +244,35 @@ static void test_linux(void **state)
 	assert_int_equal(size, 6);
 }
 
+/* What a BIOS looks at before it runs an option ROM, and where it boots from first. */
+static void test_linux_rom(void **state)
+{
+	struct bench *b = *state;
+	struct test_image image;
+	char path[] = "/tmp/ringlet-fw-XXXXXX", order[32] = "";
+	uint8_t rom[4096], sum = 0;
+	uint32_t size;
+
+	close(mkstemp(path));
+	test_bzimage(&image);
+	test_image_save(&image, path);
+	assert_int_equal(fw_cfg_add_linux(b->dev, path, NULL, NULL, NULL), 0);
+	unlink(path);
+	select_item(b, find_file(b, "genroms/linux.rom", &size));
+	assert_in_range(size, 512, sizeof(rom));
+	read_bytes(b, rom, size);
+	assert_memory_equal(rom, "\x55\xaa", 2);
+	assert_int_equal(rom[2] * 512, size);
+	assert_memory_equal(rom + rom[0x1a], "$PnP", 4);
+	for (uint32_t i = 0; i < size; i++)
+		sum = (uint8_t)(sum + rom[i]);
+	assert_int_equal(sum, 0);
+	select_item(b, find_file(b, "bootorder", &size));
+	assert_in_range(size, 1, sizeof(order));
+	read_bytes(b, order, size);
+	assert_string_equal(order, "/rom@genroms/linux.rom");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +281,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_files_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dma, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_linux, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_linux_rom, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
