@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "boot/e820.h"
 #include "board/x86_pc_parts.h"
-#include "cpu/blocks.h"
 #include "irqchip/apic.h"
 #include "irqchip/ioapic.h"
 #include "irqchip/pic.h"
@@ -204,20 +203,13 @@ static int add_fw_cfg_tables(struct pc *pc, struct device *dev, struct error *er
 	return ret;
 }
 
-static void fw_cfg_wrote(void *opaque, uint64_t gpa, uint64_t len)
-{
-	struct pc *pc = opaque;
-
-	blocks_wrote(pc->vm->blocks, gpa, len);
-}
-
 static int add_fw_cfg(struct pc *pc, struct error *err)
 {
 	const struct vm_config *machine = pc->vm->config;
 	struct e820_map map = { 0 };
 	struct fw_cfg_config config = {
 		.cpus = machine->cpus, .console_port = 0x3f8, .low_ram_bytes = pc_low_ram(machine->mem_bytes),
-		.e820 = &map, .wrote = fw_cfg_wrote, .opaque = pc,
+		.e820 = &map,
 	};
 	struct device *dev = NULL;
 	int ret = pc_memory_map(pc->vm, &map, err);

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dev/dma.h"
+
 struct bus;
 struct device;
 struct error;
@@ -22,7 +24,8 @@ struct mem;
 /* Lent to every device for its whole life. */
 struct device_env {
 	struct loop *loop;
-	struct mem *mem;
+	struct dma dma; /* guest memory */
+	struct mem *mem; /* its regions, for who needs to know them */
 	struct bus *pio;
 	struct bus *mmio;
 };

@@ -14,7 +14,6 @@
 
 #include "base/error.h"
 #include "dev/bus.h"
-#include "mem/mem.h"
 
 #define PORT_BASE 0x510
 #define PORT_COUNT 12 /* selector and data 0x510, DMA address 0x514 */
@@ -38,7 +37,6 @@ struct file {
 struct fw_cfg {
 	struct device dev;
 	const struct device_env *env;
-	struct fw_cfg_config config;
 	struct item numbered[NUMBERED];
 	struct item arch[ARCH_ITEMS];
 	struct file files[FILES_MAX];
@@ -151,29 +149,18 @@ static uint8_t next_byte(struct fw_cfg *fw)
 	return item->data[fw->offset++];
 }
 
-static void tell_wrote(const struct fw_cfg *fw, uint64_t gpa, uint32_t len)
-{
-	if (len && fw->config.wrote)
-		fw->config.wrote(fw->config.opaque, gpa, len);
-}
-
 /* Copies len bytes on from the selected item's offset to guest memory, padded with zeros. */
-static int dma_read(struct fw_cfg *fw, uint64_t gpa, uint32_t len)
+static int copy_item(struct fw_cfg *fw, uint64_t gpa, uint32_t len)
 {
 	const struct item *item = find_item(fw, fw->key);
 	uint32_t left = item && fw->offset < item->size_bytes ? item->size_bytes - fw->offset : 0;
 	uint32_t copied = len < left ? len : left;
-	uint32_t done = 0;
 	int rc = 0;
 
 	if (copied)
-		rc = mem_write(fw->env->mem, gpa, item->data + fw->offset, copied);
-	if (!rc)
-		done = copied;
+		rc = dma_write(&fw->env->dma, gpa, item->data + fw->offset, copied);
 	if (!rc && len > copied)
-		rc = mem_fill(fw->env->mem, gpa + copied, 0, len - copied);
-	/* Half a transfer is memory that has changed, too. */
-	tell_wrote(fw, gpa, rc ? done : len);
+		rc = dma_fill(&fw->env->dma, gpa + copied, 0, len - copied);
 	fw->offset += copied;
 	return rc;
 }
@@ -185,7 +172,7 @@ static uint32_t dma_command(struct fw_cfg *fw, uint32_t control, uint32_t len, u
 	if (control & FW_CFG_DMA_CTL_SELECT)
 		select_item(fw, (uint16_t)(control >> 16));
 	if (control & FW_CFG_DMA_CTL_READ)
-		return dma_read(fw, gpa, len) ? FW_CFG_DMA_CTL_ERROR : 0;
+		return copy_item(fw, gpa, len) ? FW_CFG_DMA_CTL_ERROR : 0;
 	if (control & FW_CFG_DMA_CTL_WRITE)
 		return FW_CFG_DMA_CTL_ERROR;
 	if (control & FW_CFG_DMA_CTL_SKIP) {
@@ -203,12 +190,11 @@ static void dma_start(struct fw_cfg *fw, uint64_t gpa)
 	struct fw_cfg_dma_access access;
 	uint32_t status = htobe32(FW_CFG_DMA_CTL_ERROR);
 
-	if (!mem_read(fw->env->mem, gpa, &access, sizeof(access)))
+	if (!dma_read(&fw->env->dma, gpa, &access, sizeof(access)))
 		status = htobe32(dma_command(fw, be32toh(access.control), be32toh(access.length),
 					     be64toh(access.address)));
 	/* Nowhere to tell an error when the structure is not in RAM. */
-	if (!mem_write(fw->env->mem, gpa, &status, sizeof(status)))
-		tell_wrote(fw, gpa, sizeof(status));
+	dma_write(&fw->env->dma, gpa, &status, sizeof(status));
 }
 
 static uint64_t fw_cfg_read(void *opaque, uint64_t offset, unsigned size, int cpu)
@@ -346,7 +332,6 @@ int fw_cfg_create(const struct device_env *env, const struct fw_cfg_config *conf
 		return error_set(err, ENOMEM, "no memory for the firmware configuration device");
 	fw->dev.class = &fw_cfg_class;
 	fw->env = env;
-	fw->config = *config;
 	rc = add_facts(&fw->dev, config, err);
 	if (!rc)
 		rc = bus_add(env->pio, &ports, err);

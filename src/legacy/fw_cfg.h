@@ -22,9 +22,6 @@ struct fw_cfg_config {
 	const struct e820_map *e820; /* becomes etc/e820; read during create only */
 	uint16_t boot_menu_wait_ms;  /* 0: no menu */
 	uint16_t console_port;       /* a UART for SeaBIOS's screen and keys; 0: none */
-	/* The device wrote guest memory: code made from it is stale. NULL: nobody minds. */
-	void (*wrote)(void *opaque, uint64_t gpa, uint64_t len);
-	void *opaque;
 };
 
 int fw_cfg_create(const struct device_env *env, const struct fw_cfg_config *config,

@@ -250,3 +250,17 @@ int mem_fill(struct mem *mem, uint64_t gpa, uint8_t value, uint64_t len)
 	}
 	return 0;
 }
+
+void mem_mark_dirty(const struct mem *mem, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		const struct mem_region *region;
+		uint64_t piece = piece_at(mem, gpa, len, &region);
+
+		if (!piece)
+			return;
+		mark_dirty(region, gpa - region->gpa, piece);
+		gpa += piece;
+		len -= piece;
+	}
+}

@@ -47,10 +47,13 @@ const struct mem_region *mem_find(const struct mem *mem, uint64_t gpa);
 /* Host address of [gpa, gpa+len) where one region holds all of it, or NULL. */
 void *mem_ptr(const struct mem *mem, uint64_t gpa, uint64_t len);
 
-/* Whole-range copies for loaders and devices; -EFAULT where a byte is no RAM. mem_write writes ROM
- * too (loaders fill it) and does not notify code caches: see cpu_exec's blocks_wrote for devices. */
+/* Whole-range copies for loaders; -EFAULT where a byte is no memory. mem_write writes ROM, too, and
+ * does not notify code caches: devices use dev/dma.h. */
 int mem_read(const struct mem *mem, uint64_t gpa, void *data, uint64_t len);
 int mem_write(struct mem *mem, uint64_t gpa, const void *data, uint64_t len);
 int mem_fill(struct mem *mem, uint64_t gpa, uint8_t value, uint64_t len);
+
+/* Sets MEM_PAGE_DIRTY on the pages of [gpa, gpa+len), as far as they are memory. */
+void mem_mark_dirty(const struct mem *mem, uint64_t gpa, uint64_t len);
 
 #endif

@@ -133,6 +133,13 @@ static int create_translator(struct vm *vm, struct error *err)
 	return isa_x86.translator_create(&vm->translator, vm->blocks, &config, err);
 }
 
+static void device_wrote(void *opaque, uint64_t gpa, uint64_t len)
+{
+	struct vm *vm = opaque;
+
+	blocks_wrote(vm->blocks, gpa, len);
+}
+
 static int create_parts(struct vm *vm, struct error *err)
 {
 	int ret = loop_create(&vm->env.loop, err);
@@ -151,6 +158,7 @@ static int create_parts(struct vm *vm, struct error *err)
 		ret = create_translator(vm, err);
 	if (ret)
 		return ret;
+	vm->env.dma = (struct dma){ .mem = vm->env.mem, .wrote = device_wrote, .opaque = vm };
 	vm->threads = calloc(vm->config->cpus, sizeof(*vm->threads));
 	if (!vm->threads)
 		return error_set(err, ENOMEM, "no memory for %u CPUs", vm->config->cpus);

@@ -19,6 +19,13 @@ static void must(bool ok)
 		abort();
 }
 
+/* What a device says it wrote is memory. */
+static void wrote(void *opaque, uint64_t gpa, uint64_t len)
+{
+	(void)opaque;
+	must(len && gpa < TARGET_RAM && len <= TARGET_RAM - gpa);
+}
+
 static void open_target(struct device_target *target)
 {
 	struct device_env *env = &target->env;
@@ -29,6 +36,7 @@ static void open_target(struct device_target *target)
 	must(!loop_create(&env->loop, NULL));
 	must(!mem_create(&env->mem, NULL));
 	must(!mem_add(env->mem, 0, TARGET_RAM, false, "ram", NULL));
+	env->dma = (struct dma){ .mem = env->mem, .wrote = wrote };
 	must(!bus_create(&env->pio, "pio", env->loop, NULL));
 	must(!bus_create(&env->mmio, "mmio", env->loop, NULL));
 }

@@ -8,17 +8,6 @@
 
 #define COMMAND_GPA 0x1000
 
-static void wrote(void *opaque, uint64_t gpa, uint64_t len)
-{
-	const struct device_target *target = opaque;
-	uint8_t byte;
-
-	/* What it says it wrote is memory. */
-	if (mem_read(target->env.mem, gpa, &byte, 1) ||
-	    mem_read(target->env.mem, gpa + len - 1, &byte, 1))
-		abort();
-}
-
 /* The guest prepares a command; an access makes the device look at it. */
 static void event(struct device_target *target, struct fuzz_input *input)
 {
@@ -36,7 +25,7 @@ static void setup(struct device_target *target)
 	struct e820_map e820 = { .count = 0 };
 	struct fw_cfg_config config = {
 		.cpus = 2, .low_ram_bytes = TARGET_RAM, .e820 = &e820, .boot_menu_wait_ms = 10,
-		.console_port = 0x3f8, .wrote = wrote, .opaque = target,
+		.console_port = 0x3f8,
 	};
 
 	e820_set(&e820, 0, TARGET_RAM, E820_RAM);

@@ -23,6 +23,7 @@ int device_fixture_open(void **state)
 	assert_non_null(fixture);
 	assert_int_equal(loop_create(&fixture->env.loop, NULL), 0);
 	assert_int_equal(mem_create(&fixture->env.mem, NULL), 0);
+	fixture->env.dma.mem = fixture->env.mem;
 	assert_int_equal(bus_create(&fixture->env.pio, "pio", fixture->env.loop, NULL), 0);
 	assert_int_equal(bus_create(&fixture->env.mmio, "mmio", fixture->env.loop, NULL), 0);
 	*state = fixture;

@@ -33,10 +33,13 @@ static void wrote(void *opaque, uint64_t gpa, uint64_t len)
 {
 	struct bench *b = opaque;
 
-	if (gpa != DMA_GPA) {
+	if (gpa == DMA_GPA)
+		return;
+	if (gpa != b->wrote_gpa + b->wrote_len) {
 		b->wrote_gpa = gpa;
-		b->wrote_len = len;
+		b->wrote_len = 0;
 	}
+	b->wrote_len += len;
 }
 
 static int setup(void **state)
@@ -44,11 +47,13 @@ static int setup(void **state)
 	struct bench *b = calloc(1, sizeof(*b));
 	struct e820_map map = { .count = 0 };
 	struct fw_cfg_config config = { .cpus = 4, .low_ram_bytes = 1 << 20, .e820 = &map,
-					.boot_menu_wait_ms = 100, .wrote = wrote, .opaque = b };
+					.boot_menu_wait_ms = 100 };
 
 	*state = b;
 	if (device_fixture_open((void **)&b->fixture))
 		return -1;
+	b->fixture->env.dma.wrote = wrote;
+	b->fixture->env.dma.opaque = b;
 	if (!mem_find(b->fixture->env.mem, 0) &&
 	    mem_add(b->fixture->env.mem, 0, 1 << 20, false, "ram", NULL))
 		return -1;
