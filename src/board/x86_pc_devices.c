@@ -63,12 +63,21 @@ static int add_reset(struct pc *pc, struct error *err)
 	return keep(pc, ret, &pc->reset, err);
 }
 
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+	struct pc *pc = opaque;
+
+	apic_msi(pc->apics, address, data);
+}
+
 static int add_pci(struct pc *pc, struct error *err)
 {
 	struct pci_host_config host = {
 		.reset_control_read = reset_control_read,
 		.reset_control_write = reset_control_write,
 		.opaque = pc->reset,
+		.msi = send_msi,
+		.msi_opaque = pc,
 	};
 	struct piix_config piix = { .pm_base = ACPI_PM_DEFAULT_PORT, .sci_irq = PC_SCI_IRQ,
 				    .preset_pirq = !pc->vm->config->firmware };
@@ -91,20 +100,13 @@ static int add_pci(struct pc *pc, struct error *err)
 	return ret;
 }
 
-static void hpet_msi(void *opaque, uint64_t address, uint32_t data)
-{
-	struct pc *pc = opaque;
-
-	apic_msi(pc->apics, address, data);
-}
-
 /* The HPET sits between PIT, RTC and their interrupts. */
 static int add_timers(struct pc *pc, struct error *err)
 {
 	const struct vm_config *machine = pc->vm->config;
 	const struct device_env *env = &pc->vm->env;
 	struct hpet_config hpet = { .irq0 = pc->isa_irq[0], .irq8 = pc->isa_irq[8],
-				    .msi = hpet_msi, .opaque = pc };
+				    .msi = send_msi, .opaque = pc };
 	struct rtc_config rtc = { .cpus = machine->cpus };
 	struct pit_config pit = { 0 };
 	struct device *dev = NULL;

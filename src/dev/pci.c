@@ -80,6 +80,21 @@ void pci_set_intx(struct pci_function *function, bool level)
 	tell_pin(function, was);
 }
 
+/* ---- bus mastering ---- */
+
+bool pci_is_master(const struct pci_function *function)
+{
+	return get(function->config + PCI_COMMAND, 2) & PCI_COMMAND_MASTER;
+}
+
+void pci_send_msi(const struct pci_function *function, uint64_t address, uint32_t data)
+{
+	const struct pci_bus_config *config = &function->bus->config;
+
+	if (config->msi && pci_is_master(function))
+		config->msi(config->opaque, address, data);
+}
+
 /* ---- BARs ---- */
 
 static struct bus *bar_bus(const struct pci_function *function, const struct pci_bar *bar)
@@ -175,6 +190,28 @@ void pci_set_initial(struct pci_function *function, unsigned offset, unsigned si
 	put(function->writable + offset, size, writable);
 }
 
+/* Offset of the byte that the next capability's offset goes to. */
+static unsigned capabilities_end(const struct pci_function *function)
+{
+	unsigned at = PCI_CAPABILITY_LIST;
+
+	while (function->config[at])
+		at = function->config[at] + PCI_CAP_LIST_NEXT;
+	return at;
+}
+
+unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned size_bytes)
+{
+	unsigned offset = PCI_STD_HEADER_SIZEOF + function->capabilities_bytes;
+
+	assert(size_bytes >= PCI_CAP_SIZEOF && offset + size_bytes <= PCI_CONFIG_BYTES);
+	pci_set_initial(function, capabilities_end(function), 1, offset, 0);
+	pci_set_initial(function, offset + PCI_CAP_LIST_ID, 1, id, 0);
+	pci_set_initial(function, PCI_STATUS, 1, PCI_STATUS_CAP_LIST, 0);
+	function->capabilities_bytes += (size_bytes + 3) & ~3u;
+	return offset;
+}
+
 static void fill_header(struct pci_function *function, const struct pci_identity *id)
 {
 	pci_set_initial(function, PCI_VENDOR_ID, 2, id->vendor, 0);
@@ -229,9 +266,13 @@ static struct pci_function *find(struct pci_bus *bus, unsigned bus_number, uint8
 uint32_t pci_config_read(struct pci_bus *bus, unsigned bus_number, uint8_t devfn, unsigned offset,
 			 unsigned size)
 {
-	const struct pci_function *function = find(bus, bus_number, devfn, offset, size);
+	struct pci_function *function = find(bus, bus_number, devfn, offset, size);
 
-	return function ? get(function->config + offset, size) : UINT32_MAX >> (32 - 8 * size);
+	if (!function)
+		return UINT32_MAX >> (32 - 8 * size);
+	if (function->config_reading)
+		function->config_reading(function->opaque, offset, size);
+	return get(function->config + offset, size);
 }
 
 void pci_config_write(struct pci_bus *bus, unsigned bus_number, uint8_t devfn, unsigned offset,

@@ -60,8 +60,10 @@ struct pci_function {
 	uint8_t config[PCI_CONFIG_BYTES];
 	uint8_t initial[PCI_CONFIG_BYTES];  /* power-on values */
 	uint8_t writable[PCI_CONFIG_BYTES]; /* bits that the guest may change */
+	unsigned capabilities_bytes; /* taken by capabilities, from PCI_STD_HEADER_SIZEOF */
 	struct pci_bar bar[PCI_BARS];
-	/* After the guest wrote config; may be NULL. */
+	/* Before the guest reads config, after it wrote it; may be NULL. */
+	void (*config_reading)(void *opaque, unsigned offset, unsigned size);
 	void (*config_written)(void *opaque, unsigned offset, unsigned size);
 	void *opaque;
 	struct log_limit log_limit;
@@ -81,6 +83,8 @@ struct pci_bus_config {
 	struct bus *mmio;
 	/* A function's pin changed level. Functions may share a wire: the listener counts. */
 	void (*intx)(void *opaque, unsigned slot, unsigned pin, bool level);
+	/* A function signals an interrupt by a write to memory. NULL: nothing listens. */
+	void (*msi)(void *opaque, uint64_t address, uint32_t data);
 	void *opaque;
 };
 
@@ -106,6 +110,18 @@ void pci_set_initial(struct pci_function *function, unsigned offset, unsigned si
  */
 void pci_add_bar(struct pci_function *function, unsigned index, enum pci_bar_kind kind,
 		 const struct bus_range *range);
+
+/*
+ * Appends a capability of size_bytes (its header included) to the function's list and returns its
+ * offset; its registers are zero and read-only until pci_set_initial says more.
+ */
+unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned size_bytes);
+
+/* The guest lets the function access memory, which includes signalling interrupts by messages. */
+bool pci_is_master(const struct pci_function *function);
+
+/* Sends an interrupt message, if the function is a bus master. */
+void pci_send_msi(const struct pci_function *function, uint64_t address, uint32_t data);
 
 /* Drives the function's interrupt pin. */
 void pci_set_intx(struct pci_function *function, bool level);

@@ -49,6 +49,14 @@ static void host_intx(void *opaque, unsigned slot, unsigned pin, bool level)
 	drive(&host->pirq_high[pirq], &host->pirq[pirq], level);
 }
 
+static void host_msi(void *opaque, uint64_t address, uint32_t data)
+{
+	const struct pci_host *host = opaque;
+
+	if (host->config.msi)
+		host->config.msi(host->config.msi_opaque, address, data);
+}
+
 /* Which function and register port 0xcfc + byte means now; false: configuration is not enabled. */
 static bool selected(const struct pci_host *host, uint64_t offset, unsigned size, uint8_t *devfn,
 		     unsigned *bus, unsigned *reg)
@@ -187,7 +195,8 @@ int pci_host_create(const struct device_env *env, const struct pci_host_config *
 {
 	struct pci_host *host = calloc(1, sizeof(*host));
 	struct pci_bus_config bus_config = {
-		.pio = env->pio, .mmio = env->mmio, .intx = host_intx, .opaque = host,
+		.pio = env->pio, .mmio = env->mmio, .intx = host_intx, .msi = host_msi,
+		.opaque = host,
 	};
 	int rc;
 

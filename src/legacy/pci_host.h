@@ -21,6 +21,9 @@
 
 struct pci_host_config {
 	struct irq_line gsi[PCI_INTX_GSIS]; /* I/O APIC inputs from PCI_INTX_GSI_FIRST */
+	/* A function's interrupt message. NULL: nothing listens. */
+	void (*msi)(void *opaque, uint64_t address, uint32_t data);
+	void *msi_opaque;
 	/* Byte accesses to port 0xcf9; NULL: nothing there. */
 	uint8_t (*reset_control_read)(void *opaque);
 	void (*reset_control_write)(void *opaque, uint8_t value);
