@@ -84,7 +84,7 @@ struct block {
 /* FILE[,ro][,direct][,discard][,format=NAME]; a comma in a value is doubled. */
 struct block_options {
 	const char *file;
-	const char *format; /* NULL: raw. Never guessed from the content, which a guest may write. */
+	const char *format; /* NULL: raw; never guessed from content that a guest may write */
 	bool readonly;
 	bool direct;  /* past the host's page cache */
 	bool discard; /* let the guest give space back */

@@ -18,6 +18,7 @@
 struct bus;
 struct device;
 struct error;
+struct json;
 struct loop;
 struct mem;
 
@@ -46,6 +47,8 @@ struct device_class {
 	/* Power-on state; also on a machine reset. */
 	void (*reset)(struct device *dev);
 	void (*destroy)(struct device *dev);
+	/* For --dry-run: members of the object that is open in json. May be NULL. */
+	void (*describe)(const struct device *dev, struct json *json);
 	/* The snapshot's fields, ended by STATE_FIELDS_END; NULL: no state. */
 	const struct state_field *fields;
 	/* After the fields were overwritten: bring timers and lines in agreement with them; may be NULL. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How devices reach guest memory: RAM alone, never another device; what they write is marked dirty
- * and makes code from it stale. A guest may change memory while a device reads it, so what is
- * judged is copied first and looked at once. Any thread, with or without the machine lock: the
+ * How devices reach guest memory: RAM alone, never another device; what they write is marked
+ * dirty and makes code from it stale. A guest may change memory while a device reads it, so what
+ * is judged is copied first and looked at once. Any thread, with or without the machine lock: the
  * regions of memory stay as they are while a machine runs.
  */
 #ifndef RINGLET_DEV_DMA_H
@@ -27,9 +27,9 @@ int dma_write(const struct dma *dma, uint64_t gpa, const void *data, uint64_t le
 int dma_fill(const struct dma *dma, uint64_t gpa, uint8_t value, uint64_t len);
 
 /*
- * The range as the host has it, one piece a region (len is not 0). Returns how many pieces; -EFAULT:
- * a byte is no RAM (ROM will do for reading); -E2BIG: more than max. The mapping stays good for
- * the machine's life. Who wrote through it says so with dma_wrote.
+ * The range as the host has it, one piece a region (len is not 0). Returns how many pieces;
+ * -EFAULT: a byte is no RAM (ROM will do for reading); -E2BIG: more than max. The mapping stays
+ * good for the machine's life. Who wrote through it says so with dma_wrote.
  */
 int dma_map(const struct dma *dma, uint64_t gpa, uint64_t len, bool write, struct iovec *iov,
 	    unsigned max);

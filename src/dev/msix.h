@@ -2,8 +2,8 @@
 /*
  * MSI-X (PCI Local Bus 3.0, section 6.8.2): a function's interrupts as writes to memory, a vector
  * each, with masks and pending bits. Table and pending bits have a BAR of their own. The owner
- * embeds the struct, hands on its config_written, and falls back to the interrupt pin while MSI-X is
- * not enabled. Machine lock held.
+ * embeds the struct, hands on its config_written, and falls back to the interrupt pin while MSI-X
+ * is not enabled. Machine lock held.
  */
 #ifndef RINGLET_DEV_MSIX_H
 #define RINGLET_DEV_MSIX_H

@@ -348,6 +348,21 @@ static void describe_bus(const struct bus *bus, const char *name, struct json *j
 	json_array_end(json);
 }
 
+static void describe_devices(const struct vm *vm, struct json *json)
+{
+	json_array_begin(json, "devices");
+	for (unsigned i = 0; i < vm->device_count; i++) {
+		const struct device *dev = vm->devices[i];
+
+		json_object_begin(json, NULL);
+		json_string(json, "name", dev->class->name);
+		if (dev->class->describe)
+			dev->class->describe(dev, json);
+		json_object_end(json);
+	}
+	json_array_end(json);
+}
+
 int vm_describe(const struct vm_config *config, struct json *json, struct error *err)
 {
 	struct vm vm;
@@ -360,6 +375,7 @@ int vm_describe(const struct vm_config *config, struct json *json, struct error 
 		describe_memory(&vm, json);
 		describe_bus(vm.env.pio, "ports", json);
 		describe_bus(vm.env.mmio, "mmio", json);
+		describe_devices(&vm, json);
 	}
 	destroy(&vm);
 	return ret;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside virtio's PCI transport: its state, and the common configuration's registers. */
+#ifndef RINGLET_VIRTIO_TRANSPORT_PCI_COMMON_H
+#define RINGLET_VIRTIO_TRANSPORT_PCI_COMMON_H
+
+#include "dev/device.h"
+#include "dev/msix.h"
+#include "dev/pci.h"
+#include "virtio/transport.h"
+
+struct virtio_pci {
+	struct device dev; /* must be first */
+	struct pci_function function;
+	struct msix msix;
+	struct virtio_device *virtio;
+	unsigned window; /* offset of the capability that leads to the BAR */
+	bool was_master;
+	uint8_t isr;
+
+	/* Of the common configuration. */
+	uint32_t device_feature_select, driver_feature_select;
+	uint16_t queue_select;
+	uint16_t config_vector, queue_vector[64];
+};
+
+/* offset within the structure; size 1, 2 or 4. What is not a field's size does nothing. */
+uint32_t virtio_pci_common_read(struct virtio_pci *pci, unsigned offset, unsigned size);
+void virtio_pci_common_write(struct virtio_pci *pci, unsigned offset, unsigned size,
+			     uint32_t value);
+
+/* The device's reset, and that of the registers around it. */
+void virtio_pci_registers_reset(struct virtio_pci *pci);
+
+#endif
