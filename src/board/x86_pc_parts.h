@@ -29,6 +29,7 @@ struct pc {
 	struct device *reset, *pci_host, *pm;
 	struct irq_line isa_irq[PC_ISA_IRQS]; /* to the PIC and the I/O APIC */
 	bool firmware_loaded;
+	unsigned next_slot; /* of the PCI bus, for devices in the order they come */
 	struct irq_share com_irq[2];          /* COM1 and 3, COM2 and 4 */
 	struct irq_share gsi_irq[PCI_INTX_GSIS]; /* I/O APIC pins from PCI_INTX_GSI_FIRST */
 };
@@ -43,6 +44,9 @@ void pc_fpu_error(void *opaque);
 
 /* x86_pc_devices.c: everything that hangs on them. */
 int pc_add_devices(struct pc *pc, struct error *err);
+
+/* x86_pc_virtio.c: the virtio devices that the configuration asks for, a PCI slot each. */
+int pc_add_virtio(struct pc *pc, struct error *err);
 
 /* x86_pc_boot.c: tables, loader, entry state. */
 int pc_memory_map(const struct vm *vm, struct e820_map *map, struct error *err);

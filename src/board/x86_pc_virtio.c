@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The PC's virtio devices. One line a device in pc_add_virtio; each takes the next PCI slot, so that a
+ * machine of the same configuration always looks the same to its guest.
+ */
+#include <errno.h>
+
+#include "base/error.h"
+#include "board/x86_pc_parts.h"
+#include "legacy/pci_host.h"
+#include "virtio/rng.h"
+#include "virtio/transport_pci.h"
+#include "vm/config.h"
+
+#define FIRST_SLOT 2 /* behind the host bridge and the south bridge */
+#define SLOTS 32
+
+/* Puts what a constructor just made, if it did, on the PCI bus and into the machine. */
+static int plug(struct pc *pc, int ret, struct virtio_device *virtio, struct error *err)
+{
+	struct virtio_pci_config config = { .bus = pci_host_bus(pc->pci_host) };
+	struct device *dev = NULL;
+
+	if (ret)
+		return ret;
+	if (pc->next_slot == SLOTS) {
+		virtio->class->destroy(virtio);
+		return error_set(err, ENOSPC, "more devices than the PCI bus has slots");
+	}
+	config.devfn = PCI_DEVFN(pc->next_slot++, 0);
+	ret = virtio_pci_create(&config, virtio, &dev, err);
+	return ret ? ret : vm_add_device(pc->vm, dev, err);
+}
+
+static int add_rng(struct pc *pc, struct error *err)
+{
+	const struct virtio_rng_config config = { 0 };
+	struct virtio_device *virtio = NULL;
+	int ret = virtio_rng_create(&pc->vm->env, &config, &virtio, err);
+
+	return plug(pc, ret, virtio, err);
+}
+
+int pc_add_virtio(struct pc *pc, struct error *err)
+{
+	pc->next_slot = FIRST_SLOT;
+	return add_rng(pc, err);
+}
