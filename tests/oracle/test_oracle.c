@@ -21,6 +21,7 @@
 #include "generate.h"
 
 #define QUICK_CASES 50000u
+#define QUICK_TRANSLATED_CASES 8000u
 #define MAX_REPORTS 20u
 #define ENGINE_LIFE 400u /* batches */
 
@@ -430,12 +431,34 @@ static void cases_that_once_differed(void **state)
 	assert_int_equal(run_apart(&options), 0);
 }
 
+static void translated_code_of_64_bits(void **state)
+{
+	struct options options = defaults;
+
+	(void)state;
+	options.engine = "translate";
+	options.cases = QUICK_TRANSLATED_CASES;
+	assert_int_equal(run_apart(&options), 0);
+}
+
+static void translated_cases_that_once_differed(void **state)
+{
+	struct options options = defaults;
+
+	(void)state;
+	options.engine = "translate";
+	options.regressions = "tests/oracle/regressions.txt";
+	assert_int_equal(run_apart(&options), 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cases_that_once_differed),
 		cmocka_unit_test(code_of_64_bits),
 		cmocka_unit_test(code_of_32_bits),
+		cmocka_unit_test(translated_cases_that_once_differed),
+		cmocka_unit_test(translated_code_of_64_bits),
 	};
 	struct options options = defaults;
 

@@ -129,7 +129,9 @@ static bool choose_registers(const struct emit *e, struct copy *copy)
 		}
 		/* Also what is only written may keep its upper part, or not be written at all. */
 		b->load |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ) || op->size < 32 ||
-			   (op->actions & ZYDIS_OPERAND_ACTION_CONDWRITE);
+			   (op->actions & ZYDIS_OPERAND_ACTION_CONDWRITE) ||
+			   e->info.z.mnemonic == ZYDIS_MNEMONIC_BSF ||
+			   e->info.z.mnemonic == ZYDIS_MNEMONIC_BSR;
 		b->store |= (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
 	}
 	return true;
