@@ -82,9 +82,8 @@ static void chain(int signal, siginfo_t *info, void *context)
 /* Translated code leaves what faults to the interpreter, which will meet the fault in a stub. */
 static bool resume_translated(mcontext_t *machine)
 {
-	const struct translator *translator = bound ? bound->cpu.env.translator : NULL;
-	uint64_t resume = translator ? mirror_fault(translator, (uint64_t)machine->gregs[REG_RIP])
-				     : 0;
+	uint64_t resume = bound ? mirror_fault(bound, (uint64_t)machine->gregs[REG_RIP],
+					       (uint64_t)machine->gregs[REG_EFL]) : 0;
 
 	if (resume)
 		machine->gregs[REG_RIP] = (greg_t)resume;

@@ -70,16 +70,12 @@ static bool is_copyable(const struct emit *e)
 	}
 }
 
-/* A vector instruction whose stub has no ado: the block's key says that it is allowed. */
+/* The block's key says that vector instructions are allowed. */
 static bool vector_copyable(const struct emit *e, struct copy *copy)
 {
 	const struct host_stub *stub = e->insn->stub;
-	insn_fn *fn = e->insn->fn;
 
-	if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR) ||
-	    !(fn == host_run_reg || fn == host_run_load || fn == host_run_store ||
-	      fn == host_run_x87_reg || fn == host_run_x87_load || fn == host_run_x87_store) ||
-	    (stub->flags & HOST_PRELOAD && !(stub->flags & HOST_X87)))
+	if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR) || !mirror_vector_simple(e->insn))
 		return false;
 	copy->host = true;
 	/* x87_live: no x87 error can come. */
@@ -181,9 +177,8 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 	const struct flag_use *use = &e->use[e->insn->position];
 	uint16_t through = mirror_flags_through(e);
 
-	if (copy->faults || copy->memory)
-		mirror_spare_flags(e);
 	if (copy->memory) {
+		mirror_spare_flags(e);
 		if (copy->x87_noted)
 			mirror_keep_x87_operand(e, copy->memory);
 		mirror_emit_address(e, copy->memory, true);
@@ -200,7 +195,7 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 			masm_load(e->m, copy->borrowed[i].host, H_CPU,
 				  GPR_FIELD(copy->borrowed[i].gpr));
 	if (copy->faults)
-		mirror_cold(e)->site = e->m->size;
+		mirror_site_here(e);
 	mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of);
 	for (unsigned i = 0; i < copy->borrowings; i++)
 		if (copy->borrowed[i].store)

@@ -42,13 +42,16 @@ static int create_sites(struct translator *translator, size_t limit, struct erro
 	return 0;
 }
 
-uint64_t mirror_fault(const struct translator *translator, uint64_t rip)
+static uint16_t pack_flags(uint64_t rflags)
 {
-	uint64_t offset = rip - (uint64_t)(uintptr_t)translator->code.rx;
-	size_t low = 0, high = atomic_load(&translator->site_count);
+	return (uint16_t)((rflags & LAHF_FLAGS) << 8 | (rflags >> OF_SHIFT & 1));
+}
 
-	if (offset >= translator->code.used_bytes)
-		return 0;
+/* The place at an offset into the code buffer, or NULL. */
+static const struct mirror_site *find_site(const struct translator *translator, uint64_t offset)
+{
+	size_t count = atomic_load(&translator->site_count), low = 0, high = count;
+
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
@@ -57,9 +60,24 @@ uint64_t mirror_fault(const struct translator *translator, uint64_t rip)
 		else
 			high = middle;
 	}
-	if (low == atomic_load(&translator->site_count) || translator->sites[low].code != offset)
+	return low < count && translator->sites[low].code == offset ? &translator->sites[low] : NULL;
+}
+
+uint64_t mirror_fault(struct x86_cpu *cpu, uint64_t rip, uint64_t flags)
+{
+	const struct translator *translator = cpu->cpu.env.translator;
+	const struct mirror_site *site;
+	uint64_t start;
+
+	if (!translator)
 		return 0;
-	return (uint64_t)(uintptr_t)translator->code.rx + translator->sites[low].cold;
+	start = (uint64_t)(uintptr_t)translator->code.rx;
+	site = rip - start < translator->code.used_bytes ? find_site(translator, rip - start) : NULL;
+	if (!site)
+		return 0;
+	if (site->flags)
+		cpu->mirror.flags = pack_flags(flags);
+	return start + site->cold;
 }
 
 int translator_create(struct translator **out, struct blocks *blocks,
@@ -176,9 +194,7 @@ static void flags_to_state(struct x86_cpu *cpu)
 
 static void flags_from_state(struct x86_cpu *cpu)
 {
-	uint64_t flags = cpu->state.rflags;
-
-	cpu->mirror.flags = (uint16_t)((flags & LAHF_FLAGS) << 8 | (flags >> OF_SHIFT & 1));
+	cpu->mirror.flags = pack_flags(cpu->state.rflags);
 }
 
 /* ---- called by thunks ---- */

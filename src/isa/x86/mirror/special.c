@@ -19,7 +19,7 @@ static bool emit_cmpxchg16b(struct emit *e)
 	mirror_restore_flags(e);
 	masm_mov(m, H_SCRATCH, H_RCX);
 	masm_mov(m, H_RCX, mirror_reg(X86_RCX));
-	mirror_cold(e)->site = m->size;
+	mirror_site_here(e);
 	if (e->insn->flags & INSN_LOCK)
 		masm_byte(m, 0xf0);
 	masm_rm(m, true, 0x0fc7, 1, H_SCRATCH, 0);

@@ -37,6 +37,14 @@ struct cold_path *mirror_cold(struct emit *e)
 	return last;
 }
 
+void mirror_site_here(struct emit *e)
+{
+	struct cold_path *cold = mirror_cold(e);
+
+	cold->site = e->m->size;
+	cold->site_flags = e->flags_in_host && !e->flags_in_memory;
+}
+
 /* Calls the interpreter for the current instruction; after it the flags are in memory. */
 static void emit_interpreted(struct emit *e)
 {
@@ -88,7 +96,7 @@ static void emit_instruction(struct emit *e)
 		done = false;
 	else if (!(e->insn->flags & INSN_ENDS_BLOCK))
 		done = mirror_emit_stack(e) || mirror_emit_copy(e) || mirror_emit_system(e) ||
-		       mirror_emit_special(e) || mirror_emit_x87(e);
+		       mirror_emit_special(e) || mirror_emit_x87(e) || mirror_emit_vector(e);
 	else
 		done = mirror_emit_flow(e);
 	if (!done) {
@@ -173,6 +181,7 @@ static void add_sites(struct emit *e, uint32_t start)
 			t->sites[count++] = (struct mirror_site){
 				.code = start + e->cold[i].site,
 				.cold = start + e->cold[i].enter.position,
+				.flags = e->cold[i].site_flags,
 			};
 	atomic_store(&t->site_count, count);
 }

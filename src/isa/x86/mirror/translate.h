@@ -32,6 +32,7 @@ struct cold_path {
 	bool restores_flags; /* the code at back has them in the host's flags */
 	const struct insn *x87_last; /* emit's when the instruction began */
 	uint32_t site;       /* where the instruction itself is in the code, if it may fault; 0: nowhere */
+	bool site_flags;     /* … with the flags in the host alone */
 };
 
 /* The rest of a TLB check that the first way failed. */
@@ -67,6 +68,8 @@ bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
 		     struct insn_info *info);
 /* The cold path of the current instruction (one an instruction). */
 struct cold_path *mirror_cold(struct emit *e);
+/* The next host instruction is the guest's and may fault. */
+void mirror_site_here(struct emit *e);
 
 /* dump.c: what was made, for those who asked to be told. */
 void mirror_tell(const struct emit *e, const void *code);
@@ -107,6 +110,11 @@ bool mirror_emit_system(struct emit *e);
 
 /* special.c: copies with a twist */
 bool mirror_emit_special(struct emit *e);
+
+/* vector.c: whether running its stub is all that is to be done for insn, its operand being at hand */
+bool mirror_vector_simple(const struct insn *insn);
+/* Those that are not. */
+bool mirror_emit_vector(struct emit *e);
 
 /* x87.c: control instructions; what is noted of the others */
 bool mirror_emit_x87(struct emit *e);

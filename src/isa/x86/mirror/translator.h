@@ -27,6 +27,7 @@ struct mirror_thunks {
 /* A vector instruction that may fault on the host, and where the interpreter does it instead. */
 struct mirror_site {
 	uint32_t code, cold; /* offsets into the code buffer */
+	bool flags;          /* the guest's are the host's */
 };
 
 struct translator {
