@@ -18,6 +18,7 @@ PASSED = 1
 
 # Those that want more than one processor.
 CPUS = {"64/smp": 4}
+SMP_RUNS = 40
 
 # Of 32/ends: how the guest ends the machine, further options, the status that this gives.
 ENDS = [
@@ -51,8 +52,19 @@ def _run(ringlet):
 @pytest.mark.parametrize("guest", GUESTS)
 def test_checks(run, guest, accel):
     """All of a guest's checks pass."""
-    status, output = run(guest, accel, "--cpus", str(CPUS.get(guest, 1)))
+    cpus = CPUS.get(guest, 1)
+    status, output = run(guest, accel, "--cpus", str(cpus), "--params", f"cpus={cpus}")
     assert status == PASSED, output
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_processors_race(run, cpus):
+    """Again and again: what two processors do to the same code at once goes wrong now and then."""
+    for _ in range(SMP_RUNS):
+        status, output = run("64/smp", "translate", "--cpus", str(cpus), "--params",
+                             f"cpus={cpus}")
+        assert status == PASSED, output
 
 
 @pytest.mark.parametrize("accel", ACCELERATORS)

@@ -324,9 +324,9 @@ static inline void invlpg(const volatile void *page)
 #ifdef __x86_64__
 /* ---- other processors, 64-bit guests only: lib/smp.c ---- */
 
-/* Starts every other processor with INIT and SIPI; each runs fn(its APIC ID) with interrupts off,
- * then halts. How many came up before the time was over. */
-unsigned smp_start(void (*fn)(unsigned id));
+/* Starts the other processors with INIT and SIPI; each runs fn(its APIC ID) with interrupts off,
+ * then halts. How many came up before all had, or the time was over. */
+unsigned smp_start(void (*fn)(unsigned id), unsigned others);
 
 #define APIC_BASE 0xfee00000ul
 #define APIC_ID 0x20

@@ -20,7 +20,7 @@ void ap_main(void)
 	ap_fn(id);
 }
 
-unsigned smp_start(void (*fn)(unsigned id))
+unsigned smp_start(void (*fn)(unsigned id), unsigned others)
 {
 	char *page = (char *)AP_PAGE;
 
@@ -32,6 +32,6 @@ unsigned smp_start(void (*fn)(unsigned id))
 	for (uint64_t start = rdtsc(); rdtsc() - start < 30000000;)
 		;
 	apic_write(APIC_ICR, ICR_STARTUP | AP_PAGE >> 12);
-	WAIT(ONCE(ap_up) == 3);
+	WAIT(ONCE(ap_up) == others);
 	return ONCE(ap_up);
 }
