@@ -335,35 +335,38 @@ static void group_flush_page(struct x86_tlb_bank *bank, unsigned index, uint64_t
 		set_flush_page(&bank->set[index][mmu], linear);
 }
 
-static unsigned code_page_hash(uint64_t linear)
+/* Where code lies may have changed everywhere: the jump tables' entries are all from before. */
+static void code_changed(struct x86_cpu *cpu)
 {
-	return (linear >> MEM_PAGE_SHIFT ^ linear >> 24) & (X86_CODE_PAGES - 1);
+	struct x86_tlb_bank *bank = cpu->tlb_bank;
+
+	x86_code_pages_clear(&cpu->mirror.code_pages);
+	for (unsigned index = 0; index < GROUPS; index++)
+		bank->group[index].generation = ++bank->generations;
+	supervisor_changed(cpu);
 }
 
-void x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear)
+bool x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear)
 {
 	const struct x86_tlb *set = &cpu->tlb_bank->set[cpu->tlb_bank->current][cpu->mmu];
-	unsigned slot = slot_find(set, linear), hash = code_page_hash(linear);
+	unsigned slot = slot_find(set, linear);
 
-	cpu->mirror.code_pages[hash / 64] |= 1ull << hash % 64;
-	if (cpu->cpl != 3 &&
-	    (slot == X86_TLB_SLOTS || !(set->global[slot / 64] >> slot % 64 & 1)))
+	if (slot == X86_TLB_SLOTS)
+		return false;
+	if (!x86_code_pages_add(&cpu->mirror.code_pages, linear, set->info[slot].page_shift)) {
+		code_changed(cpu);
+		point_at_current(cpu);
+	}
+	if (cpu->cpl != 3 && !(set->global[slot / 64] >> slot % 64 & 1))
 		cpu->mirror.local_code = true;
+	return true;
 }
 
 /* The jump tables may know code in this page, or in the large page around it. */
 static void page_code_changed(struct x86_cpu *cpu, uint64_t linear)
 {
-	struct x86_tlb_bank *bank = cpu->tlb_bank;
-	unsigned hash = code_page_hash(linear);
-
-	if (!(cpu->mirror.code_pages[hash / 64] >> hash % 64 & 1))
-		return;
-	for (unsigned i = 0; i < X86_CODE_PAGES / 64; i++)
-		cpu->mirror.code_pages[i] = 0;
-	for (unsigned index = 0; index < GROUPS; index++)
-		bank->group[index].generation = ++bank->generations;
-	supervisor_changed(cpu);
+	if (x86_code_pages_has(&cpu->mirror.code_pages, linear))
+		code_changed(cpu);
 }
 
 /* Every group, for global pages' sake; that other PCIDs' entries go too is allowed. */
@@ -449,6 +452,7 @@ static void fill(struct x86_tlb *set, uint64_t linear, const struct x86_walk *wa
 		make_room(set, slot);
 	set->info[slot].linear = linear & PAGE_MASK;
 	set->info[slot].phys = walk->phys & PAGE_MASK;
+	set->info[slot].page_shift = walk->page_shift;
 	set->info[slot].allow = (uint8_t)((walk->readable ? X86_TLB_ALLOW_READ : 0) |
 					  (walk->writable ? X86_TLB_ALLOW_WRITE : 0) |
 					  (walk->executable ? X86_TLB_ALLOW_EXEC : 0));

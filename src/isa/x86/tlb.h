@@ -29,8 +29,11 @@ void x86_tlb_switch(struct x86_cpu *cpu, unsigned pcid, bool keep);
 void x86_tlb_flush_pcid(struct x86_cpu *cpu, unsigned pcid);
 void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear);
 
-/* The jump table of the current privilege is about to learn of code at linear, just fetched. */
-void x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear);
+/*
+ * The jump table of the current privilege is about to learn of code at linear, just fetched. False: it
+ * must not, the TLB knows the page no more.
+ */
+bool x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear);
 
 /* phys_page became a code page: no entry of cpu may write to it directly any more. */
 void x86_tlb_drop_phys(struct x86_cpu *cpu, uint64_t phys_page);

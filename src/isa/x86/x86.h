@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "cpu/cpu.h"
 #include "cpu/x86_state.h"
+#include "isa/x86/codepages.h"
 
 struct insn;
 struct block_exit;
@@ -82,6 +83,7 @@ struct x86_tlb {
 		uint64_t exec_tag; /* linear when code may be fetched from host memory */
 		uint64_t phys;   /* guest-physical page address */
 		uint8_t allow;   /* X86_TLB_ALLOW_…: what paging permits without a further walk */
+		uint8_t page_shift; /* log2 of the size of the page it was cut from */
 	} info[X86_TLB_SLOTS];
 	/* A bit an entry, so that flushing costs what was used: live, and live and global. */
 	uint64_t used[X86_TLB_SLOTS / 64], global[X86_TLB_SLOTS / 64];
@@ -114,7 +116,6 @@ struct x86_jump {
 
 #define X86_JUMP_BITS 14
 #define X86_JUMPS (1u << X86_JUMP_BITS)
-#define X86_CODE_PAGES 4096u
 
 enum { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
 
@@ -145,7 +146,7 @@ struct x86_mirror {
 	struct x86_jump *tables; /* X86_JUMP_TABLES: for supervisor and for user code */
 	uint32_t table_key[X86_JUMP_TABLES]; /* block_key of their blocks */
 	bool local_code;         /* supervisor code in pages that are not global is in its table */
-	uint64_t code_pages[X86_CODE_PAGES / 64]; /* hashes of pages that the tables know */
+	struct x86_code_pages code_pages; /* pages that the tables know code in */
 	struct x86_mirror_stats stats;
 };
 

@@ -235,23 +235,67 @@ static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
 	return &cpu->mirror.jumps[(rip ^ rip >> X86_JUMP_BITS) & (X86_JUMPS - 1)];
 }
 
-struct x86_block *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
+/* Translated code that comes to rip finds block by itself from now on. */
+static void learn(struct x86_cpu *cpu, struct x86_block *block)
 {
-	const struct x86_jump *jump;
+	if (!x86_tlb_note_code(cpu, cpu->state.rip))
+		return;
+	cpu->mirror.stats.learned++;
+	*jump_slot(cpu, cpu->state.rip) = (struct x86_jump){
+		.key = cpu->state.rip + cpu->mirror.jump_key, .block = block,
+	};
+}
 
-	mirror_interpret(cpu, insn);
-	cpu->mirror.stats.last++;
-	cpu->mirror.stats.last_left++; /* unless */
+/*
+ * The block at rip, as translated code looks it up or as the run loop would. Finding it may raise, and
+ * may throw all code away.
+ */
+static struct x86_block *look_up(struct x86_cpu *cpu)
+{
+	const struct x86_jump *jump = jump_slot(cpu, cpu->state.rip);
+	struct x86_block *block;
+
+	/* A block that is invalid, or not ready, would lead right back here. */
+	if (jump->key == cpu->state.rip + cpu->mirror.jump_key &&
+	    atomic_load_explicit(&jump->block->block.valid, memory_order_relaxed))
+		return mirror_ready(cpu, jump->block) ? jump->block : NULL;
+	block = x86_block_find(cpu);
+	if (cpu->mirror.must_leave ||
+	    !atomic_load_explicit(&block->block.code, memory_order_relaxed) ||
+	    !mirror_ready(cpu, block))
+		return NULL;
+	learn(cpu, block);
+	return block;
+}
+
+struct x86_block *mirror_go_on(struct x86_cpu *cpu)
+{
+	struct x86_block *block;
+
+	flags_to_state(cpu);
+	cpu->insn = NULL;
+	cpu->mirror.exit = NULL;
 	if (!may_go_on(cpu))
 		return NULL;
 	refresh(cpu);
-	jump = jump_slot(cpu, cpu->state.rip);
-	if (jump->key != cpu->state.rip + cpu->mirror.jump_key)
+	block = look_up(cpu);
+	if (!block)
 		return NULL;
-	cpu->mirror.stats.last_left--;
 	cpu->block_stop = false;
 	cpu->mirror.code_base = cpu->state.rip & PAGE_MASK;
-	return jump->block;
+	return block;
+}
+
+struct x86_block *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct x86_block *block;
+
+	mirror_interpret(cpu, insn);
+	cpu->mirror.stats.last++;
+	block = mirror_go_on(cpu);
+	if (!block)
+		cpu->mirror.stats.last_left++;
+	return block;
 }
 
 /* ---- running ---- */
@@ -266,11 +310,7 @@ static void connect(struct x86_cpu *cpu, struct x86_block *block)
 		x86_vec_park(cpu);
 		blocks_chain(cpu->cpu.env.blocks, exit->owner, exit, &block->block);
 	} else {
-		cpu->mirror.stats.learned++;
-		x86_tlb_note_code(cpu, cpu->state.rip);
-		*jump_slot(cpu, cpu->state.rip) = (struct x86_jump){
-			.key = cpu->state.rip + cpu->mirror.jump_key, .block = block,
-		};
+		learn(cpu, block);
 	}
 }
 

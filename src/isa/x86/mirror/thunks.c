@@ -77,13 +77,6 @@ static void make_exit(struct masm *m)
 	return_to_c(m);
 }
 
-static void make_miss(struct masm *m, const uint8_t *at, const void *exit_thunk)
-{
-	masm_store(m, CPU(state.rip), H_CPU, H_RCX);
-	masm_imm64(m, H_SCRATCH, 0);
-	masm_jmp_to(m, at, exit_thunk);
-}
-
 static void make_dead(struct masm *m, const uint8_t *at, const void *miss_thunk)
 {
 	masm_load32(m, H_RCX, H_SCRATCH, offsetof(struct block, phys));
@@ -118,12 +111,11 @@ static void make_call(struct masm *m)
 	return_to_c(m);
 }
 
-static void make_leave(struct masm *m)
+/* Behind a call that returned the block to go on with: NULL leaves. */
+static void go_on(struct masm *m)
 {
 	struct masm_label leave = MASM_LABEL_INIT;
 
-	store_guest(m, 0);
-	call_interpret(m, 0, (uint64_t)(uintptr_t)mirror_interpret_last);
 	masm_rr(m, true, 0x85, H_RAX, H_RAX); /* test rax, rax */
 	masm_jcc(m, COND_E, &leave);
 	masm_mov(m, H_SCRATCH, H_RAX);
@@ -131,6 +123,22 @@ static void make_leave(struct masm *m)
 	jump_to_block(m);
 	masm_bind(m, &leave);
 	return_to_c(m);
+}
+
+static void make_leave(struct masm *m)
+{
+	store_guest(m, 0);
+	call_interpret(m, 0, (uint64_t)(uintptr_t)mirror_interpret_last);
+	go_on(m);
+}
+
+static void make_miss(struct masm *m)
+{
+	masm_store(m, CPU(state.rip), H_CPU, H_RCX);
+	store_guest(m, 0);
+	masm_lea(m, H_RDI, H_CPU, 0);
+	call_c(m, (uint64_t)(uintptr_t)mirror_go_on);
+	go_on(m);
 }
 
 static void make_vec(struct masm *m)
@@ -167,7 +175,7 @@ bool mirror_make_thunks(struct translator *t)
 	thunks->enter = (void (*)(struct x86_cpu *, struct x86_block *))(uintptr_t)place(t);
 	make_exit(&t->masm);
 	thunks->exit = place(t);
-	make_miss(&t->masm, next_place(t), thunks->exit);
+	make_miss(&t->masm);
 	thunks->miss = place(t);
 	make_dead(&t->masm, next_place(t), thunks->miss);
 	thunks->dead = place(t);

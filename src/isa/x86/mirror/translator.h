@@ -16,7 +16,7 @@
 struct mirror_thunks {
 	void (*enter)(struct x86_cpu *cpu, struct x86_block *block);
 	const void *exit; /* jumped to: R11 is the block_exit, or 0 with rip set */
-	const void *miss; /* jumped to: RCX is the new rip */
+	const void *miss; /* jumped to: RCX is the new rip, which no table knows */
 	const void *dead; /* jumped to: R11 is the block to be at */
 	const void *call; /* called: R11 is an instruction to interpret; comes back after it, or leaves */
 	const void *leave; /* jumped to: the same for a block's last instruction; goes on elsewhere */
@@ -53,5 +53,7 @@ int mirror_open_perf_map(struct translator *translator, struct error *err);
 bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn);
 /* The last instruction of a block. The block to go on with, which has code, or NULL: leave. */
 struct x86_block *mirror_interpret_last(struct x86_cpu *cpu, const struct insn *insn);
+/* At rip, between blocks: the same. */
+struct x86_block *mirror_go_on(struct x86_cpu *cpu);
 
 #endif
