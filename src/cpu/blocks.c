@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "cpu/cpu.h"
+#include "cpu/exclusive.h"
 #include "mem/mem.h"
 
 #define HASH_BITS 16
@@ -17,6 +19,7 @@
 
 struct blocks {
 	struct mem *mem;
+	struct exclusive *exclusive; /* the CPUs, or NULL */
 	void (*release)(struct block *block);
 	uint64_t limit_bytes;
 	pthread_mutex_t mutex;  /* all below but hash reads */
@@ -131,18 +134,34 @@ void blocks_set_thunks(struct blocks *blocks, const void *exit, const void *dead
 	blocks->dead_thunk = dead;
 }
 
-bool blocks_set_code(struct blocks *blocks, struct block *block, const void *code,
+void blocks_set_cpus(struct blocks *blocks, struct exclusive *exclusive)
+{
+	blocks->exclusive = exclusive;
+}
+
+static bool all_valid(const struct block_entry *entries, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!atomic_load(&entries[i].block->valid))
+			return false;
+	return true;
+}
+
+bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, unsigned count,
 		     unsigned watch_start, unsigned watch_end, uint32_t generation)
 {
 	bool valid;
 
 	pthread_mutex_lock(&blocks->mutex);
-	valid = atomic_load(&block->valid) &&
-		blocks_generation(blocks, block->phys) == generation;
+	valid = all_valid(entries, count) &&
+		blocks_generation(blocks, entries[0].block->phys) == generation;
 	if (valid) {
-		block->watch_start = (uint16_t)watch_start;
-		block->watch_end = (uint16_t)watch_end;
-		atomic_store(&block->code, code);
+		entries[0].block->watch_start = (uint16_t)watch_start;
+		entries[0].block->watch_end = (uint16_t)watch_end;
+		for (unsigned i = 0; i < count; i++) {
+			entries[i].block->region_next = entries[(i + 1) % count].block;
+			atomic_store(&entries[i].block->code, entries[i].code);
+		}
 	}
 	pthread_mutex_unlock(&blocks->mutex);
 	return valid;
@@ -183,6 +202,20 @@ static void unlink_block(struct blocks *blocks, struct block *block)
 	atomic_fetch_add(&blocks->dead_bytes, block->alloc_bytes);
 }
 
+/* With all blocks that its code is one piece with. True: there was code, which may be running. */
+static bool unlink_region(struct blocks *blocks, struct block *block)
+{
+	bool had_code = atomic_load(&block->code);
+	struct block *member = block, *next;
+
+	do {
+		next = member->region_next;
+		unlink_block(blocks, member);
+		member = next;
+	} while (member != block);
+	return had_code;
+}
+
 struct block *blocks_find(struct blocks *blocks, uint64_t phys, uint32_t key)
 {
 	struct block *block = atomic_load(bucket_of(blocks, phys, key));
@@ -203,6 +236,7 @@ static void link_block(struct blocks *blocks, struct block *block, uint32_t allo
 	struct block **page = page_bucket(blocks, page_of(block->phys));
 
 	block->alloc_bytes = alloc_bytes;
+	block->region_next = block;
 	block->page_next[0] = *page;
 	*page = block;
 	if (second_page_linked(blocks, block)) {
@@ -296,29 +330,40 @@ static bool overlaps(const struct block *block, uint64_t start, uint64_t end)
 	       end > block->phys2;
 }
 
+/* A block of page that holds a byte of [start, end), or NULL. others: there are some that do not. */
+static struct block *find_hit(struct blocks *blocks, uint64_t page, uint64_t start, uint64_t end,
+			      bool *others)
+{
+	struct block **bucket = page_bucket(blocks, page);
+
+	*others = false;
+	for (struct block *block = *bucket; block; block = *page_link(blocks, block, bucket)) {
+		if (!in_page(block, page))
+			continue;
+		if (overlaps(block, start, end))
+			return block;
+		*others = true;
+	}
+	return NULL;
+}
+
 static bool wrote_page(struct blocks *blocks, _Atomic uint8_t *flags, uint64_t start, uint64_t end)
 {
 	uint64_t page = page_of(start);
-	struct block **bucket = page_bucket(blocks, page);
-	struct block *block = *bucket, *next;
-	bool hit = false, left = false;
+	bool hit = false, had_code = false, others;
+	struct block *block;
 
-	for (; block; block = next) {
-		next = *page_link(blocks, block, bucket);
-		if (!in_page(block, page))
-			continue;
-		if (overlaps(block, start, end)) {
-			unlink_block(blocks, block);
-			blocks->stats.invalidated++;
-			hit = true;
-		} else {
-			left = true;
-		}
+	while ((block = find_hit(blocks, page, start, end, &others))) {
+		had_code |= unlink_region(blocks, block);
+		blocks->stats.invalidated++;
+		hit = true;
 	}
 	/* Whoever reads the page's bytes now read the generation before: see the header. */
 	atomic_fetch_add(generation_of(blocks, page), 1);
-	if (!left)
+	if (!others)
 		atomic_fetch_and(flags, (uint8_t)~MEM_PAGE_CODE);
+	if (had_code && blocks->exclusive)
+		exclusive_request(blocks->exclusive, CPU_REQ_CODE);
 	return hit;
 }
 

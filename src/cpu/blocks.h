@@ -24,6 +24,7 @@
 struct blocks;
 struct cpu;
 struct error;
+struct exclusive;
 struct mem;
 
 /*
@@ -50,6 +51,7 @@ struct block {
 	_Atomic bool valid;
 	_Atomic(struct block *) hash_next;
 	struct block *page_next[2]; /* other blocks of the same pages */
+	struct block *region_next;   /* ring of the blocks whose generated code is one piece */
 	struct block *dead_next;
 	_Atomic(const void *) code;  /* generated code; the dead thunk once invalid; NULL: none */
 	struct block_exit exit[BLOCK_EXITS];
@@ -85,8 +87,24 @@ struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t
  */
 void blocks_set_thunks(struct blocks *blocks, const void *exit, const void *dead);
 
-/* Gives block its generated code, watching [watch_start, watch_end) of its page. False: it is invalid. */
-bool blocks_set_code(struct blocks *blocks, struct block *block, const void *code,
+/*
+ * Generated code loops without leaving its blocks: the CPUs of exclusive are asked to look up
+ * (CPU_REQ_CODE) when some became invalid. Before the machine runs.
+ */
+void blocks_set_cpus(struct blocks *blocks, struct exclusive *exclusive);
+
+/* Where a block's generated code is entered. */
+struct block_entry {
+	struct block *block;
+	const void *code;
+};
+
+/*
+ * Gives blocks of one page their generated code, one piece that watches [watch_start, watch_end) of the
+ * page beside the blocks' own bytes. From now on they become invalid together. False, and nothing
+ * done: one is invalid already, or the page was written since generation was read.
+ */
+bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, unsigned count,
 		     unsigned watch_start, unsigned watch_end, uint32_t generation);
 
 /* Makes from's exit lead straight to to, if both are valid and to has code. */

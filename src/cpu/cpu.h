@@ -32,6 +32,7 @@ enum {
 	CPU_REQ_STOP = 1 << 5,      /* leave the run loop; stays set until the runner clears it */
 	CPU_REQ_EXCLUSIVE = 1 << 6, /* another CPU wants everyone at a safe point: see exclusive.h */
 	CPU_REQ_FLUSH_TLB = 1 << 7,
+	CPU_REQ_CODE = 1 << 8,      /* generated code that it may be in is not valid any more */
 };
 
 /* The CPU's local interrupt controller (an APIC's CPU side), given by irqchip/ through the board. */

@@ -126,6 +126,13 @@ void exclusive_end(struct cpu *cpu)
 	pthread_mutex_unlock(&exclusive->mutex);
 }
 
+/* The list of CPUs does not change once they run. */
+void exclusive_request(struct exclusive *exclusive, uint32_t bits)
+{
+	for (unsigned i = 0; i < exclusive->count; i++)
+		atomic_fetch_or(&exclusive->cpus[i]->requests, bits);
+}
+
 void exclusive_each(struct exclusive *exclusive, void (*visit)(struct cpu *cpu, void *opaque),
 		    void *opaque)
 {

@@ -13,6 +13,8 @@
 #ifndef RINGLET_CPU_EXCLUSIVE_H
 #define RINGLET_CPU_EXCLUSIVE_H
 
+#include <stdint.h>
+
 struct cpu;
 struct error;
 struct exclusive;
@@ -30,6 +32,9 @@ void exclusive_yield(struct cpu *cpu); /* leave + enter */
 /* From a CPU that is in run: it leaves while it waits for others' sections, then is alone. Nests not. */
 void exclusive_begin(struct cpu *cpu);
 void exclusive_end(struct cpu *cpu);
+
+/* Sets request bits of every CPU that runs; one that sleeps sees them when it wakes. Any thread. */
+void exclusive_request(struct exclusive *exclusive, uint32_t bits);
 
 /* In a section: visits every CPU of the machine. */
 void exclusive_each(struct exclusive *exclusive, void (*visit)(struct cpu *cpu, void *opaque),

@@ -154,7 +154,10 @@ static int create_parts(struct vm *vm, struct error *err)
 		ret = exclusive_create(&vm->exclusive, err);
 	if (!ret)
 		ret = blocks_create(&vm->blocks, vm->env.mem, BLOCKS_BYTES, release_block, err);
-	if (!ret && vm->accel->translates)
+	if (ret)
+		return ret;
+	blocks_set_cpus(vm->blocks, vm->exclusive);
+	if (vm->accel->translates)
 		ret = create_translator(vm, err);
 	if (ret)
 		return ret;

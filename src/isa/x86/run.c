@@ -46,7 +46,8 @@ static void take_requests(struct x86_cpu *cpu)
 		exclusive_yield(&cpu->cpu);
 	}
 	cpu_request_clear(&cpu->cpu, requests & (CPU_REQ_FLUSH_TLB | CPU_REQ_INIT | CPU_REQ_SIPI |
-						 CPU_REQ_NMI | CPU_REQ_SMI | CPU_REQ_INTERRUPT));
+						 CPU_REQ_NMI | CPU_REQ_SMI | CPU_REQ_INTERRUPT |
+						 CPU_REQ_CODE));
 	if (requests & CPU_REQ_FLUSH_TLB)
 		x86_tlb_flush_all(cpu);
 	if (requests & CPU_REQ_INIT)

@@ -109,6 +109,17 @@ static void ahead(void)
 		   "\xff\xc9\x75\xf1" /* dec %ecx; jnz 7 */
 		   "\xc3", 23);
 	CHECK_EQ(run(TEST), 55);
+	/* A hot loop of several blocks that makes an increment of 2 one of 16, half-way. */
+	for (unsigned i = 0; i < 3; i++) {
+		emit(TEST, "\x31\xc0" "\xb9\xe8\3\0\0" /* xor %eax, %eax; mov $1000, %ecx */
+			   "\xf6\xc1\1\x74\5" /* 7: test $1, %cl; jz 0x11 */
+			   "\x83\xc0\1\xeb\3" /* add $1, %eax; jmp 0x14 */
+			   "\x83\xc0\2" /* 0x11: add $2, %eax */
+			   "\x81\xf9\xf4\1\0\0\x75\7" /* 0x14: cmp $500, %ecx; jne 0x23 */
+			   "\xc6\5\xf0\xff\xff\xff\x10" /* movb $16, 0x13 */
+			   "\xff\xc9\x75\xe0\xc3", 40); /* 0x23: dec %ecx; jnz 7; ret */
+		CHECK_EQ(run(TEST), 500 + 251 * 2 + 249 * 16);
+	}
 	/* PUSH onto the code that follows: NOPs over four UD2s. */
 	emit(TEST + 16, "\x0f\x0b\x0f\x0b\x0f\x0b\x0f\x0b\xc3", 9);
 	emit(TEST, "\x48\x89\xe1" "\x48\x8d\x25\x0e\0\0\0" "\x50" "\x48\x89\xcc" "\x90\x90", 16);

@@ -11,11 +11,12 @@
 #define TEST (1ul << 39)
 #define FRAME 0x800000ul
 #define CODE_AT (TEST + 0x103) /* its immediate is aligned */
+#define LOOP_AT (TEST + 0x200)
 #define VECTOR_PING 0x41
 #define VECTOR_FLUSH 0x42
 #define VECTOR_COUNT 0x43
 
-enum job { IDLE, COUNT, SPLIT, ORDER, RUN_CODE, READ_PAGE, PING, LISTEN, HALT_FOREVER };
+enum job { IDLE, COUNT, SPLIT, ORDER, RUN_CODE, LOOP, READ_PAGE, PING, LISTEN, HALT_FOREVER };
 
 extern word boot_pml4[512];
 static word level[3][512] __attribute__((aligned(4096)));
@@ -129,6 +130,14 @@ static void do_run_code(unsigned id)
 	good[id] = value == 1000;
 }
 
+/* Round and round until another processor makes the jump something else. */
+static void do_loop(unsigned id)
+{
+	good[id] = 1;
+	asm volatile("call *%0" : : "r"(LOOP_AT) : "memory");
+	good[id] = 2;
+}
+
 static void do_read_page(unsigned id)
 {
 	asm volatile("sti");
@@ -163,6 +172,7 @@ static void work(unsigned id, enum job what)
 	case SPLIT: do_split(); break;
 	case ORDER: do_order(id); break;
 	case RUN_CODE: do_run_code(id); break;
+	case LOOP: do_loop(id); break;
 	case READ_PAGE: do_read_page(id); break;
 	case PING: do_ping(id); break;
 	case LISTEN: do_listen(); break;
@@ -246,6 +256,21 @@ static void changed_code(void)
 	ONCE(stop) = true;
 	CHECK(all_finished(cpus - 1));
 	CHECK_EQ(good[1] + good[2] + good[3], cpus - 1);
+}
+
+static void end_a_loop(void)
+{
+	*(volatile uint32_t *)LOOP_AT = 0xfceb90f3; /* pause; jmp here */
+	*(volatile uint8_t *)(LOOP_AT + 4) = 0xc3;
+	good[1] = good[2] = good[3] = 0;
+	begin(LOOP);
+	CHECK(WAIT(ONCE(good[1]) && ONCE(good[2]) && ONCE(good[3])));
+	for (unsigned i = 0; i < ROUNDS; i++)
+		asm volatile("pause");
+	CHECK_EQ(good[1] + good[2] + good[3], 3);
+	*(volatile uint16_t *)(LOOP_AT + 2) = 0x9090;
+	CHECK(all_finished(CPUS - 1));
+	CHECK_EQ(good[1] + good[2] + good[3], 6);
 }
 
 static void shoot_down(void)
@@ -357,6 +382,7 @@ void guest_main(void)
 	counters();
 	ordering();
 	changed_code();
+	end_a_loop();
 	shoot_down();
 	if (cpus == 4)
 		destinations();

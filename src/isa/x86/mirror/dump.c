@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For people who study the translator: a block's guest and host code as text (--debug-translate), and
- * names of generated code for perf (--perf-map: the file /tmp/perf-PID.map, a line a block).
+ * For people who study the translator: a region's guest and host code as text (--debug-translate), and
+ * names of generated code for perf (--perf-map: the file /tmp/perf-PID.map, a line a region).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -33,15 +33,21 @@ static void dump_code(FILE *out, const uint8_t *bytes, size_t size, uint64_t add
 	}
 }
 
-static void dump_block(const struct emit *e, const void *code)
+static void dump_region(const struct emit *e, const void *code)
 {
-	const struct x86_block *block = e->block;
+	fprintf(stderr, "region at physical %lx, %u blocks, %u bytes of host code\n",
+		e->members[0].block->block.phys, e->member_count, e->m->size);
+	for (unsigned i = 0; i < e->member_count; i++) {
+		const struct member *member = &e->members[i];
 
-	fprintf(stderr, "block at physical %lx, %u instructions, %u bytes of host code\n guest\n",
-		block->block.phys, block->count, e->m->size);
-	for (unsigned i = 0; i < block->count; i++)
-		dump_code(stderr, block->insn[i].bytes, block->insn[i].length,
-			  block->insn[i].page_offset);
+		fprintf(stderr, " guest%s, in host code from %lx\n",
+			member->loop_head ? ", loop head" : "",
+			(unsigned long)(uintptr_t)code + member->start.position);
+		for (unsigned k = 0; k < member->count; k++)
+			dump_code(stderr, member->block->insn[k].bytes,
+				  member->block->insn[k].length,
+				  member->block->insn[k].page_offset);
+	}
 	fprintf(stderr, " host\n");
 	dump_code(stderr, e->m->code, e->m->size, (uint64_t)(uintptr_t)code);
 }
@@ -60,10 +66,10 @@ int mirror_open_perf_map(struct translator *translator, struct error *err)
 void mirror_tell(const struct emit *e, const void *code)
 {
 	if (e->translator->dump)
-		dump_block(e, code);
+		dump_region(e, code);
 	if (!e->translator->perf_map)
 		return;
 	fprintf(e->translator->perf_map, "%lx %x guest-%lx\n", (unsigned long)(uintptr_t)code,
-		e->m->size, e->block->block.phys);
+		e->m->size, e->members[0].block->block.phys);
 	fflush(e->translator->perf_map);
 }

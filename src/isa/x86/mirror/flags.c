@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which status flags are still wanted, and where they are. Liveness runs backwards over the block;
- * what lies behind its end is looked at, too, as far as it is in the same page (those bytes are then
- * watched: a write to them invalidates the block). Everything unknown wants all flags.
+ * Which status flags are still wanted, and where they are. Liveness runs backwards over the region until
+ * nothing changes; where it is left, what follows is looked at, too, as far as it is in the same page
+ * (those bytes are then watched: a write to them invalidates the region). Everything unknown wants all
+ * flags.
  *
  * A fault or interrupt thus may show a handler flags that were dead: the next writer of them would
  * have replaced them before anybody else could read them.
@@ -108,51 +109,101 @@ static uint16_t wanted_at(struct emit *e, const uint8_t *page, int64_t offset, u
 	return wanted | (FLAGS_ALL & (uint16_t)~dead);
 }
 
-/* Flags wanted behind the block's last instruction, which info describes. */
-static uint16_t wanted_after(struct emit *e, const struct insn_info *info)
+static uint16_t wanted_outside(struct emit *e, int64_t offset)
 {
-	const struct insn *last = &e->block->insn[e->block->count - 1];
-	const uint8_t *page = mem_ptr(e->cpu->cpu.env.mem, e->block->block.phys & ~0xfffull,
-				      PAGE_BYTES);
-	int64_t next = last->page_offset + last->length;
-	uint16_t wanted;
+	const struct block *block = &e->members[0].block->block;
+	const uint8_t *page = mem_ptr(e->cpu->cpu.env.mem, block->phys & ~0xfffull, PAGE_BYTES);
 
-	if (!page)
-		return FLAGS_ALL;
-	switch (info->z.meta.category) {
-	case ZYDIS_CATEGORY_COND_BR:
-		wanted = wanted_at(e, page, next, LOOK_AHEAD_DEPTH);
-		return wanted | wanted_at(e, page, next + last->imm, LOOK_AHEAD_DEPTH);
-	case ZYDIS_CATEGORY_UNCOND_BR:
-	case ZYDIS_CATEGORY_CALL:
-		if (!info->op[0].imm.is_relative)
-			return FLAGS_ALL;
-		return wanted_at(e, page, next + last->imm, LOOK_AHEAD_DEPTH);
-	default:
-		if (last->flags & INSN_ENDS_BLOCK)
-			return FLAGS_ALL;
-		return wanted_at(e, page, next, LOOK_AHEAD_DEPTH);
+	if (mirror_member_at(e, offset))
+		return 0;
+	return page ? wanted_at(e, page, offset, LOOK_AHEAD_DEPTH) : FLAGS_ALL;
+}
+
+/* What the instructions of a member do, and what is wanted where it leads out of the region. */
+static void describe_member(struct emit *e, struct member *member)
+{
+	struct flag_use *use = e->all_use + member->first;
+
+	for (unsigned i = 0; i < member->count; i++) {
+		const struct insn *insn = &member->block->insn[i];
+		struct insn_info info = { .cpu = e->cpu };
+
+		if (mirror_describe(e->cpu, insn->bytes, insn->length, &info))
+			use[i] = flag_use_of(&info);
+		else
+			use[i] = (struct flag_use){ .reads = FLAGS_ALL };
 	}
+	member->wanted_target = member->wanted_next = 0;
+	switch (member->ending.kind) {
+	case ENDING_CONDITION:
+		member->wanted_next = wanted_outside(e, member->ending.next);
+		member->wanted_target = wanted_outside(e, member->ending.target);
+		break;
+	case ENDING_FALL:
+		member->wanted_next = wanted_outside(e, member->ending.next);
+		break;
+	case ENDING_JUMP:
+	case ENDING_CALL:
+		member->wanted_target = wanted_outside(e, member->ending.target);
+		break;
+	default:
+		member->wanted_target = FLAGS_ALL;
+	}
+}
+
+static uint16_t *live_of(struct emit *e, const struct member *member)
+{
+	return e->all_live + member->first + member->position;
+}
+
+uint16_t mirror_live_at(const struct emit *e, const struct member *member)
+{
+	return e->all_live[member->first + member->position];
+}
+
+/* Flags wanted behind a member, as far as is known yet. */
+static uint16_t wanted_after(struct emit *e, const struct member *member)
+{
+	uint16_t wanted = member->wanted_next | member->wanted_target;
+	const struct member *to;
+
+	if (member->ending.kind == ENDING_FALL || member->ending.kind == ENDING_CONDITION) {
+		to = mirror_member_at(e, member->ending.next);
+		wanted |= to ? mirror_live_at(e, to) : 0;
+	}
+	if (member->ending.kind != ENDING_FALL && member->ending.kind != ENDING_UNKNOWN &&
+	    member->ending.kind != ENDING_CALL_INDIRECT) {
+		to = mirror_member_at(e, member->ending.target);
+		wanted |= to ? mirror_live_at(e, to) : 0;
+	}
+	return wanted;
+}
+
+/* True: more flags are wanted before the member than was known. */
+static bool update_member(struct emit *e, const struct member *member)
+{
+	const struct flag_use *use = e->all_use + member->first;
+	uint16_t *live = live_of(e, member), before = live[0];
+
+	live[member->count] = wanted_after(e, member);
+	for (unsigned i = member->count; i-- > 0;)
+		live[i] = use[i].reads | (live[i + 1] & (uint16_t)~use[i].kills);
+	return live[0] != before;
 }
 
 void mirror_find_live_flags(struct emit *e)
 {
-	unsigned count = e->block->count;
+	bool changed;
 
 	e->watch_start = PAGE_BYTES;
 	e->watch_end = 0;
-	for (unsigned i = count; i-- > 0;) {
-		const struct insn *insn = &e->block->insn[i];
-		struct insn_info info = { .cpu = e->cpu };
-
-		if (!mirror_describe(e->cpu, insn->bytes, insn->length, &info))
-			e->use[i] = (struct flag_use){ .reads = FLAGS_ALL };
-		else
-			e->use[i] = flag_use_of(&info);
-		if (i == count - 1)
-			e->live[count] = wanted_after(e, &info);
-		e->live[i] = e->use[i].reads | (e->live[i + 1] & (uint16_t)~e->use[i].kills);
-	}
+	for (unsigned i = 0; i < e->member_count; i++)
+		describe_member(e, &e->members[i]);
+	do {
+		changed = false;
+		for (unsigned i = e->member_count; i-- > 0;)
+			changed |= update_member(e, &e->members[i]);
+	} while (changed);
 	if (e->watch_start > e->watch_end)
 		e->watch_start = e->watch_end = 0;
 }

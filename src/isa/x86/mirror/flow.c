@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a block ends. A destination in the same page is reached through a block_exit, which is chained
- * once the destination has code. Any other is looked up in the CPU's jump table by its linear address:
+ * How a block ends. A destination in the same region is jumped to; one elsewhere in the same page is
+ * reached through a block_exit, which is chained once the destination has code. Any other is looked up in
+ * the CPU's jump table by its linear address:
  *
  *	mov   r11, rcx               ; RCX: destination
  *	shr   r11, 14
@@ -18,7 +19,8 @@
  *	mov   r11, [r11 + 8]
  *	jmp   [r11 + code]
  *
- * At every end the flags that somebody may read are in memory.
+ * Flags that somebody may read are in memory where a region is left or an event may be taken (at the start
+ * of a loop head), and in the host's flags at the start of any other member.
  */
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
@@ -26,6 +28,9 @@
 #define PAGE_BYTES 4096
 #define SLOT_SHIFT 4
 #define STACK_BYTES 8
+
+/* A block's exits: where it jumps, and what follows it. */
+enum { EXIT_TARGET, EXIT_NEXT };
 
 _Static_assert(sizeof(struct x86_jump) == 1 << SLOT_SHIFT, "the look-up scales by it");
 
@@ -80,10 +85,14 @@ static void emit_far_exit(struct emit *e, int64_t offset)
 	masm_jmp_to(m, e->at, e->translator->thunks.miss);
 }
 
-void mirror_emit_exit(struct emit *e, unsigned number, int64_t offset)
+/* Out of the region, to an offset in the page (or beyond). */
+static void emit_exit(struct emit *e, struct member *from, unsigned number)
 {
-	struct block_exit *exit = &e->block->block.exit[number];
+	int64_t offset = number == EXIT_TARGET ? from->ending.target : from->ending.next;
+	struct block_exit *exit = &from->block->block.exit[number];
 
+	if (number == EXIT_TARGET ? from->wanted_target : from->wanted_next)
+		mirror_save_flags(e);
 	if (offset < 0 || offset >= PAGE_BYTES) {
 		emit_far_exit(e, offset);
 		return;
@@ -93,19 +102,91 @@ void mirror_emit_exit(struct emit *e, unsigned number, int64_t offset)
 	emit_jump_through(e->m, H_SCRATCH, offsetof(struct block_exit, target));
 }
 
+/* The flags are where the member expects them. */
+static void emit_flags_for(struct emit *e, const struct member *to)
+{
+	if (!mirror_live_at(e, to))
+		return;
+	if (to->loop_head)
+		mirror_save_flags(e);
+	else
+		mirror_restore_flags(e);
+}
+
+static struct member *destination(struct emit *e, const struct member *from, unsigned number)
+{
+	return mirror_member_at(e, number == EXIT_TARGET ? from->ending.target : from->ending.next);
+}
+
+/* On through one of the current member's exits; falls through to the member behind it. */
+static void emit_goto(struct emit *e, unsigned number)
+{
+	struct member *to = destination(e, e->member, number);
+
+	if (!to) {
+		emit_exit(e, e->member, number);
+		return;
+	}
+	emit_flags_for(e, to);
+	if (to != e->member + 1)
+		masm_jmp(e->m, &to->start);
+}
+
+void mirror_emit_fall(struct emit *e)
+{
+	emit_goto(e, EXIT_NEXT);
+}
+
+/* The same if the condition holds, by one instruction: whatever needs more lies out of line. */
+static void emit_branch(struct emit *e, uint8_t condition, unsigned number)
+{
+	struct member *to = destination(e, e->member, number);
+	struct side_exit *side;
+
+	if (to && (!to->loop_head || e->flags_in_memory || !mirror_live_at(e, to))) {
+		masm_jcc(e->m, condition, &to->start);
+		return;
+	}
+	side = &e->side[e->side_exits++];
+	*side = (struct side_exit){
+		.enter = MASM_LABEL_INIT, .from = e->member, .number = number,
+		.flags_in_memory = e->flags_in_memory,
+	};
+	masm_jcc(e->m, condition, &side->enter);
+}
+
+void mirror_emit_side_exits(struct emit *e)
+{
+	for (unsigned i = 0; i < e->side_exits; i++) {
+		struct side_exit *side = &e->side[i];
+		struct member *to = destination(e, side->from, side->number);
+
+		masm_bind(e->m, &side->enter);
+		e->flags_in_host = true;
+		e->flags_in_memory = side->flags_in_memory;
+		if (to) {
+			emit_flags_for(e, to);
+			masm_jmp(e->m, &to->start);
+		} else {
+			emit_exit(e, side->from, side->number);
+		}
+	}
+}
+
 /* ---- the instructions ---- */
 
-static void emit_conditional(struct emit *e, int64_t next)
+static void emit_conditional(struct emit *e)
 {
-	struct masm_label taken = MASM_LABEL_INIT;
+	uint8_t condition = e->insn->opcode & 15;
 
 	mirror_restore_flags(e);
-	if (e->live[e->block->count])
-		mirror_save_flags(e);
-	masm_jcc(e->m, e->insn->opcode & 15, &taken);
-	mirror_emit_exit(e, 1, next);
-	masm_bind(e->m, &taken);
-	mirror_emit_exit(e, 0, next + e->insn->imm);
+	if (destination(e, e->member, EXIT_TARGET) == e->member + 1) {
+		emit_branch(e, condition ^ 1, EXIT_NEXT);
+		emit_goto(e, EXIT_TARGET);
+	} else {
+		emit_branch(e, condition, EXIT_TARGET);
+		emit_goto(e, EXIT_NEXT);
+	}
 }
 
 /* Pushes the address of the next instruction; the stack pointer moves only with moves_rsp. */
@@ -125,7 +206,7 @@ static void emit_call(struct emit *e, int64_t next)
 	mirror_spare_flags(e);
 	emit_push_return(e, next);
 	masm_lea(e->m, mirror_reg(X86_RSP), mirror_reg(X86_RSP), -STACK_BYTES);
-	mirror_emit_exit(e, 0, next + e->insn->imm);
+	emit_goto(e, EXIT_TARGET);
 }
 
 /* The destination of an indirect jump or call to RCX. */
@@ -195,37 +276,67 @@ static bool emit_return(struct emit *e)
 	return true;
 }
 
+static enum ending_kind ending_kind_of(const struct insn_info *info)
+{
+	bool relative = info->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+			info->op[0].imm.is_relative;
+
+	if (info->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+		return ENDING_UNKNOWN;
+	switch (info->z.mnemonic) {
+	case ZYDIS_MNEMONIC_JMP:
+		return relative ? ENDING_JUMP : ENDING_UNKNOWN;
+	case ZYDIS_MNEMONIC_CALL:
+		return relative ? ENDING_CALL : ENDING_CALL_INDIRECT;
+	case ZYDIS_MNEMONIC_LOOPE: /* these and JRCXZ are interpreted */
+	case ZYDIS_MNEMONIC_LOOPNE:
+		return ENDING_UNKNOWN;
+	default:
+		if (info->z.meta.category != ZYDIS_CATEGORY_COND_BR || !info->z.cpu_flags ||
+		    !info->z.cpu_flags->tested)
+			return ENDING_UNKNOWN;
+		return ENDING_CONDITION;
+	}
+}
+
+struct ending mirror_ending(struct x86_cpu *cpu, const struct insn *last)
+{
+	int64_t next = last->page_offset + last->length;
+	struct ending ending = { .next = next, .target = next + last->imm };
+	struct insn_info info;
+
+	if (!(last->flags & INSN_ENDS_BLOCK))
+		ending.kind = ENDING_FALL;
+	else if (!mirror_describe(cpu, last->bytes, last->length, &info) ||
+		 info.z.mnemonic != last->mnemonic)
+		ending.kind = ENDING_UNKNOWN;
+	else
+		ending.kind = ending_kind_of(&info);
+	return ending;
+}
+
 bool mirror_emit_flow(struct emit *e)
 {
-	int64_t next = e->insn->page_offset + e->insn->length;
-	bool relative = e->info.op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-			e->info.op[0].imm.is_relative;
+	int64_t next = e->member->ending.next;
 
-	switch (e->info.z.mnemonic) {
-	case ZYDIS_MNEMONIC_JMP:
-		if (e->info.z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-			return false;
-		if (!relative)
-			return emit_indirect_jump(e);
-		if (e->live[e->block->count])
-			mirror_save_flags(e);
-		mirror_emit_exit(e, 0, next + e->insn->imm);
+	switch (e->member->ending.kind) {
+	case ENDING_JUMP:
+		emit_goto(e, EXIT_TARGET);
 		return true;
-	case ZYDIS_MNEMONIC_CALL:
-		if (e->info.z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-			return false;
-		if (!relative)
-			return emit_indirect_call(e, next);
+	case ENDING_CONDITION:
+		emit_conditional(e);
+		return true;
+	case ENDING_CALL:
 		emit_call(e, next);
 		return true;
-	case ZYDIS_MNEMONIC_RET:
-		return e->info.z.meta.branch_type != ZYDIS_BRANCH_TYPE_FAR && emit_return(e);
+	case ENDING_CALL_INDIRECT:
+		return emit_indirect_call(e, next);
 	default:
-		if (e->info.z.meta.category != ZYDIS_CATEGORY_COND_BR || !e->info.z.cpu_flags ||
-		    !e->info.z.cpu_flags->tested || e->info.z.mnemonic == ZYDIS_MNEMONIC_LOOPE ||
-		    e->info.z.mnemonic == ZYDIS_MNEMONIC_LOOPNE)
-			return false; /* LOOP and JRCXZ */
-		emit_conditional(e, next);
-		return true;
+		break;
 	}
+	if (e->info.z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+		return false;
+	if (e->info.z.mnemonic == ZYDIS_MNEMONIC_JMP)
+		return emit_indirect_jump(e);
+	return e->info.z.mnemonic == ZYDIS_MNEMONIC_RET && emit_return(e);
 }

@@ -13,7 +13,7 @@
 
 #include "isa/x86/mirror/regs.h"
 
-#define MASM_CAPACITY 32768
+#define MASM_CAPACITY 65536
 
 struct masm {
 	uint8_t code[MASM_CAPACITY];

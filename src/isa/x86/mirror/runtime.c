@@ -126,7 +126,7 @@ void translator_destroy(struct translator *translator)
 bool mirror_full(const struct translator *translator)
 {
 	return translator->code.size_bytes - translator->code.used_bytes < 2 * MASM_CAPACITY ||
-	       translator->site_limit - atomic_load(&translator->site_count) < X86_BLOCK_INSNS;
+	       translator->site_limit - atomic_load(&translator->site_count) < REGION_INSNS;
 }
 
 void mirror_restart(struct translator *translator)

@@ -36,13 +36,13 @@ static bool emit_cli(struct emit *e)
 }
 
 /*
- * Interrupts are taken at the head of blocks only, which is later than the one instruction that STI
- * holds them off for, as long as STI does not end its block. One that waits already is taken behind
+ * Interrupts are taken between blocks only, which is later than the one instruction that STI holds
+ * them off for, as long as STI does not end its block. One that waits already is taken behind
  * that instruction, by the interpreter: the next one may be CLI.
  */
 static bool emit_sti(struct emit *e)
 {
-	if (!in_kernel(e) || e->insn->position + 1 == e->block->count)
+	if (!in_kernel(e) || e->insn->position + 1u == e->member->count)
 		return false;
 	mirror_spare_flags(e);
 	masm_alu_imm_mem(e->m, false, ALU_CMP, H_CPU, CPU_FIELD(cpu.requests), 0);

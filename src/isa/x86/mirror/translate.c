@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a decoded block to host code: a head that looks for events, each instruction as itself or as a
- * call to the interpreter, and behind all that the cold paths.
+ * From decoded blocks to host code: each instruction as itself or as a call to the interpreter, behind all
+ * that the cold paths, and the places where a region is entered from outside, which look for events.
  */
 #include "isa/x86/mirror/translate.h"
 
@@ -62,25 +62,92 @@ static void emit_interpreted(struct emit *e)
 	e->flags_in_memory = true;
 }
 
-/* Events first; flags are in memory here, so comparing costs nothing. */
-static void emit_head(struct emit *e, struct masm_label *event)
+/* Does anybody want something? Flags are in memory here, so comparing costs nothing. */
+static void emit_poll(struct emit *e, struct member *member)
+{
+	masm_rm(e->m, false, 0x83, 7, H_CPU, (int32_t)CPU_FIELD(cpu.requests));
+	masm_byte(e->m, 0);
+	masm_jcc(e->m, COND_NE, &member->event);
+	e->flags_in_host = false;
+}
+
+static void emit_vec_check(struct emit *e, struct member *member)
 {
 	struct masm_label live = MASM_LABEL_INIT;
 	struct masm *m = e->m;
 
-	masm_rm(m, false, 0x83, 7, H_CPU, (int32_t)CPU_FIELD(cpu.requests));
-	masm_byte(m, 0);
-	masm_jcc(m, COND_NE, event);
-	if (!e->block->uses_vec)
-		return;
-	masm_cmp_byte(m, H_CPU, e->block->uses_x87 ? CPU_FIELD(x87_live) : CPU_FIELD(vec_live), 0);
+	masm_cmp_byte(m, H_CPU, e->uses_x87 ? CPU_FIELD(x87_live) : CPU_FIELD(vec_live), 0);
 	masm_jcc(m, COND_NE, &live);
 	masm_call_to(m, e->at, e->translator->thunks.vec);
-	if (e->block->uses_x87) {
+	if (e->uses_x87) {
 		masm_cmp_byte(m, H_CPU, CPU_FIELD(x87_live), 0);
-		masm_jcc(m, COND_E, event);
+		masm_jcc(m, COND_E, &member->event);
 	}
 	masm_bind(m, &live);
+}
+
+/* From outside, with the flags in memory. What follows is the member's start, or a jump to it. */
+static void emit_entry(struct emit *e, struct member *member)
+{
+	e->flags_in_memory = true;
+	e->flags_in_host = false;
+	member->entry = e->m->size;
+	if (e->uses_vec)
+		emit_vec_check(e, member);
+	if (member->loop_head)
+		return;
+	emit_poll(e, member);
+	if (mirror_live_at(e, member))
+		mirror_restore_flags(e);
+}
+
+static bool leads_to(const struct member *from, const struct member *to)
+{
+	int64_t offset = to->block->insn[0].page_offset;
+
+	switch (from->ending.kind) {
+	case ENDING_FALL: return from->ending.next == offset;
+	case ENDING_CONDITION: return from->ending.next == offset || from->ending.target == offset;
+	case ENDING_JUMP: case ENDING_CALL: return from->ending.target == offset;
+	default: return false;
+	}
+}
+
+/* Where nobody falls into the member, its entry lies before it; else it has to be out of line. */
+static bool entry_in_line(const struct member *member)
+{
+	return !member->position || !leads_to(member - 1, member);
+}
+
+static void emit_start(struct emit *e, struct member *member)
+{
+	if (entry_in_line(member))
+		emit_entry(e, member);
+	masm_bind(e->m, &member->start);
+	if (member->loop_head)
+		emit_poll(e, member);
+	e->flags_in_host = !member->loop_head && mirror_live_at(e, member);
+	e->flags_in_memory = !e->flags_in_host;
+}
+
+static void emit_late_entry(struct emit *e, struct member *member)
+{
+	if (entry_in_line(member))
+		return;
+	if (member->loop_head && !e->uses_vec) {
+		member->entry = member->start.position;
+		return;
+	}
+	emit_entry(e, member);
+	masm_jmp(e->m, &member->start);
+}
+
+/* An event before the member: leave with rip there. */
+static void emit_event(struct emit *e, struct member *member)
+{
+	masm_bind(e->m, &member->event);
+	masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)&member->block->block);
+	masm_jmp_to(e->m, e->at, e->translator->thunks.dead);
 }
 
 static void emit_instruction(struct emit *e)
@@ -132,45 +199,67 @@ static void emit_cold_paths(struct emit *e)
 	}
 }
 
-static void emit_block(struct emit *e)
+static void emit_member(struct emit *e, struct member *member)
 {
-	struct masm_label event = MASM_LABEL_INIT;
-	const struct insn *last = &e->block->insn[e->block->count - 1];
-
-	emit_head(e, &event);
-	e->flags_in_memory = true;
-	e->flags_in_host = false;
-	for (unsigned i = 0; i < e->block->count; i++) {
-		e->insn = &e->block->insn[i];
+	e->member = member;
+	e->use = e->all_use + member->first;
+	e->live = e->all_live + member->first + member->position;
+	emit_start(e, member);
+	for (unsigned i = 0; i < member->count; i++) {
+		e->insn = &member->block->insn[i];
 		emit_instruction(e);
 	}
-	if (!(last->flags & INSN_ENDS_BLOCK)) {
-		mirror_settle_x87(e);
-		if (e->live[e->block->count])
-			mirror_save_flags(e);
-		mirror_emit_exit(e, 0, last->page_offset + last->length);
-	}
-	mirror_emit_second_ways(e);
-	emit_cold_paths(e);
-	masm_bind(e->m, &event);
-	masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)&e->block->block);
-	masm_jmp_to(e->m, e->at, e->translator->thunks.dead);
+	if (member->ending.kind != ENDING_FALL)
+		return;
+	mirror_settle_x87(e);
+	mirror_emit_fall(e);
 }
 
-static void find_vector_uses(const struct emit *e)
+static void emit_region(struct emit *e)
 {
-	for (unsigned i = 0; i < e->block->count; i++) {
-		const struct host_stub *stub = e->block->insn[i].stub;
+	for (unsigned i = 0; i < e->member_count; i++)
+		emit_member(e, &e->members[i]);
+	mirror_emit_second_ways(e);
+	mirror_emit_side_exits(e);
+	emit_cold_paths(e);
+	for (unsigned i = 0; i < e->member_count; i++)
+		emit_late_entry(e, &e->members[i]);
+	for (unsigned i = 0; i < e->member_count; i++)
+		emit_event(e, &e->members[i]);
+}
+
+static void find_vector_uses(struct emit *e, const struct member *member)
+{
+	for (unsigned i = 0; i < member->count; i++) {
+		const struct host_stub *stub = member->block->insn[i].stub;
 
 		if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR))
 			continue;
-		e->block->uses_vec = true;
+		e->uses_vec = true;
 		if (stub->flags & HOST_X87)
-			e->block->uses_x87 = true;
+			e->uses_x87 = true;
 	}
 }
 
-/* A block's sites are in the order of its code, and blocks follow each other. */
+/* What translated code and its thunks read of the blocks themselves. */
+static void prepare_blocks(struct emit *e)
+{
+	for (unsigned i = 0; i < e->member_count; i++)
+		find_vector_uses(e, &e->members[i]);
+	for (unsigned i = 0; i < e->member_count; i++) {
+		struct x86_block *block = e->members[i].block;
+
+		block->uses_vec = e->uses_vec;
+		block->uses_x87 = e->uses_x87;
+		for (unsigned k = 0; k < BLOCK_EXITS; k++) {
+			block->block.exit[k] = (struct block_exit){ .owner = &block->block };
+			atomic_store(&block->block.exit[k].target,
+				     e->translator->thunks.exit);
+		}
+	}
+}
+
+/* A region's sites are in the order of its code, and regions follow each other. */
 static void add_sites(struct emit *e, uint32_t start)
 {
 	struct translator *t = e->translator;
@@ -186,40 +275,48 @@ static void add_sites(struct emit *e, uint32_t start)
 	atomic_store(&t->site_count, count);
 }
 
-static void translate_locked(struct emit *e)
+static void publish(struct emit *e, const uint8_t *code, uint32_t generation)
+{
+	struct block_entry entries[REGION_BLOCKS];
+
+	for (unsigned i = 0; i < e->member_count; i++)
+		entries[i] = (struct block_entry){
+			.block = &e->members[i].block->block,
+			.code = code + e->members[i].entry,
+		};
+	blocks_set_code(e->cpu->cpu.env.blocks, entries, e->member_count, e->watch_start,
+			e->watch_end, generation);
+}
+
+static void translate_locked(struct emit *e, struct x86_block *head)
 {
 	struct translator *t = e->translator;
-	struct block *block = &e->block->block;
-	uint32_t generation = blocks_generation(e->cpu->cpu.env.blocks, block->phys);
-	const void *code;
+	uint32_t generation = blocks_generation(e->cpu->cpu.env.blocks, head->block.phys);
+	const uint8_t *code;
 
-	for (unsigned i = 0; i < BLOCK_EXITS; i++) {
-		block->exit[i] = (struct block_exit){ .owner = block };
-		atomic_store(&block->exit[i].target, t->thunks.exit);
-	}
-	find_vector_uses(e);
+	mirror_choose_region(e, head);
+	prepare_blocks(e);
 	t->masm.size = 0;
 	t->masm.overflow = false;
 	mirror_find_live_flags(e);
 	e->at = t->code.rx + t->code.used_bytes;
-	emit_block(e);
+	emit_region(e);
 	if (t->masm.overflow)
 		return;
 	code = codebuf_add(&t->code, t->masm.code, t->masm.size);
 	if (!code)
 		return;
 	mirror_tell(e, code);
-	add_sites(e, (uint32_t)((const uint8_t *)code - t->code.rx));
-	blocks_set_code(e->cpu->cpu.env.blocks, block, code, e->watch_start, e->watch_end,
-			generation);
+	add_sites(e, (uint32_t)(code - t->code.rx));
+	publish(e, code, generation);
 }
 
-void mirror_translate(struct x86_cpu *cpu, struct x86_block *block)
+void mirror_translate(struct x86_cpu *cpu, struct x86_block *head)
 {
 	struct translator *t = cpu->cpu.env.translator;
 	struct emit *e;
 
-	if ((block->block.key & 3) != X86_MODE_64 || block->block.phys2 != ~0ull)
+	if ((head->block.key & 3) != X86_MODE_64 || head->block.phys2 != ~0ull)
 		return;
 	e = calloc(1, sizeof(*e));
 	if (!e)
@@ -227,11 +324,10 @@ void mirror_translate(struct x86_cpu *cpu, struct x86_block *block)
 	e->cpu = cpu;
 	e->translator = t;
 	e->m = &t->masm;
-	e->block = block;
 	pthread_mutex_lock(&t->mutex);
 	/* Another CPU may have been here first: its code is running, its exits are chained. */
-	if (!atomic_load(&block->block.code))
-		translate_locked(e);
+	if (!atomic_load(&head->block.code))
+		translate_locked(e, head);
 	pthread_mutex_unlock(&t->mutex);
 	free(e);
 }

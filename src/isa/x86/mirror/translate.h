@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Making a block's code: what the files of this room share while they do. One block at a time, with the
- * translator's mutex held and the vector state parked.
+ * Making code: what the files of this room share while they do. One region at a time (region.c says what
+ * that is), with the translator's mutex held and the vector state parked.
  */
 #ifndef RINGLET_ISA_X86_MIRROR_TRANSLATE_H
 #define RINGLET_ISA_X86_MIRROR_TRANSLATE_H
@@ -22,6 +22,46 @@ struct flag_use {
 	uint16_t reads;
 	uint16_t kills;  /* leaves with a value of its own, whatever it was */
 	bool writes;     /* anything at all */
+};
+
+#define REGION_BLOCKS 32
+#define REGION_INSNS 200
+
+/* Where a block's last instruction leads. Offsets are from the start of the page, and may leave it. */
+enum ending_kind {
+	ENDING_FALL,      /* next */
+	ENDING_JUMP,      /* target */
+	ENDING_CONDITION, /* target or next */
+	ENDING_CALL,      /* target; it returns to next */
+	ENDING_CALL_INDIRECT, /* somewhere; it returns to next */
+	ENDING_UNKNOWN,
+};
+
+struct ending {
+	enum ending_kind kind;
+	int64_t next, target;
+};
+
+/* A block of the region. */
+struct member {
+	struct x86_block *block;
+	unsigned count;    /* instructions of it: the next member may begin in its middle */
+	unsigned first;    /* the first one's index in the region */
+	unsigned position; /* in the region */
+	struct ending ending;
+	bool loop_head;    /* somebody jumps back here: events are looked for */
+	/* Flags wanted by what is outside of the region, where the ending leads there. */
+	uint16_t wanted_target, wanted_next;
+	struct masm_label start, event;
+	uint32_t entry;    /* where it is entered from outside, in the code */
+};
+
+/* An exit that lies out of line, with the flags in the host. */
+struct side_exit {
+	struct masm_label enter;
+	struct member *from;
+	unsigned number;
+	bool flags_in_memory;
 };
 
 /* The way off the beaten track of one instruction: the interpreter does it. */
@@ -47,22 +87,40 @@ struct emit {
 	struct translator *translator;
 	struct masm *m;
 	const uint8_t *at;       /* where the code will run */
-	struct x86_block *block;
-	const struct insn *insn; /* being translated */
-	struct insn_info info;   /* of it */
+	unsigned member_count;
+	struct member members[REGION_BLOCKS]; /* by ascending address, once it is laid out */
+	struct member *member;   /* being translated … */
+	const struct insn *insn; /* … and of it this */
+	struct insn_info info;   /* of insn */
 	bool flags_in_host, flags_in_memory;
 	const struct insn *x87_last; /* the last x87 instruction, if the CPU does not know of it yet */
-	struct flag_use use[X86_BLOCK_INSNS];
-	uint16_t live[X86_BLOCK_INSNS + 1]; /* flags that are read later than before instruction i */
+	bool uses_vec, uses_x87;
+	/* Of the current member's instructions: what they do, and flags that are read later than
+	 * before instruction i. */
+	const struct flag_use *use;
+	const uint16_t *live;
+	struct flag_use all_use[REGION_INSNS];
+	uint16_t all_live[REGION_INSNS + REGION_BLOCKS];
 	unsigned watch_start, watch_end;    /* bytes of the page that liveness was read from */
 	unsigned cold_paths;
-	struct cold_path cold[X86_BLOCK_INSNS];
+	struct cold_path cold[REGION_INSNS];
 	unsigned second_ways;
-	struct second_way second[2 * X86_BLOCK_INSNS]; /* no instruction makes more than two checks */
+	struct second_way second[2 * REGION_INSNS]; /* no instruction makes more than two checks */
+	unsigned side_exits;
+	struct side_exit side[2 * REGION_BLOCKS];
 };
 
+/* region.c: which blocks become one piece of code */
+/* Fills in e->members, by ascending address. */
+void mirror_choose_region(struct emit *e, struct x86_block *head);
+/* The member that begins at an offset in the page, or NULL. */
+struct member *mirror_member_at(struct emit *e, int64_t offset);
+/* The member's flags before its first instruction that are read by it or later. */
+uint16_t mirror_live_at(const struct emit *e, const struct member *member);
+
 /* translate.c */
-void mirror_translate(struct x86_cpu *cpu, struct x86_block *block);
+/* Makes code of a hot block, and of what is around it. */
+void mirror_translate(struct x86_cpu *cpu, struct x86_block *head);
 /* Describes bytes again; false: it is not what it was. */
 bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
 		     struct insn_info *info);
@@ -75,7 +133,7 @@ void mirror_site_here(struct emit *e);
 void mirror_tell(const struct emit *e, const void *code);
 
 /* flags.c */
-/* Liveness of all instructions, looking ahead at where the block leads. */
+/* Liveness of all instructions, looking ahead at where the region leads. */
 void mirror_find_live_flags(struct emit *e);
 /* Host flags to mirror.flags and back, clobbering R11 alone; nothing when they are there already. */
 void mirror_save_flags(struct emit *e);
@@ -128,7 +186,10 @@ void mirror_note_x87(struct emit *e, const struct insn *last);
 
 /* flow.c: the end of a block. False: it has to be interpreted. */
 bool mirror_emit_flow(struct emit *e);
-/* To an offset in the page (or beyond) that is known now. */
-void mirror_emit_exit(struct emit *e, unsigned number, int64_t offset);
+struct ending mirror_ending(struct x86_cpu *cpu, const struct insn *last);
+/* On to the instruction that follows the current member, which does not end with a jump. */
+void mirror_emit_fall(struct emit *e);
+/* Behind the region's code. */
+void mirror_emit_side_exits(struct emit *e);
 
 #endif

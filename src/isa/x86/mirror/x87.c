@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x87 instructions are themselves (copy.c), in blocks that run only while x87_live: no error is
+ * x87 instructions are themselves (copy.c), in regions that run only while x87_live: no error is
  * unmasked, so none is ever reported and no instruction of theirs faults.
  *
  * What FNSTENV and its like tell of the last instruction is noted lazily: FIP and FCS, of a block's last
@@ -74,7 +74,7 @@ static bool emit_fldcw(struct emit *e)
 	const ZydisDecodedOperand *op = &e->info.op[0];
 	struct masm *m = e->m;
 
-	if (!e->block->uses_x87 || !mirror_operand_simple(e, op))
+	if (!e->uses_x87 || !mirror_operand_simple(e, op))
 		return false;
 	mirror_spare_flags(e);
 	mirror_emit_address(e, op, true);
