@@ -74,5 +74,8 @@ void x86_update_mode(struct x86_cpu *cpu)
 			 (state->cr4 & X86_CR4_SMAP ? X86_KEY_SMAP : 0);
 	x86_tlb_sync(cpu);
 	x86_update_mmu(cpu);
+	/* Code of privilege 1 and 2 is translated as the user's, but has rights of its own. */
+	if (unlikely(cpu->cpl == 1 || cpu->cpl == 2))
+		x86_tlb_forget(cpu);
 	cpu->block_stop = true;
 }

@@ -14,6 +14,11 @@
  * its page held code gets it back when the page holds none any more. Who sets MEM_PAGE_CODE takes
  * away the write tags of all CPUs first, in an exclusive section (x86_tlb_drop_phys).
  *
+ * Translated code remembers translations of the current group in memos (cpu->mirror.memo), which
+ * may outlive the entry that they were copied from, but no reason for dropping it: they are all
+ * forgotten when anything is flushed, when another group becomes the current one, when a page
+ * becomes a code page, and when a translation is replaced by another.
+ *
  * What entries were computed from (basis) is compared in x86_tlb_sync, which x86_update_mode calls,
  * so no instruction that changes a control register needs to know what depends on it.
  */
@@ -233,10 +238,20 @@ static void group_flush(struct x86_cpu *cpu, unsigned index, enum pending what)
 		group_settle(bank, index);
 }
 
+void x86_tlb_forget(struct x86_cpu *cpu)
+{
+	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
+		for (unsigned write = 0; write < 2; write++)
+			for (unsigned i = 0; i < X86_MEMOS; i++)
+				cpu->mirror.memo[mmu][write][i].limit = 0;
+}
+
+/* Every change of what is current ends here. */
 static void point_at_current(struct x86_cpu *cpu)
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 
+	x86_tlb_forget(cpu);
 	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
 		cpu->tlb[mmu] = &bank->set[bank->current][mmu];
 	if (bank->check_alignment)
@@ -410,6 +425,7 @@ void x86_tlb_drop_phys(struct x86_cpu *cpu, uint64_t phys_page)
 		for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
 			set_drop_phys(&bank->set[index][mmu], phys_page & PAGE_MASK);
 	}
+	x86_tlb_forget(cpu);
 }
 
 /* ---- filling ---- */
@@ -490,6 +506,8 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 	struct x86_walk walk;
 
 	if (slot == X86_TLB_SLOTS || !(set->info[slot].allow & need)) {
+		if (slot < X86_TLB_SLOTS)
+			x86_tlb_forget(cpu);
 		if (!x86_walk(cpu, linear, walk_access(need), mmu, &walk)) {
 			/* A fault forgets the translation that caused it: SDM 4.10.4.1. */
 			if (slot < X86_TLB_SLOTS)

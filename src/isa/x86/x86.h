@@ -72,6 +72,24 @@ static inline uint64_t x86_tlb_none(unsigned slot)
 	return (uint64_t)(slot ^ 1) << 12;
 }
 
+/*
+ * What translated code remembers of pages, a memo for each register that addresses are formed
+ * with: limit is X86_MEMO_LIMIT while the translation is right, 0 when it must be asked for again.
+ * Whatever makes a translation of the current address space invalid forgets all memos (tlb.c).
+ */
+struct x86_memo {
+	uint64_t tag;     /* linear address of the page */
+	uint64_t limit;   /* offsets below it may be accessed, X86_MEMO_BYTES at once */
+	uintptr_t host;   /* as in struct x86_tlb_entry */
+	uintptr_t addend;
+};
+
+#define X86_MEMO_BYTES 64
+#define X86_MEMO_LIMIT (4096 - X86_MEMO_BYTES + 1)
+
+/* The general-purpose registers, and what else addresses are made of. */
+enum { X86_MEMO_RIP = 16, X86_MEMO_FS, X86_MEMO_GS, X86_MEMOS };
+
 /* User/supervisor × what SMAP allows: the TLB set that data accesses use now. */
 enum x86_mmu { X86_MMU_USER, X86_MMU_KERNEL, X86_MMU_KERNEL_SMAP, X86_MMUS };
 
@@ -148,6 +166,7 @@ struct x86_mirror {
 	bool local_code;         /* supervisor code in pages that are not global is in its table */
 	struct x86_code_pages code_pages; /* pages that the tables know code in */
 	struct x86_mirror_stats stats;
+	struct x86_memo memo[X86_MMUS][2][X86_MEMOS]; /* for reading, for writing */
 };
 
 struct x86_cpu {

@@ -18,8 +18,10 @@ struct borrowed {
 
 struct copy {
 	const ZydisDecodedOperand *memory;
+	struct mirror_address address; /* of memory */
 	unsigned memory_bytes;
 	bool memory_write;
+	bool direct; /* memory is addressed with the guest's register; RCX is free, R11 is not */
 	bool host;   /* hostexec knows it: its other registers are vector registers */
 	bool faults; /* may raise an exception on the host */
 	bool x87_noted;
@@ -85,11 +87,24 @@ static bool vector_copyable(const struct emit *e, struct copy *copy)
 	return true;
 }
 
+/* Puts the free scratch registers into scratches and says how many there are. */
+static unsigned free_scratches(const struct copy *copy, uint8_t scratches[2])
+{
+	unsigned count = 0;
+
+	if (!copy->direct)
+		scratches[count++] = H_SCRATCH;
+	if (!copy->count_in_cl && (!copy->memory || copy->direct))
+		scratches[count++] = H_RCX;
+	return count;
+}
+
 static bool choose_registers(const struct emit *e, struct copy *copy)
 {
-	static const uint8_t scratches[2] = { H_SCRATCH, H_RCX };
-	unsigned available = copy->memory || copy->count_in_cl ? 1 : 2;
+	uint8_t scratches[2];
+	unsigned available = free_scratches(copy, scratches);
 
+	copy->borrowings = 0;
 	for (unsigned gpr = 0; gpr < X86_GPRS; gpr++)
 		copy->host_of[gpr] = mirror_reg(gpr);
 	for (unsigned i = 0; i < e->info.z.operand_count; i++) {
@@ -152,41 +167,75 @@ static bool find_memory(const struct emit *e, struct copy *copy)
 		if (!copy->memory_bytes)
 			copy->memory_bytes = op->size / 8;
 	}
-	return !copy->memory || (copy->memory_bytes && !copy->count_in_cl);
+	if (copy->memory)
+		copy->address = mirror_address_of(e, copy->memory);
+	return !copy->memory || copy->memory_bytes;
 }
 
-static bool plan_copy(const struct emit *e, struct copy *copy)
+/* Flags that the instruction itself needs come back by way of R11. */
+static bool wants_flags(const struct emit *e)
 {
+	const struct flag_use *use = &e->use[e->insn->position];
+
+	return use->reads || (use->writes && mirror_flags_through(e));
+}
+
+static bool is_locked(const struct emit *e)
+{
+	return e->insn->flags & INSN_LOCK || e->info.z.mnemonic == ZYDIS_MNEMONIC_XCHG;
+}
+
+static bool can_recode(const struct emit *e, const struct copy *copy)
+{
+	struct masm_place place = { .base = H_ADDRESS, .index = H_MEMORY };
 	uint32_t size = e->m->size;
 	bool encodable;
 
-	*copy = (struct copy){ .memory = NULL };
-	if (!vector_copyable(e, copy) && !is_copyable(e))
-		return false;
-	if (!find_memory(e, copy) || !choose_registers(e, copy))
-		return false;
-	if (e->info.z.mnemonic == ZYDIS_MNEMONIC_DIV || e->info.z.mnemonic == ZYDIS_MNEMONIC_IDIV)
-		copy->faults = true;
-	encodable = mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of);
+	if (copy->direct)
+		place = (struct masm_place){ .base = mirror_reg((unsigned)copy->address.base),
+					     .index = H_SCRATCH };
+	encodable = mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of, &place);
 	e->m->size = size;
 	return encodable;
 }
 
+static bool choose_way(const struct emit *e, struct copy *copy)
+{
+	copy->direct = copy->memory && mirror_address_direct(&copy->address) && !is_locked(e) &&
+		       !wants_flags(e);
+	if (copy->direct && choose_registers(e, copy) && can_recode(e, copy))
+		return true;
+	copy->direct = false;
+	return !(copy->memory && copy->count_in_cl) && choose_registers(e, copy) &&
+	       can_recode(e, copy);
+}
+
+static bool plan_copy(const struct emit *e, struct copy *copy)
+{
+	*copy = (struct copy){ .memory = NULL };
+	if (!vector_copyable(e, copy) && !is_copyable(e))
+		return false;
+	if (!find_memory(e, copy) || !choose_way(e, copy))
+		return false;
+	if (e->info.z.mnemonic == ZYDIS_MNEMONIC_DIV || e->info.z.mnemonic == ZYDIS_MNEMONIC_IDIV)
+		copy->faults = true;
+	return true;
+}
+
 static void emit_planned(struct emit *e, const struct copy *copy)
 {
-	const struct flag_use *use = &e->use[e->insn->position];
-	uint16_t through = mirror_flags_through(e);
+	struct masm_place place = { .base = H_MEMORY };
 
 	if (copy->memory) {
 		mirror_spare_flags(e);
 		if (copy->x87_noted)
-			mirror_keep_x87_operand(e, copy->memory);
-		mirror_emit_address(e, copy->memory, true);
-		mirror_emit_check(e, copy->memory_bytes, copy->memory_write);
-		if (e->insn->flags & INSN_LOCK || e->info.z.mnemonic == ZYDIS_MNEMONIC_XCHG)
+			mirror_keep_x87_operand(e, &copy->address);
+		place = mirror_emit_access(e, &copy->address, copy->memory_bytes,
+					   copy->memory_write, copy->direct);
+		if (is_locked(e))
 			mirror_emit_lock_check(e, copy->memory_bytes);
 	}
-	if (use->reads || (use->writes && through))
+	if (wants_flags(e))
 		mirror_restore_flags(e);
 	if (copy->count_in_cl)
 		masm_mov(e->m, H_RCX, mirror_reg(X86_RCX));
@@ -196,14 +245,14 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 				  GPR_FIELD(copy->borrowed[i].gpr));
 	if (copy->faults)
 		mirror_site_here(e);
-	mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of);
+	mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of, &place);
 	for (unsigned i = 0; i < copy->borrowings; i++)
 		if (copy->borrowed[i].store)
 			masm_store(e->m, GPR_FIELD(copy->borrowed[i].gpr), H_CPU,
 				   copy->borrowed[i].host);
 	if (copy->x87_noted)
 		mirror_after_x87(e);
-	if (use->writes) {
+	if (e->use[e->insn->position].writes) {
 		e->flags_in_host = true;
 		e->flags_in_memory = false;
 	}

@@ -192,13 +192,14 @@ static void emit_conditional(struct emit *e)
 /* Pushes the address of the next instruction; the stack pointer moves only with moves_rsp. */
 static void emit_push_return(struct emit *e, int64_t next)
 {
+	struct mirror_address top = mirror_stack_address(X86_RSP, -STACK_BYTES);
+	struct masm_place place;
 	struct masm *m = e->m;
 
-	masm_lea(m, H_RCX, mirror_reg(X86_RSP), -STACK_BYTES);
-	mirror_emit_check(e, STACK_BYTES, true);
-	masm_load(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.code_base));
-	masm_lea(m, H_SCRATCH, H_SCRATCH, (int32_t)next);
-	masm_store(m, 0, H_RCX, H_SCRATCH);
+	place = mirror_emit_access(e, &top, STACK_BYTES, true, true);
+	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
+	masm_lea(m, H_RCX, H_RCX, (int32_t)next);
+	masm_at(m, true, 0x89, H_RCX, &place);
 }
 
 static void emit_call(struct emit *e, int64_t next)
@@ -219,10 +220,12 @@ static bool emit_target(struct emit *e)
 	if (e->insn->opsize != STACK_BYTES)
 		return false;
 	if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+		struct mirror_address address;
+
 		if (!mirror_operand_simple(e, op))
 			return false;
-		mirror_emit_address(e, op, true);
-		mirror_emit_check(e, STACK_BYTES, false);
+		address = mirror_address_of(e, op);
+		mirror_emit_access(e, &address, STACK_BYTES, false, false);
 		masm_load(e->m, H_RCX, H_RCX, 0);
 		return true;
 	}
@@ -262,14 +265,15 @@ static bool emit_indirect_call(struct emit *e, int64_t next)
 static bool emit_return(struct emit *e)
 {
 	int32_t release = STACK_BYTES + (int32_t)(e->insn->opcode == 0xc2 ? e->insn->imm & 0xffff : 0);
+	struct mirror_address top = mirror_stack_address(X86_RSP, 0);
 	uint8_t rsp = mirror_reg(X86_RSP);
+	struct masm_place place;
 
 	if (e->insn->opsize != STACK_BYTES)
 		return false;
 	mirror_spare_flags(e);
-	masm_mov(e->m, H_RCX, rsp);
-	mirror_emit_check(e, STACK_BYTES, false);
-	masm_load(e->m, H_RCX, H_RCX, 0);
+	place = mirror_emit_access(e, &top, STACK_BYTES, false, true);
+	masm_at(e->m, true, 0x8b, H_RCX, &place);
 	emit_look_up(e, &mirror_cold(e)->enter);
 	masm_lea(e->m, rsp, rsp, release);
 	emit_enter(e);

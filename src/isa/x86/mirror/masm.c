@@ -103,6 +103,25 @@ void masm_rx(struct masm *m, bool wide, uint32_t opcode, uint8_t reg, uint8_t ba
 	displacement(m, mod, disp);
 }
 
+void masm_at(struct masm *m, bool wide, uint32_t opcode, uint8_t reg, const struct masm_place *place)
+{
+	masm_rx(m, wide, opcode, reg, place->base, place->index, 0, place->disp);
+}
+
+void masm_modrm(struct masm *m, uint8_t reg, const struct masm_place *place, bool disp8)
+{
+	uint8_t mod = mod_for(place->base, place->disp);
+	bool sib = place->index != H_MEMORY || (place->base & 7) == RM_SIB;
+	uint8_t index = place->index == H_MEMORY ? H_RSP : place->index;
+
+	if (mod == MOD_DISP8 && !disp8)
+		mod = MOD_DISP32;
+	masm_byte(m, (uint8_t)(mod | (reg & 7) << 3 | (sib ? RM_SIB : place->base & 7)));
+	if (sib)
+		masm_byte(m, (uint8_t)((index & 7) << 3 | (place->base & 7)));
+	displacement(m, mod, place->disp);
+}
+
 void masm_mov(struct masm *m, uint8_t to, uint8_t from)
 {
 	if (to != from)

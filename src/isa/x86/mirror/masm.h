@@ -45,6 +45,17 @@ void masm_rm(struct masm *m, bool wide, uint32_t opcode, uint8_t reg, uint8_t ba
 void masm_rx(struct masm *m, bool wide, uint32_t opcode, uint8_t reg, uint8_t base, uint8_t index,
 	     uint8_t scale, int32_t disp);
 
+/* A memory operand: base + index + disp; index H_MEMORY: none. */
+struct masm_place {
+	uint8_t base, index;
+	int32_t disp;
+};
+
+/* opcode reg, place */
+void masm_at(struct masm *m, bool wide, uint32_t opcode, uint8_t reg, const struct masm_place *place);
+/* ModRM, SIB and displacement of place; disp8: the short form has the usual meaning. */
+void masm_modrm(struct masm *m, uint8_t reg, const struct masm_place *place, bool disp8);
+
 /* The commonest. */
 void masm_mov(struct masm *m, uint8_t to, uint8_t from);
 void masm_load(struct masm *m, uint8_t to, uint8_t base, size_t disp);
@@ -66,6 +77,6 @@ void masm_bind(struct masm *m, struct masm_label *label);
 void masm_jmp_to(struct masm *m, const uint8_t *at, const void *target);
 void masm_call_to(struct masm *m, const uint8_t *at, const void *target);
 
-enum { COND_O = 0, COND_B = 2, COND_E = 4, COND_NE = 5, COND_A = 7 };
+enum { COND_O = 0, COND_B = 2, COND_AE = 3, COND_E = 4, COND_NE = 5, COND_A = 7 };
 
 #endif

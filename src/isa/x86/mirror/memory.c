@@ -1,18 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory operands. The check looks the page up in the software TLB and leaves the host address in RCX:
+ * Memory operands. Most are checked against a memo (x86.h): the page that was found the last time that
+ * an address was formed with the same register.
  *
  *	lea   rcx, [the operand's address]
- *	rorx  r11, rcx, 7            ; page number × 32, the size of an entry
- *	and   r11d, 0x7fe0           ; … modulo the number of entries
+ *	sub   rcx, [rsp + memo.tag]      ; offset in the page, if it is this page
+ *	cmp   rcx, [rsp + memo.limit]    ; also catches what may run past the page's end
+ *	jae   detour
+ *	mov   r11, [rsp + memo.addend]   ; the access is at [base + r11 + displacement] …
+ *	add   rcx, [rsp + memo.host]     ; … or with an index, at [rcx], and this instead
+ *
+ * The detour, out of line, looks the page up in the software TLB, and writes it into the memo:
+ *
+ *	lea   rcx, [the operand's address]
+ *	rorx  r11, rcx, 7                ; page number × 32, the size of an entry
+ *	and   r11d, 0x1ffe0              ; … modulo the number of entries
  *	add   r11, [rsp + tlb]
- *	sub   rcx, [r11 + tag]       ; offset in the page, if it is this page
- *	cmp   rcx, 4096 - size       ; also catches what runs past the page's end
- *	ja    second way             ; out of line: the same for the entry's other place, or cold
- *	add   rcx, [r11 + host]
+ *	sub   rcx, [r11 + tag]
+ *	cmp   rcx, 4096 - size
+ *	ja    second way                 ; the same for the entry's other place, or cold
+ *
+ * Where the register was just loaded from memory, as in a list, it is hardly the page of last time:
+ * there this look-up is in line and no memo is used.
  *
  * A tag that stands for "no" is the address of a page that belongs to another entry (x86.h), so the
- * difference is never small by accident.
+ * difference is never small by accident; a memo for "no" has a limit of 0. A memo is for one enum
+ * x86_mmu: that of user code, or of supervisor code with AC clear; what is found while another one
+ * is current is not written into it.
  */
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
@@ -21,6 +35,7 @@
 #define ENTRY_SHIFT 5
 #define WAY_BYTES (int32_t)(X86_TLB_ENTRIES << ENTRY_SHIFT)
 #define ENTRY_FIELD(field) (int32_t)offsetof(struct x86_tlb_entry, field)
+#define MEMO_FIELD(memo, field) ((memo) + offsetof(struct x86_memo, field))
 
 _Static_assert(sizeof(struct x86_tlb_entry) == 1 << ENTRY_SHIFT, "the check scales by it");
 
@@ -34,12 +49,32 @@ bool mirror_operand_simple(const struct emit *e, const ZydisDecodedOperand *op)
 	       op->mem.base != ZYDIS_REGISTER_EIP;
 }
 
-/* The host register of an address register; one that lives in memory is loaded into scratch. */
-static uint8_t address_register(struct emit *e, ZydisRegister reg, uint8_t scratch)
+struct mirror_address mirror_address_of(const struct emit *e, const ZydisDecodedOperand *op)
 {
 	bool high;
-	int gpr = mirror_gpr(reg, &high);
+	struct mirror_address address = {
+		.base = mirror_gpr(op->mem.base, &high), .index = mirror_gpr(op->mem.index, &high),
+		.scale = e->insn->scale, .disp = (int32_t)op->mem.disp.value,
+		.wide = e->insn->addrsize == 8,
+		.seg = e->insn->flags & INSN_SEG_FLAT ? MIRROR_FLAT : (int8_t)e->insn->seg,
+	};
 
+	if (op->mem.base == ZYDIS_REGISTER_RIP) {
+		address.base = MIRROR_RIP;
+		address.disp += e->insn->page_offset + e->insn->length;
+	}
+	return address;
+}
+
+struct mirror_address mirror_stack_address(int gpr, int32_t disp)
+{
+	return (struct mirror_address){ .base = gpr, .index = MIRROR_NONE, .disp = disp,
+					.wide = true, .seg = MIRROR_FLAT };
+}
+
+/* The host register of an address register; one that lives in memory is loaded into scratch. */
+static uint8_t address_register(struct emit *e, int gpr, uint8_t scratch)
+{
 	if (gpr < 0)
 		return H_MEMORY;
 	if (mirror_reg((unsigned)gpr) != H_MEMORY)
@@ -48,24 +83,26 @@ static uint8_t address_register(struct emit *e, ZydisRegister reg, uint8_t scrat
 	return scratch;
 }
 
-void mirror_emit_address(struct emit *e, const ZydisDecodedOperand *op, bool with_segment)
+void mirror_emit_address(struct emit *e, const struct mirror_address *address)
 {
 	struct masm *m = e->m;
 
-	if (op->mem.base == ZYDIS_REGISTER_RIP) {
+	if (address->base == MIRROR_RIP) {
 		masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
-		masm_lea(m, H_RCX, H_RCX, (int32_t)(op->mem.disp.value + e->insn->page_offset +
-						    e->insn->length));
+		masm_lea(m, H_RCX, H_RCX, address->disp);
 	} else {
-		uint8_t base = address_register(e, op->mem.base, H_RCX);
-		uint8_t index = address_register(e, op->mem.index, H_SCRATCH);
+		uint8_t base = address_register(e, address->base, H_RCX);
+		uint8_t index = address_register(e, address->index, H_SCRATCH);
 
-		masm_rx(m, e->insn->addrsize == 8, 0x8d, H_RCX, base, index, e->insn->scale,
-			(int32_t)op->mem.disp.value);
+		if (index == H_MEMORY && base != H_MEMORY && address->wide)
+			masm_lea(m, H_RCX, base, address->disp);
+		else
+			masm_rx(m, address->wide, 0x8d, H_RCX, base, index, address->scale,
+				address->disp);
 	}
-	if (with_segment && !(e->insn->flags & INSN_SEG_FLAT)) {
+	if (address->seg != MIRROR_FLAT) {
 		masm_load(m, H_SCRATCH, H_CPU,
-			  CPU_FIELD(state.seg[0]) + e->insn->seg * sizeof(struct x86_seg) +
+			  CPU_FIELD(state.seg[0]) + (size_t)address->seg * sizeof(struct x86_seg) +
 				  offsetof(struct x86_seg, base));
 		masm_rx(m, true, 0x8d, H_RCX, H_RCX, H_SCRATCH, 0, 0);
 	}
@@ -77,49 +114,218 @@ void mirror_spare_flags(struct emit *e)
 		mirror_save_flags(e);
 }
 
-/* Out of line: the second way, before the access is given up as cold. */
-static void second_way(struct emit *e, unsigned size_bytes, int32_t tag)
-{
-	struct second_way *second = &e->second[e->second_ways++];
+/* ---- which page ---- */
 
-	*second = (struct second_way){
-		.enter = MASM_LABEL_INIT, .back = MASM_LABEL_INIT, .cold = mirror_cold(e),
-		.tag = tag, .limit = PAGE_BYTES - (int32_t)size_bytes,
-	};
-	masm_jcc(e->m, COND_A, &second->enter);
-	masm_bind(e->m, &second->back);
+/* The enum x86_mmu that memos of this block are for. */
+static unsigned memo_mmu(const struct emit *e)
+{
+	if (!(e->cpu->block_key & X86_KEY_CPL0))
+		return X86_MMU_USER;
+	return e->cpu->block_key & X86_KEY_SMAP ? X86_MMU_KERNEL_SMAP : X86_MMU_KERNEL;
 }
 
-void mirror_emit_second_ways(struct emit *e)
+/* The field of the memo for an address, or 0: it is better looked up each time. */
+static size_t memo_of(const struct emit *e, const struct mirror_address *address,
+		      unsigned size_bytes, bool write)
 {
-	struct masm *m = e->m;
+	unsigned number;
 
-	for (unsigned i = 0; i < e->second_ways; i++) {
-		struct second_way *second = &e->second[i];
-
-		masm_bind(m, &second->enter);
-		masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, second->tag);
-		masm_alu_imm(m, true, 0, H_SCRATCH, WAY_BYTES);
-		masm_rm(m, true, 0x2b, H_RCX, H_SCRATCH, second->tag);
-		masm_alu_imm(m, true, 7, H_RCX, second->limit);
-		masm_jcc(m, COND_A, &second->cold->enter);
-		masm_jmp(m, &second->back);
-	}
+	if (address->seg == X86_FS || address->seg == X86_GS)
+		number = address->seg == X86_FS ? X86_MEMO_FS : X86_MEMO_GS;
+	else if (address->base == MIRROR_RIP)
+		number = X86_MEMO_RIP;
+	else if (address->base != MIRROR_NONE)
+		number = (unsigned)address->base;
+	else if (address->index != MIRROR_NONE)
+		number = (unsigned)address->index;
+	else
+		return 0;
+	if (e->user_access || size_bytes > X86_MEMO_BYTES || (number < X86_GPRS && e->loaded & 1u << number))
+		return 0;
+	return CPU_FIELD(mirror.memo[0][0][0]) +
+	       ((memo_mmu(e) * 2 + write) * X86_MEMOS + number) * sizeof(struct x86_memo);
 }
 
-void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write)
+/* RCX, a linear address, becomes an offset in the page that the entry in R11 is for. */
+static void emit_look_up(struct emit *e, struct detour *detour)
 {
 	struct masm *m = e->m;
 
 	masm_rorx(m, H_SCRATCH, H_RCX, MEM_PAGE_SHIFT - ENTRY_SHIFT);
 	masm_alu_imm(m, false, 4, H_SCRATCH, (X86_TLB_ENTRIES - 1) << ENTRY_SHIFT);
 	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.tlb));
-	masm_rm(m, true, 0x2b, H_RCX, H_SCRATCH,
-		write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag));
-	masm_alu_imm(m, true, 7, H_RCX, PAGE_BYTES - (int32_t)size_bytes);
-	second_way(e, size_bytes, write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag));
-	masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, ENTRY_FIELD(host));
+	masm_rm(m, true, 0x2b, H_RCX, H_SCRATCH, detour->tag);
+	masm_alu_imm(m, true, 7, H_RCX, detour->limit);
+	masm_jcc(m, COND_A, &detour->second_way);
+	masm_bind(m, &detour->found);
+}
+
+static struct detour *new_detour(struct emit *e, unsigned size_bytes, bool write)
+{
+	struct detour *detour = &e->detour[e->detours++];
+
+	*detour = (struct detour){
+		.enter = MASM_LABEL_INIT, .second_way = MASM_LABEL_INIT, .found = MASM_LABEL_INIT,
+		.back = MASM_LABEL_INIT, .cold = mirror_cold(e),
+		.tag = write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag),
+		.limit = PAGE_BYTES - (int32_t)size_bytes,
+	};
+	return detour;
+}
+
+bool mirror_address_direct(const struct mirror_address *address)
+{
+	return address->wide && address->seg == MIRROR_FLAT && address->base >= 0 &&
+	       mirror_reg((unsigned)address->base) != H_MEMORY && address->index == MIRROR_NONE;
+}
+
+struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address *address,
+				       unsigned size_bytes, bool write, bool direct)
+{
+	size_t memo = memo_of(e, address, size_bytes, write);
+	struct masm *m = e->m;
+
+	mirror_emit_address(e, address);
+	if (memo) {
+		struct detour *detour = new_detour(e, size_bytes, write);
+
+		detour->address = *address;
+		detour->memo = memo;
+		detour->direct = direct;
+		masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, tag));
+		masm_rm(m, true, 0x3b, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, limit));
+		masm_jcc(m, COND_AE, &detour->enter);
+		if (direct)
+			masm_load(m, H_SCRATCH, H_CPU, MEMO_FIELD(memo, addend));
+		else
+			masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, host));
+		masm_bind(m, &detour->back);
+	} else {
+		emit_look_up(e, new_detour(e, size_bytes, write));
+		if (direct)
+			masm_load(m, H_SCRATCH, H_SCRATCH, ENTRY_FIELD(addend));
+		else
+			masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, ENTRY_FIELD(host));
+	}
 	e->flags_in_host = false;
+	if (!direct)
+		return (struct masm_place){ .base = H_RCX, .index = H_MEMORY };
+	return (struct masm_place){ .base = mirror_reg((unsigned)address->base),
+				      .index = H_SCRATCH, .disp = address->disp };
+}
+
+/* A register keeps its page when a constant is added to it, or thereabouts. */
+static bool moves_little(const struct emit *e)
+{
+	switch (e->info.z.mnemonic) {
+	case ZYDIS_MNEMONIC_ADD: case ZYDIS_MNEMONIC_SUB: case ZYDIS_MNEMONIC_INC:
+	case ZYDIS_MNEMONIC_DEC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void mirror_note_loads(struct emit *e)
+{
+	bool from_memory = false;
+
+	for (unsigned i = 0; i < e->info.z.operand_count; i++)
+		from_memory |= e->info.op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+			       e->info.op[i].actions & ZYDIS_OPERAND_ACTION_MASK_READ;
+	for (unsigned i = 0; i < e->info.z.operand_count; i++) {
+		const ZydisDecodedOperand *op = &e->info.op[i];
+		bool high;
+		int gpr;
+
+		if (op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
+		    !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+			continue;
+		gpr = mirror_gpr(op->reg.value, &high);
+		if (gpr < 0 || gpr == X86_RSP)
+			continue;
+		if (from_memory)
+			e->loaded |= (uint16_t)(1u << gpr);
+		else if (!moves_little(e))
+			e->loaded &= (uint16_t)~(1u << gpr);
+	}
+}
+
+/* ---- out of line ---- */
+
+/* Copies field of the entry in R11 into the memo. */
+static void emit_copy_field(struct emit *e, const struct detour *detour, int32_t from, size_t to)
+{
+	masm_load(e->m, H_RCX, H_SCRATCH, (size_t)from);
+	masm_store(e->m, detour->memo + to, H_CPU, H_RCX);
+}
+
+static void emit_remember(struct emit *e, const struct detour *detour)
+{
+	struct masm *m = e->m;
+
+	emit_copy_field(e, detour, detour->tag, offsetof(struct x86_memo, tag));
+	emit_copy_field(e, detour, ENTRY_FIELD(host), offsetof(struct x86_memo, host));
+	emit_copy_field(e, detour, ENTRY_FIELD(addend), offsetof(struct x86_memo, addend));
+	masm_rm(m, true, 0xc7, 0, H_CPU, (int32_t)MEMO_FIELD(detour->memo, limit));
+	masm_u32(m, X86_MEMO_LIMIT);
+}
+
+/* R11: an entry; RCX: an offset in its page. To back with what mirror_emit_access has there. */
+static void emit_found(struct emit *e, struct detour *detour)
+{
+	struct masm_label other = MASM_LABEL_INIT;
+	unsigned mmu = memo_mmu(e);
+	struct masm *m = e->m;
+
+	if (mmu != X86_MMU_KERNEL) {
+		masm_cmp_byte(m, H_CPU, CPU_FIELD(mmu), (uint8_t)mmu);
+		masm_jcc(m, COND_NE, &other);
+	}
+	emit_remember(e, detour);
+	if (detour->direct) {
+		masm_mov(m, H_SCRATCH, H_RCX);
+	} else {
+		mirror_emit_address(e, &detour->address);
+		masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)MEMO_FIELD(detour->memo, addend));
+	}
+	masm_jmp(m, &detour->back);
+	if (mmu == X86_MMU_KERNEL)
+		return;
+	masm_bind(m, &other);
+	if (detour->direct)
+		masm_load(m, H_SCRATCH, H_SCRATCH, ENTRY_FIELD(addend));
+	else
+		masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, ENTRY_FIELD(host));
+	masm_jmp(m, &detour->back);
+}
+
+static void emit_second_way(struct emit *e, struct detour *detour)
+{
+	struct masm *m = e->m;
+
+	masm_bind(m, &detour->second_way);
+	masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, detour->tag);
+	masm_alu_imm(m, true, 0, H_SCRATCH, WAY_BYTES);
+	masm_rm(m, true, 0x2b, H_RCX, H_SCRATCH, detour->tag);
+	masm_alu_imm(m, true, 7, H_RCX, detour->limit);
+	masm_jcc(m, COND_A, &detour->cold->enter);
+	masm_jmp(m, &detour->found);
+}
+
+void mirror_emit_detours(struct emit *e)
+{
+	for (unsigned i = 0; i < e->detours; i++) {
+		struct detour *detour = &e->detour[i];
+
+		if (detour->memo) {
+			masm_bind(e->m, &detour->enter);
+			mirror_emit_address(e, &detour->address);
+			emit_look_up(e, detour);
+			emit_found(e, detour);
+		}
+		emit_second_way(e, detour);
+	}
 }
 
 void mirror_emit_lock_check(struct emit *e, unsigned size_bytes)

@@ -10,7 +10,7 @@ struct field {
 
 struct fields {
 	struct field reg, rm, vvvv, opcode;
-	bool memory;
+	const struct masm_place *memory; /* where the memory operand is, or NULL */
 	bool needs_rex;  /* SPL, BPL, SIL, DIL */
 	bool forbids_rex; /* AH … BH */
 };
@@ -70,7 +70,7 @@ static void rename_register(struct fields *f, const ZydisDecodedOperand *op,
 }
 
 static void find_fields(struct fields *f, const struct insn_info *info,
-			const uint8_t host_of[X86_GPRS])
+			const uint8_t host_of[X86_GPRS], const struct masm_place *place)
 {
 	for (unsigned i = 0; i < info->z.operand_count; i++) {
 		const ZydisDecodedOperand *op = &info->op[i];
@@ -79,8 +79,8 @@ static void find_fields(struct fields *f, const struct insn_info *info,
 			continue;
 		if (op->type == ZYDIS_OPERAND_TYPE_MEMORY &&
 		    op->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM) {
-			f->memory = true;
-			f->rm = (struct field){ .number = H_ADDRESS, .renamed = true };
+			f->memory = place;
+			f->rm = (struct field){ .number = place->base, .renamed = true };
 		} else if (op->type == ZYDIS_OPERAND_TYPE_REGISTER) {
 			rename_register(f, op, host_of);
 		}
@@ -89,11 +89,13 @@ static void find_fields(struct fields *f, const struct insn_info *info,
 
 static void put_modrm(struct masm *m, const struct insn_info *info, const struct fields *f)
 {
-	uint8_t mod = f->memory ? 0 : 3;
 	uint8_t reg = f->reg.renamed ? f->reg.number : info->z.raw.modrm.reg;
 	uint8_t rm = f->rm.renamed ? f->rm.number : info->z.raw.modrm.rm;
 
-	masm_byte(m, (uint8_t)(mod << 6 | (reg & 7) << 3 | (rm & 7)));
+	if (f->memory) /* EVEX scales short displacements */
+		masm_modrm(m, reg, f->memory, info->z.encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX);
+	else
+		masm_byte(m, (uint8_t)(3 << 6 | (reg & 7) << 3 | (rm & 7)));
 }
 
 static void put_immediates(struct masm *m, const struct insn_info *info, const uint8_t *bytes)
@@ -106,6 +108,12 @@ static void put_immediates(struct masm *m, const struct insn_info *info, const u
 		masm_byte(m, bytes[at]);
 }
 
+/* The bit that extends the index register. */
+static uint8_t index_extension(const struct fields *f)
+{
+	return f->memory && f->memory->index != H_MEMORY ? f->memory->index >> 3 : 0;
+}
+
 static bool put_legacy(struct masm *m, const struct insn_info *info,
 		       const struct fields *f)
 {
@@ -113,7 +121,7 @@ static bool put_legacy(struct masm *m, const struct insn_info *info,
 	uint8_t r = f->reg.renamed ? f->reg.number >> 3 : z->raw.rex.R;
 	uint8_t b = f->rm.renamed ? f->rm.number >> 3 :
 		    f->opcode.renamed ? f->opcode.number >> 3 : z->raw.rex.B;
-	uint8_t rex = (uint8_t)(z->raw.rex.W << 3 | r << 2 | b);
+	uint8_t rex = (uint8_t)(z->raw.rex.W << 3 | r << 2 | index_extension(f) << 1 | b);
 	bool with_rex = rex || f->needs_rex;
 
 	if (with_rex && f->forbids_rex)
@@ -143,7 +151,8 @@ static uint8_t invert_extensions(uint8_t byte, const struct fields *f)
 	if (f->reg.renamed)
 		byte = (uint8_t)((byte & ~0x80) | (f->reg.number & 8 ? 0 : 0x80));
 	if (f->rm.renamed)
-		byte = (uint8_t)((byte & ~0x60) | 0x40 | (f->rm.number & 8 ? 0 : 0x20));
+		byte = (uint8_t)((byte & ~0x60) | (index_extension(f) ? 0 : 0x40) |
+				 (f->rm.number & 8 ? 0 : 0x20));
 	return byte;
 }
 
@@ -184,11 +193,11 @@ static void put_evex(struct masm *m, const struct insn_info *info, const uint8_t
 }
 
 bool mirror_recode(struct masm *m, const struct insn_info *info, const uint8_t *bytes,
-		   const uint8_t host_of[X86_GPRS])
+		   const uint8_t host_of[X86_GPRS], const struct masm_place *place)
 {
 	struct fields f = { 0 };
 
-	find_fields(&f, info, host_of);
+	find_fields(&f, info, host_of, place);
 	switch (info->z.encoding) {
 	case ZYDIS_INSTRUCTION_ENCODING_LEGACY:
 		if (!put_legacy(m, info, &f))

@@ -9,13 +9,14 @@
 static bool emit_cmpxchg16b(struct emit *e)
 {
 	const ZydisDecodedOperand *op = &e->info.op[0];
+	struct mirror_address address;
 	struct masm *m = e->m;
 
 	if (!mirror_operand_simple(e, op))
 		return false;
+	address = mirror_address_of(e, op);
 	mirror_spare_flags(e);
-	mirror_emit_address(e, op, true);
-	mirror_emit_check(e, PAIR_BYTES, true);
+	mirror_emit_access(e, &address, PAIR_BYTES, true, false);
 	mirror_restore_flags(e);
 	masm_mov(m, H_SCRATCH, H_RCX);
 	masm_mov(m, H_RCX, mirror_reg(X86_RCX));

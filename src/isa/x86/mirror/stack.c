@@ -7,6 +7,8 @@
 #include "isa/x86/mirror/translate.h"
 
 #define STACK_BYTES 8
+#define OP_LOAD 0x8b
+#define OP_STORE 0x89
 
 /* A whole 64-bit register operand's number, or -1. */
 static int whole_register(const ZydisDecodedOperand *op)
@@ -31,21 +33,22 @@ static bool emit_push(struct emit *e)
 	const ZydisDecodedOperand *op = &e->info.op[0];
 	int gpr = whole_register(op);
 	uint8_t rsp = mirror_reg(X86_RSP);
+	struct mirror_address top = mirror_stack_address(X86_RSP, -STACK_BYTES);
+	struct masm_place place;
 
 	if (e->insn->opsize != STACK_BYTES ||
 	    (gpr < 0 && op->type != ZYDIS_OPERAND_TYPE_IMMEDIATE))
 		return false;
 	mirror_spare_flags(e);
-	masm_lea(e->m, H_RCX, rsp, -STACK_BYTES);
-	mirror_emit_check(e, STACK_BYTES, true);
+	place = mirror_emit_access(e, &top, STACK_BYTES, true, true);
 	if (gpr < 0) {
-		masm_rm(e->m, true, 0xc7, 0, H_RCX, 0);
+		masm_at(e->m, true, 0xc7, 0, &place);
 		masm_u32(e->m, (uint32_t)e->insn->imm);
 	} else if (mirror_reg((unsigned)gpr) == H_MEMORY) {
-		masm_load(e->m, H_SCRATCH, H_CPU, GPR_FIELD(gpr));
-		masm_store(e->m, 0, H_RCX, H_SCRATCH);
+		masm_load(e->m, H_RCX, H_CPU, GPR_FIELD(gpr));
+		masm_at(e->m, true, OP_STORE, H_RCX, &place);
 	} else {
-		masm_store(e->m, 0, H_RCX, mirror_reg((unsigned)gpr));
+		masm_at(e->m, true, OP_STORE, mirror_reg((unsigned)gpr), &place);
 	}
 	masm_lea(e->m, rsp, rsp, -STACK_BYTES);
 	return true;
@@ -56,18 +59,19 @@ static bool emit_push_memory(struct emit *e)
 {
 	const ZydisDecodedOperand *op = &e->info.op[0];
 	uint8_t rsp = mirror_reg(X86_RSP);
+	struct mirror_address top = mirror_stack_address(X86_RSP, -STACK_BYTES), from;
+	struct masm_place place;
 
 	if (e->insn->opsize != STACK_BYTES || !mirror_operand_simple(e, op))
 		return false;
+	from = mirror_address_of(e, op);
 	mirror_spare_flags(e);
-	mirror_emit_address(e, op, true);
-	mirror_emit_check(e, STACK_BYTES, false);
+	mirror_emit_access(e, &from, STACK_BYTES, false, false);
 	masm_load(e->m, H_RCX, H_RCX, 0);
 	masm_store(e->m, CPU_FIELD(mirror.spare), H_CPU, H_RCX);
-	masm_lea(e->m, H_RCX, rsp, -STACK_BYTES);
-	mirror_emit_check(e, STACK_BYTES, true);
-	masm_load(e->m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.spare));
-	masm_store(e->m, 0, H_RCX, H_SCRATCH);
+	place = mirror_emit_access(e, &top, STACK_BYTES, true, true);
+	masm_load(e->m, H_RCX, H_CPU, CPU_FIELD(mirror.spare));
+	masm_at(e->m, true, OP_STORE, H_RCX, &place);
 	masm_lea(e->m, rsp, rsp, -STACK_BYTES);
 	return true;
 }
@@ -76,13 +80,14 @@ static bool emit_pop(struct emit *e)
 {
 	int gpr = whole_register(&e->info.op[0]);
 	uint8_t rsp = mirror_reg(X86_RSP);
+	struct mirror_address top = mirror_stack_address(X86_RSP, 0);
+	struct masm_place place;
 
 	if (e->insn->opsize != STACK_BYTES || gpr < 0)
 		return false;
 	mirror_spare_flags(e);
-	masm_mov(e->m, H_RCX, rsp);
-	mirror_emit_check(e, STACK_BYTES, false);
-	masm_load(e->m, H_RCX, H_RCX, 0);
+	place = mirror_emit_access(e, &top, STACK_BYTES, false, true);
+	masm_at(e->m, true, OP_LOAD, H_RCX, &place);
 	masm_lea(e->m, rsp, rsp, STACK_BYTES);
 	store_register(e, gpr, H_RCX);
 	return true;
@@ -90,13 +95,15 @@ static bool emit_pop(struct emit *e)
 
 static bool emit_leave(struct emit *e)
 {
+	struct mirror_address frame = mirror_stack_address(X86_RBP, 0);
+	struct masm_place place;
+
 	if (e->insn->opsize != STACK_BYTES)
 		return false;
 	mirror_spare_flags(e);
-	masm_mov(e->m, H_RCX, mirror_reg(X86_RBP));
-	mirror_emit_check(e, STACK_BYTES, false);
+	place = mirror_emit_access(e, &frame, STACK_BYTES, false, true);
 	masm_lea(e->m, mirror_reg(X86_RSP), mirror_reg(X86_RBP), STACK_BYTES);
-	masm_load(e->m, mirror_reg(X86_RBP), H_RCX, 0);
+	masm_at(e->m, true, OP_LOAD, mirror_reg(X86_RBP), &place);
 	return true;
 }
 
@@ -121,6 +128,7 @@ static bool emit_lea_direct(struct emit *e, const ZydisDecodedOperand *op, int g
 static bool emit_lea(struct emit *e)
 {
 	const ZydisDecodedOperand *op = &e->info.op[1];
+	struct mirror_address address;
 	bool high;
 	int gpr = mirror_gpr(e->info.op[0].reg.value, &high);
 
@@ -128,7 +136,9 @@ static bool emit_lea(struct emit *e)
 		return false;
 	if (emit_lea_direct(e, op, gpr))
 		return true;
-	mirror_emit_address(e, op, false);
+	address = mirror_address_of(e, op);
+	address.seg = MIRROR_FLAT;
+	mirror_emit_address(e, &address);
 	if (e->insn->opsize == 4)
 		masm_rr(e->m, false, 0x89, H_RCX, H_RCX);
 	store_register(e, gpr, H_RCX);

@@ -56,14 +56,14 @@ static bool emit_sti(struct emit *e)
 
 static bool emit_pushf(struct emit *e)
 {
+	struct mirror_address top = mirror_stack_address(X86_RSP, -STACK_BYTES);
 	uint8_t rsp = mirror_reg(X86_RSP);
 	struct masm *m = e->m;
 
 	if (e->insn->opsize != STACK_BYTES)
 		return false;
 	mirror_save_flags(e);
-	masm_lea(m, H_RCX, rsp, -STACK_BYTES);
-	mirror_emit_check(e, STACK_BYTES, true);
+	mirror_emit_access(e, &top, STACK_BYTES, true, false);
 	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(state.rflags));
 	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, (int32_t)PUSHF_KEPT);
 	masm_store(m, 0, H_RCX, H_SCRATCH);
@@ -79,6 +79,7 @@ static bool emit_pushf(struct emit *e)
 
 static bool emit_popf(struct emit *e)
 {
+	struct mirror_address top = mirror_stack_address(X86_RSP, 0);
 	uint8_t rsp = mirror_reg(X86_RSP);
 	struct masm *m = e->m;
 
@@ -86,8 +87,7 @@ static bool emit_popf(struct emit *e)
 		return false;
 	/* The cold path shows the interpreter the old flags. */
 	mirror_save_flags(e);
-	masm_mov(m, H_RCX, rsp);
-	mirror_emit_check(e, STACK_BYTES, false);
+	mirror_emit_access(e, &top, STACK_BYTES, false, false);
 	masm_load32(m, H_RCX, H_RCX, 0);
 	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(state.rflags));
 	masm_rr(m, false, 0x33, H_SCRATCH, H_RCX);
@@ -134,6 +134,7 @@ static bool emit_smap(struct emit *e, bool set_ac)
 	masm_byte(e->m, mmu);
 	masm_load(e->m, H_SCRATCH, H_CPU, CPU_FIELD(tlb[0]) + mmu * sizeof(struct x86_tlb *));
 	masm_store(e->m, CPU_FIELD(mirror.tlb), H_CPU, H_SCRATCH);
+	e->user_access = set_ac;
 	return true;
 }
 

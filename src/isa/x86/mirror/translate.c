@@ -166,6 +166,7 @@ static void emit_instruction(struct emit *e)
 		       mirror_emit_special(e) || mirror_emit_x87(e) || mirror_emit_vector(e);
 	else
 		done = mirror_emit_flow(e);
+	mirror_note_loads(e);
 	if (!done) {
 		emit_interpreted(e);
 		return;
@@ -204,6 +205,8 @@ static void emit_member(struct emit *e, struct member *member)
 	e->member = member;
 	e->use = e->all_use + member->first;
 	e->live = e->all_live + member->first + member->position;
+	e->loaded = 0;
+	e->user_access = false;
 	emit_start(e, member);
 	for (unsigned i = 0; i < member->count; i++) {
 		e->insn = &member->block->insn[i];
@@ -219,7 +222,7 @@ static void emit_region(struct emit *e)
 {
 	for (unsigned i = 0; i < e->member_count; i++)
 		emit_member(e, &e->members[i]);
-	mirror_emit_second_ways(e);
+	mirror_emit_detours(e);
 	mirror_emit_side_exits(e);
 	emit_cold_paths(e);
 	for (unsigned i = 0; i < e->member_count; i++)

@@ -75,10 +75,24 @@ struct cold_path {
 	bool site_flags;     /* … with the flags in the host alone */
 };
 
-/* The rest of a TLB check that the first way failed. */
-struct second_way {
-	struct masm_label enter, back;
+/* What an address is made of; registers are the guest's. */
+struct mirror_address {
+	int base, index; /* MIRROR_…, or a general-purpose register's number */
+	uint8_t scale;
+	bool wide;       /* 64-bit addresses */
+	int8_t seg;      /* enum x86_seg_index whose base is added, or MIRROR_FLAT */
+	int32_t disp;
+};
+
+enum { MIRROR_FLAT = -1, MIRROR_NONE = -1, MIRROR_RIP = -2 };
+
+/* The rest of a check that failed in line: memory.c. */
+struct detour {
+	struct masm_label enter, found, second_way, back;
 	struct cold_path *cold;
+	struct mirror_address address;
+	size_t memo; /* field of struct x86_cpu to update; 0: none */
+	bool direct;
 	int32_t tag, limit;
 };
 
@@ -104,8 +118,10 @@ struct emit {
 	unsigned watch_start, watch_end;    /* bytes of the page that liveness was read from */
 	unsigned cold_paths;
 	struct cold_path cold[REGION_INSNS];
-	unsigned second_ways;
-	struct second_way second[2 * REGION_INSNS]; /* no instruction makes more than two checks */
+	unsigned detours;
+	struct detour detour[2 * REGION_INSNS]; /* no instruction makes more than two checks */
+	uint16_t loaded;  /* general-purpose registers with values from memory, a bit each */
+	bool user_access; /* AC was set in this block: another enum x86_mmu than it began with */
 	unsigned side_exits;
 	struct side_exit side[2 * REGION_BLOCKS];
 };
@@ -141,19 +157,31 @@ void mirror_restore_flags(struct emit *e);
 /* Flags that must survive the current instruction, and those that it needs before. */
 uint16_t mirror_flags_through(const struct emit *e);
 
-/* memory.c: the host address of a memory operand in H_ADDRESS. */
+/* memory.c: where a memory operand is in the host's memory. */
 bool mirror_operand_simple(const struct emit *e, const ZydisDecodedOperand *op);
-/* Linear address to RCX; clobbers R11, keeps flags. */
-void mirror_emit_address(struct emit *e, const ZydisDecodedOperand *op, bool with_segment);
-/* RCX from linear to host address, or to the cold path. Clobbers R11 and the host's flags. */
-void mirror_emit_check(struct emit *e, unsigned size_bytes, bool write);
+struct mirror_address mirror_address_of(const struct emit *e, const ZydisDecodedOperand *op);
+/* [gpr + disp], as pushes and pops have it. */
+struct mirror_address mirror_stack_address(int gpr, int32_t disp);
+/* Linear address to RCX (as said in address: with or without a segment); clobbers R11, keeps flags. */
+void mirror_emit_address(struct emit *e, const struct mirror_address *address);
+/* May the access address memory with the guest's own register? */
+bool mirror_address_direct(const struct mirror_address *address);
 /*
- * Behind it, of a locked access: one that is not aligned is left to the interpreter, since a host may
- * make a lock that is split between cache lines ten thousand times as slow as it need be.
+ * Where the operand is, or to the cold path; clobbers the host's flags. Not direct: in [RCX], and R11
+ * is free; direct: RCX is free, and the place keeps R11.
+ */
+struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address *address,
+				     unsigned size_bytes, bool write, bool direct);
+/*
+ * Behind one that is not direct, for a locked access: one that is not aligned is left to the
+ * interpreter, since a host may make a lock that is split between cache lines ten thousand times as
+ * slow as it need be.
  */
 void mirror_emit_lock_check(struct emit *e, unsigned size_bytes);
 /* Behind the block's code, before its cold paths. */
-void mirror_emit_second_ways(struct emit *e);
+void mirror_emit_detours(struct emit *e);
+/* After the current instruction: which registers were just loaded from memory. */
+void mirror_note_loads(struct emit *e);
 /* Before a check: brings flags to safety that are read later. */
 void mirror_spare_flags(struct emit *e);
 
@@ -179,7 +207,7 @@ bool mirror_emit_x87(struct emit *e);
 /* The current instruction is what FNSTENV shall tell of, once it is done. */
 void mirror_after_x87(struct emit *e);
 /* On processors that note every operand's address: it is kept in mirror.spare until then. */
-void mirror_keep_x87_operand(struct emit *e, const ZydisDecodedOperand *op);
+void mirror_keep_x87_operand(struct emit *e, const struct mirror_address *operand);
 /* Brings it home, if there is anything to bring: wherever somebody may look. Clobbers R11. */
 void mirror_settle_x87(struct emit *e);
 void mirror_note_x87(struct emit *e, const struct insn *last);

@@ -29,6 +29,7 @@ bool mirror_vector_simple(const struct insn *insn)
 static bool emit_string_index(struct emit *e)
 {
 	const ZydisDecodedOperand *op = &e->info.op[1];
+	struct masm_place place = { .base = H_MEMORY };
 	uint8_t host_of[X86_GPRS];
 
 	if (!(e->cpu->block_key & X86_KEY_VECTOR))
@@ -36,13 +37,15 @@ static bool emit_string_index(struct emit *e)
 	for (unsigned gpr = 0; gpr < X86_GPRS; gpr++)
 		host_of[gpr] = mirror_reg(gpr);
 	if (e->insn->flags & INSN_MEM) {
+		struct mirror_address address;
+
 		if (!mirror_operand_simple(e, op))
 			return false;
+		address = mirror_address_of(e, op);
 		mirror_spare_flags(e);
-		mirror_emit_address(e, op, true);
-		mirror_emit_check(e, e->insn->stub->memory_bytes, false);
+		place = mirror_emit_access(e, &address, e->insn->stub->memory_bytes, false, false);
 	}
-	mirror_recode(e->m, &e->info, e->insn->bytes, host_of);
+	mirror_recode(e->m, &e->info, e->insn->bytes, host_of, &place);
 	masm_rr(e->m, false, 0x89, H_RCX, mirror_reg(X86_RCX));
 	e->flags_in_host = true;
 	e->flags_in_memory = false;

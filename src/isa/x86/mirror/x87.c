@@ -47,11 +47,14 @@ void mirror_settle_x87(struct emit *e)
 	e->x87_last = NULL;
 }
 
-void mirror_keep_x87_operand(struct emit *e, const ZydisDecodedOperand *op)
+void mirror_keep_x87_operand(struct emit *e, const struct mirror_address *operand)
 {
+	struct mirror_address offset = *operand;
+
+	offset.seg = MIRROR_FLAT;
 	if (e->cpu->hostexec->fdp_on_error)
 		return;
-	mirror_emit_address(e, op, false);
+	mirror_emit_address(e, &offset);
 	masm_store(e->m, CPU_FIELD(mirror.spare), H_CPU, H_RCX);
 }
 
@@ -72,13 +75,14 @@ void mirror_after_x87(struct emit *e)
 static bool emit_fldcw(struct emit *e)
 {
 	const ZydisDecodedOperand *op = &e->info.op[0];
+	struct mirror_address address;
 	struct masm *m = e->m;
 
 	if (!e->uses_x87 || !mirror_operand_simple(e, op))
 		return false;
+	address = mirror_address_of(e, op);
 	mirror_spare_flags(e);
-	mirror_emit_address(e, op, true);
-	mirror_emit_check(e, CONTROL_BYTES, false);
+	mirror_emit_access(e, &address, CONTROL_BYTES, false, false);
 	masm_rm(m, false, OP_MOVZX_WORD, H_RCX, H_RCX, 0);
 	masm_rm(m, false, OP_STORE_WORD, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.spare));
 	masm_rr(m, false, 0xf7, 2, H_RCX); /* not ecx */
