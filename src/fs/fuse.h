@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A server of the FUSE protocol (linux/fuse.h, 7.27 to 7.38) for a directory tree of the host, as
+ * virtio-fs devices need it (virtio 1.2, 5.11).
+ *
+ * A guest names files by number and by single names, never by path: what it reaches is below the
+ * shared directory, whatever it sends, because each step is one openat() that follows no link. It
+ * acts with the monitor's rights; where the monitor is root, what it creates belongs to the guest's
+ * user. Names and numbers are hostile, and so are files that change under us.
+ *
+ * fuse_serve may be called by several threads at once; it blocks as the host's file systems do.
+ */
+#ifndef RINGLET_FS_FUSE_H
+#define RINGLET_FS_FUSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+struct error;
+struct fuse;
+
+struct fuse_config {
+	const char *path;
+	bool readonly;
+	unsigned cache_ms; /* how long the guest may believe what it was told */
+};
+
+/* -ENOENT and other errnos of open(2) for what path names, -ENOTDIR, -ENOMEM. */
+int fuse_create(struct fuse **fuse, const struct fuse_config *config, struct error *err);
+void fuse_destroy(struct fuse *fuse);
+
+/*
+ * Answers the request in in. Returns the bytes of out that the answer takes; 0: none is due, or there
+ * is no room for one. A request that is no request has no answer either.
+ */
+size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
+		  const struct iovec *out, unsigned out_count);
+
+/* Whether answering takes no longer than handing it to another thread would: names and attributes. */
+bool fuse_is_quick(const struct iovec *in, unsigned in_count);
+
+/* The guest has forgotten everything: closes its files. No request is being served. */
+void fuse_reset(struct fuse *fuse);
+
+#endif
