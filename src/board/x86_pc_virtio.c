@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "board/x86_pc_parts.h"
 #include "legacy/pci_host.h"
+#include "virtio/fs.h"
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
 #include "vm/config.h"
@@ -41,8 +42,36 @@ static int add_rng(struct pc *pc, struct error *err)
 	return plug(pc, ret, virtio, err);
 }
 
+static int add_share(struct pc *pc, const struct vm_share *share, struct error *err)
+{
+	const struct virtio_fs_config_host config = {
+		.tag = share->tag,
+		.tree = { .path = share->path, .readonly = share->readonly,
+			  .cache_ms = share->cache_ms },
+	};
+	struct virtio_device *virtio = NULL;
+	int ret = virtio_fs_create(&pc->vm->env, &config, &virtio, err);
+
+	return plug(pc, ret, virtio, err);
+}
+
+static int add_shares(struct pc *pc, struct error *err)
+{
+	const struct vm_config *config = pc->vm->config;
+	int ret = 0;
+
+	for (unsigned i = 0; i < config->share_count && !ret; i++)
+		ret = add_share(pc, &config->shares[i], err);
+	return ret;
+}
+
 int pc_add_virtio(struct pc *pc, struct error *err)
 {
+	int ret;
+
 	pc->next_slot = FIRST_SLOT;
-	return add_rng(pc, err);
+	ret = add_rng(pc, err);
+	if (!ret)
+		ret = add_shares(pc, err);
+	return ret;
 }

@@ -73,6 +73,15 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 	json_string(json, "params", config->params);
 	json_string(json, "firmware", config->firmware);
 	json_string(json, "cpu_model", config->cpu_model);
+	json_array_begin(json, "shares");
+	for (unsigned i = 0; i < config->share_count; i++) {
+		json_object_begin(json, NULL);
+		json_string(json, "tag", config->shares[i].tag);
+		json_string(json, "path", config->shares[i].path);
+		json_bool(json, "readonly", config->shares[i].readonly);
+		json_object_end(json);
+	}
+	json_array_end(json);
 	json_uint(json, "cpus", config->cpus);
 	json_uint(json, "mem_bytes", config->mem_bytes);
 	json_string(json, "accel", vm_accel_name(config->accel));

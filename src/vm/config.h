@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/options.h"
+
 struct error;
 struct json;
 struct vm_board;
@@ -28,6 +30,15 @@ enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP
 /* Port of the --debug-exit device: a write of V ends the machine with status V << 1 | 1. */
 #define VM_DEBUG_EXIT_PORT 0xf4
 
+#define VM_SHARES_MAX 16u
+
+/* A directory tree of the host that the guest may mount by its tag. */
+struct vm_share {
+	const char *tag, *path;
+	bool readonly;
+	unsigned cache_ms; /* how long the guest may believe what it was told */
+};
+
 struct vm_config {
 	const struct vm_board *board; /* from board/catalog.h */
 	const char *name;      /* for humans and for what is named after the machine */
@@ -36,6 +47,8 @@ struct vm_config {
 	const char *params;    /* the kernel's command line; never NULL */
 	const char *firmware;  /* file, NULL: none; a kernel is then its to load (fw_cfg) */
 	const char *cpu_model; /* NULL: the default */
+	struct vm_share shares[VM_SHARES_MAX];
+	unsigned share_count;
 	unsigned cpus;         /* 1 … VM_CPUS_MAX */
 	uint64_t mem_bytes;    /* RAM: multiple of the page size */
 	enum vm_accel accel;
