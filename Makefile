@@ -62,7 +62,7 @@ $(BUILD)/ringlet: $(BUILD)/src/cli/main.o $(LIBRARY)
 
 $(LIBRARY): $(filter-out $(BUILD)/src/cli/main.o,$(OBJECTS))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@$(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -79,8 +79,7 @@ deps:
 
 #: make run           boot the cached Debian kernel to a shell; ARGS="..." goes to ringlet run
 run: deps all
-	@kernel=$$(tools/fetch-kernel) && initrd=$$(tools/make-initramfs) && \
-		exec $(BUILD)/ringlet run --kernel "$$kernel" --initrd "$$initrd" $(ARGS)
+	@kernel=$$(tools/fetch-kernel) && exec $(BUILD)/ringlet run --kernel "$$kernel" $(ARGS)
 
 # ---- tests ----
 
@@ -97,6 +96,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call test_helpers,$(BUILD)/tests/%) $(LI
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 .PRECIOUS: $(BUILD)/%.o
 
+-include guest/init/init.mk
 -include tests/guests/guests.mk
 -include bench/bench.mk
 

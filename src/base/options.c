@@ -138,6 +138,17 @@ static int store_choice(struct parser *parser, const struct option_spec *spec, c
 	return error_set(parser->err, EINVAL, "--%s takes %s, not '%s'", spec->name, names, text);
 }
 
+static int store_item(struct parser *parser, const struct option_spec *spec, const char *text)
+{
+	struct option_list *list = (struct option_list *)(parser->target + spec->offset);
+
+	if (list->count == OPTION_LIST_MAX)
+		return error_set(parser->err, EINVAL, "--%s can be given %u times at most",
+				 spec->name, OPTION_LIST_MAX);
+	list->item[list->count++] = text;
+	return 0;
+}
+
 static int store(struct parser *parser, const struct option_spec *spec, const char *text)
 {
 	switch (spec->type) {
@@ -152,6 +163,8 @@ static int store(struct parser *parser, const struct option_spec *spec, const ch
 		return store_number(parser, spec, text);
 	case OPTION_CHOICE:
 		return store_choice(parser, spec, text);
+	case OPTION_LIST:
+		return store_item(parser, spec, text);
 	}
 	return -EINVAL;
 }

@@ -5,7 +5,8 @@
  * struct of the caller's at the option's offset, strings borrowed from argv. One thread.
  *
  * Spellings: --name VALUE, --name=VALUE, -n VALUE, -nVALUE, flags together (-ab); "--" ends the
- * options; what is no option is an operand, and options may follow it. The last of two counts.
+ * options; what is no option is an operand, and options may follow it. The last of two counts,
+ * but for lists.
  */
 #ifndef RINGLET_BASE_OPTIONS_H
 #define RINGLET_BASE_OPTIONS_H
@@ -22,6 +23,14 @@ enum option_type {
 	OPTION_UINT,   /* unsigned */
 	OPTION_SIZE,   /* uint64_t, bytes: a number with K, M, G or T behind it; without: MiB */
 	OPTION_CHOICE, /* int: an enum's value, by name */
+	OPTION_LIST,   /* struct option_list: the values of all that are given, in order */
+};
+
+#define OPTION_LIST_MAX 16u
+
+struct option_list {
+	const char *item[OPTION_LIST_MAX];
+	unsigned count;
 };
 
 struct option_choice {

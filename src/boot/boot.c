@@ -93,6 +93,22 @@ static int load(struct boot_loader *loader, struct boot_entry *entry, struct err
 	return refuse(loader->kernel.path, head, len, err);
 }
 
+bool boot_is_linux(const char *path)
+{
+	uint8_t head[LOADER_HEAD];
+	struct image image;
+	struct error err;
+	bool found;
+
+	if (image_open(&image, path, "kernel", IMAGE_KERNEL_MAX, &err))
+		return false;
+	found = image.size_bytes >= sizeof(head) &&
+		!image_read(&image, 0, head, sizeof(head), &err) &&
+		bzimage_recognise(head, sizeof(head));
+	image_close(&image);
+	return found;
+}
+
 int boot_load(struct mem *mem, const struct boot_config *config, struct boot_entry *entry,
 	      struct error *err)
 {

@@ -29,6 +29,9 @@ struct boot_config {
 	bool self_unpack;    /* a packed kernel is not unpacked here, but by itself in the guest */
 };
 
+/* Whether the file at path is a kernel by Linux' boot protocol, which takes an initial RAM disk. */
+bool boot_is_linux(const char *path);
+
 /* Recognises config->kernel by its content, loads all of it and says how the boot CPU starts. */
 int boot_load(struct mem *mem, const struct boot_config *config, struct boot_entry *entry,
 	      struct error *err);

@@ -10,9 +10,11 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "boot/boot.h"
 #include "board/catalog.h"
 #include "cli/commands.h"
 #include "cli/find_kernel.h"
+#include "cli/guest_root.h"
 #include "vm/config.h"
 #include "vm/vm.h"
 
@@ -20,7 +22,9 @@ struct run_args {
 	struct vm_config config;
 	int accel, log_level; /* enums, as OPTION_CHOICE stores them */
 	bool dry_run, help;
-	char *found_kernel, *found_initrd, *params; /* ours to free */
+	struct guest_root_options root;
+	struct guest_root made_root;
+	char *found_kernel, *params; /* ours to free */
 };
 
 static const struct option_choice accel_choices[] = {
@@ -49,7 +53,26 @@ static const struct option_spec run_options[] = {
 		  "host's or the newest cached one" },
 	{ .name = "initrd", .letter = 'i', .type = OPTION_STRING, .offset = ARG(config.initrd),
 	  .metavar = "FILE",
-	  .help = "initial RAM disk; without it, the cached one with a shell; 'none': no disk" },
+	  .help = "initial RAM disk, instead of one that brings up the host's files; 'none': no "
+		  "disk at all" },
+	{ .name = "root", .type = OPTION_STRING, .offset = ARG(root.root), .metavar = "DIR",
+	  .help = "directory tree to be the guest's root (this machine's own); what the guest "
+		  "writes to it is lost with the machine" },
+	{ .name = "rw", .type = OPTION_FLAG, .offset = ARG(root.rw),
+	  .help = "write what the guest writes to its root to the tree itself" },
+	{ .name = "rwdir", .type = OPTION_LIST, .offset = ARG(root.rwdirs), .metavar = "PATH",
+	  .help = "directory that the guest writes to itself" },
+	{ .name = "rodir", .type = OPTION_LIST, .offset = ARG(root.rodirs), .metavar = "PATH",
+	  .help = "directory that the guest only reads" },
+	{ .name = "overlay-rwdir", .type = OPTION_LIST, .offset = ARG(root.overlay_dirs),
+	  .metavar = "PATH",
+	  .help = "directory of which the guest writes a copy, lost with the machine" },
+	{ .name = "fs", .type = OPTION_LIST, .offset = ARG(root.shares), .metavar = "DIR,TAG",
+	  .help = "directory that the guest can mount: mount -t virtiofs TAG WHERE" },
+	{ .name = "env", .type = OPTION_LIST, .offset = ARG(root.env), .metavar = "NAME=VALUE",
+	  .help = "a variable in the environment of what runs in the guest" },
+	{ .name = "user", .type = OPTION_STRING, .offset = ARG(root.user), .metavar = "NAME",
+	  .help = "user who runs it (root)" },
 	{ .name = "params", .letter = 'p', .type = OPTION_STRING, .offset = ARG(config.params),
 	  .metavar = "STRING",
 	  .help = "kernel parameters; console=ttyS0 and panic=-1 are added where it has no "
@@ -126,16 +149,23 @@ static int choose_kernel(struct run_args *args, struct error *err)
 {
 	struct vm_config *config = &args->config;
 
+	if (args->root.command_count && (config->firmware || config->initrd))
+		return error_set(err, EINVAL, "'%s': a command runs in the host's files, which "
+				 "--initrd and --firmware leave out", args->root.command[0]);
 	if (config->firmware && !config->kernel)
 		return 0;
 	if (!config->kernel)
 		config->kernel = args->found_kernel = find_kernel();
 	if (!config->kernel)
 		return error_set(err, ENOENT, "no kernel found: name one with --kernel");
-	if (!config->initrd)
-		config->initrd = args->found_initrd = find_initrd();
-	else if (!strcmp(config->initrd, "none"))
+	if (!config->initrd && !config->firmware && boot_is_linux(config->kernel)) {
+		int ret = guest_root_prepare(&args->made_root, &args->root, config, err);
+
+		if (ret)
+			return ret;
+	} else if (config->initrd && !strcmp(config->initrd, "none")) {
 		config->initrd = NULL;
+	}
 	return complete_params(args, err);
 }
 
@@ -234,7 +264,7 @@ static int describe(const struct vm_config *config)
 
 static int help(void)
 {
-	printf("usage: ringlet run [OPTION]...\n\n");
+	printf("usage: ringlet run [OPTION]... [[--] COMMAND [ARGUMENT]...]\n\n");
 	options_help(run_options, stdout);
 	return finish_output(STATUS_OK);
 }
@@ -251,14 +281,15 @@ int cmd_run(int argc, char **argv)
 		return usage_error(err.message);
 	if (args.help)
 		return help();
-	if (operands)
-		return usage_error("run takes no operands: name the kernel with --kernel");
+	args.root.command = argv;
+	args.root.command_count = (unsigned)operands;
+	args.made_root.initramfs = -1;
 	if (complete(&args, &err))
 		status = usage_error(err.message);
 	else
 		status = args.dry_run ? describe(&args.config) : run(&args.config);
 	free(args.found_kernel);
-	free(args.found_initrd);
+	guest_root_release(&args.made_root);
 	free(args.params);
 	return status;
 }

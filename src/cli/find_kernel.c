@@ -82,8 +82,3 @@ char *find_kernel(void)
 		path = cached_kernel();
 	return path;
 }
-
-char *find_initrd(void)
-{
-	return if_readable(cache_path("initramfs/shell.cpio"));
-}

@@ -9,7 +9,4 @@
  */
 char *find_kernel(void);
 
-/* The cached initramfs with a shell: a path that the caller frees, or NULL. */
-char *find_initrd(void);
-
 #endif

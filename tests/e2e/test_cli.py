@@ -34,7 +34,7 @@ def assert_refused(done, part):
     (["rnu"], "did you mean 'run'"),
     (["zzzz"], "ringlet --help"),
     (["run", "--kernal", "x"], "did you mean '--kernel'"),
-    (["run", "operand"], "no operands"),
+    (["run", "-i", "c", "true"], "'true': a command runs in the host's files"),
     (["run", "-m", "1K"], "1M to 64G"),
     (["run", "-m", "65G"], "1M to 64G"),
     (["run", "-k", "/dev/null", "-m", "1025K"], "multiple of 4K"),

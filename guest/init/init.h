@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ringlet's own init: what runs as process 1 of a guest whose root is the host's file system. It
+ * comes in an initramfs made for the run, with a file that says what to do (config.c) and the kernel
+ * modules that it takes to do it. It loads them, puts the root together, starts one program, tells
+ * the host how that ended, and powers off.
+ *
+ * Nobody but the host writes what it reads before the program runs. A failure ends the machine with
+ * one line, on the control port if there is one and on the console.
+ */
+#ifndef RINGLET_INIT_H
+#define RINGLET_INIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define RINGLET_DIR "/ringlet"     /* what the host put into the initramfs */
+#define NEW_ROOT RINGLET_DIR "/root"
+
+/* ---- config.c: RINGLET_DIR/config is a sequence of "key=value", each ended by a NUL ---- */
+
+void config_read(void);
+/* The value of key; NULL: not given. */
+const char *config_get(const char *key);
+/* The index-th value of a key that may be given several times; NULL: no more. */
+const char *config_at(const char *key, unsigned index);
+/* All values of key, as a NULL-terminated array that belongs to nobody. */
+char **config_all(const char *key);
+
+/* ---- report.c: what the host is told ---- */
+
+/* Finds the control port, once the console's module is there. */
+void report_open(void);
+_Noreturn __attribute__((format(printf, 1, 2))) void die(const char *format, ...);
+/* "exit 3", "signal 9": how the program ended. */
+void report_status(int wait_status);
+/* Writes out what is in memory and turns the machine off. */
+_Noreturn void power_off(void);
+
+/* ---- the steps, in order ---- */
+
+/* modules.c: loads RINGLET_DIR/modules/0, 1, 2 … */
+void load_modules(void);
+
+/* mounts.c: /proc, /sys and /dev of the initramfs; then the root with its overlay and shares. */
+void mount_basics(void);
+void mount_root(void);
+void enter_root(void);
+
+/* network.c: the host name, the loopback, and the first Ethernet card with the host's addresses. */
+void set_up_network(void);
+/* In the new root: who answers for names. */
+void set_up_names(void);
+
+/* ports.c: opens the virtio console port called name, waiting for it to appear; dies without. */
+int port_open(const char *name, int flags);
+
+/* run.c: starts the program, carries its streams, and returns its status as of waitpid(). */
+int run_program(void);
+
+#endif

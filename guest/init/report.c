@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init.h"
+
+#define CONTROL_PORT "org.ringlet.control"
+#define LINE_BYTES 512
+
+static int control = -1;
+
+void report_open(void)
+{
+	if (config_get("ports"))
+		control = port_open(CONTROL_PORT, O_RDWR);
+}
+
+/* A port takes a line at once: it is shorter than the driver's buffer. */
+static void tell(const char *line)
+{
+	while (control >= 0 && write(control, line, strlen(line)) < 0 && errno == EINTR)
+		;
+}
+
+void power_off(void)
+{
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+void die(const char *format, ...)
+{
+	char line[LINE_BYTES] = "fail ";
+	size_t used = strlen(line);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line + used, sizeof(line) - used - 1, format, args);
+	va_end(args);
+	dprintf(STDERR_FILENO, "ringlet-init: %s\n", line + used);
+	if (control < 0)
+		_exit(1); /* a process 1 that ends is a panic: the host sees that it went wrong */
+	strcat(line, "\n");
+	tell(line);
+	power_off();
+}
+
+void report_status(int status)
+{
+	char line[LINE_BYTES];
+
+	if (WIFSIGNALED(status))
+		snprintf(line, sizeof(line), "signal %d\n", WTERMSIG(status));
+	else
+		snprintf(line, sizeof(line), "exit %d\n", WEXITSTATUS(status));
+	tell(line);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program: on a terminal of the guest's, or with pipes whose other ends are carried to ports of
+ * the console, so that it sees what it would see in a pipeline. Process 1 also buries orphans.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "init.h"
+
+#define CHANNELS 3
+#define BUFFER_BYTES (128u << 10)
+#define GROUPS_MAX 256
+
+/* Bytes on their way from one descriptor to another; from is -1 at the end, to once all is through. */
+struct channel {
+	int from, to;
+	size_t start, end;
+	char *buffer;
+};
+
+static const char *const port_names[CHANNELS] = { "org.ringlet.stdin", "org.ringlet.stdout",
+						  "org.ringlet.stderr" };
+
+/* ---- the child ---- */
+
+static _Noreturn void child_die(const char *what, const char *which)
+{
+	dprintf(STDERR_FILENO, "ringlet: cannot %s %s: %s\n", what, which, strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+/* "UID GID GROUP..." */
+static void become_user(const char *user)
+{
+	gid_t groups[GROUPS_MAX];
+	size_t count = 0;
+	unsigned long uid, gid;
+	char *at;
+
+	uid = strtoul(user, &at, 10);
+	gid = strtoul(at, &at, 10);
+	while (*at && count < GROUPS_MAX)
+		groups[count++] = (gid_t)strtoul(at, &at, 10);
+	if (setgroups(count, groups) || setgid((gid_t)gid) || setuid((uid_t)uid))
+		child_die("become user", user);
+}
+
+static void take_terminal(const char *name)
+{
+	char path[64];
+	int fd, rows, columns;
+	const char *size = config_get("size");
+
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	fd = open(path, O_RDWR);
+	if (fd < 0)
+		child_die("open", path);
+	ioctl(fd, TIOCSCTTY, 1);
+	if (size && sscanf(size, "%d %d", &rows, &columns) == 2) {
+		struct winsize window = { .ws_row = (unsigned short)rows,
+					  .ws_col = (unsigned short)columns };
+
+		ioctl(fd, TIOCSWINSZ, &window);
+	}
+	for (int i = 0; i < 3; i++)
+		dup2(fd, i);
+	if (fd > 2)
+		close(fd);
+}
+
+static _Noreturn void child_run(void)
+{
+	const char *dir = config_get("dir"), *user = config_get("user");
+	char **program = config_all("arg"), **variables = config_all("env");
+
+	clearenv();
+	for (unsigned i = 0; variables[i]; i++)
+		putenv(variables[i]);
+	if (user)
+		become_user(user);
+	if (dir && chdir(dir))
+		child_die("change to", dir);
+	execvp(program[0], program);
+	child_die("run", program[0]);
+}
+
+/* ---- carrying ---- */
+
+static void channel_close(struct channel *channel)
+{
+	if (channel->from >= 0)
+		close(channel->from);
+	if (channel->to >= 0)
+		close(channel->to);
+	channel->from = channel->to = -1;
+}
+
+static bool would_block(void)
+{
+	return errno == EAGAIN || errno == EINTR;
+}
+
+/* A step in each direction; at the end of the input, what is on its way goes first. */
+static void channel_move(struct channel *channel)
+{
+	if (channel->from >= 0 && channel->start == channel->end) {
+		ssize_t got = read(channel->from, channel->buffer, BUFFER_BYTES);
+
+		channel->start = 0;
+		channel->end = got > 0 ? (size_t)got : 0;
+		if (!got || (got < 0 && !would_block())) {
+			channel_close(channel);
+			return;
+		}
+	}
+	if (channel->to >= 0 && channel->start < channel->end) {
+		ssize_t put = write(channel->to, channel->buffer + channel->start,
+				    channel->end - channel->start);
+
+		if (put > 0)
+			channel->start += (size_t)put;
+		else if (put < 0 && !would_block())
+			channel_close(channel); /* nobody reads any more */
+	}
+}
+
+static struct pollfd channel_interest(const struct channel *channel)
+{
+	if (channel->to < 0)
+		return (struct pollfd){ .fd = -1 };
+	if (channel->start < channel->end)
+		return (struct pollfd){ .fd = channel->to, .events = POLLOUT };
+	return (struct pollfd){ .fd = channel->from, .events = POLLIN };
+}
+
+static void set_nonblocking(int fd)
+{
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+}
+
+/* ---- process 1 ---- */
+
+/* Buries who has died; true and its status when child was among them. */
+static bool bury(pid_t child, int *status)
+{
+	bool found = false;
+	int any;
+
+	for (pid_t dead = waitpid(-1, &any, WNOHANG); dead > 0; dead = waitpid(-1, &any, WNOHANG)) {
+		if (dead == child) {
+			*status = any;
+			found = true;
+		}
+	}
+	return found;
+}
+
+/* Carries until child has died, then what is left in its pipes. */
+static int carry(struct channel channels[CHANNELS], pid_t child, int signals)
+{
+	bool alive = true;
+	int status = 0;
+
+	for (;;) {
+		struct pollfd interest[CHANNELS + 1];
+		int ready;
+
+		for (unsigned i = 0; i < CHANNELS; i++)
+			interest[i] = channel_interest(&channels[i]);
+		interest[CHANNELS] = (struct pollfd){ .fd = signals, .events = POLLIN };
+		/* The dead write no more: what is there now is all, but a slow reader may be waited for. */
+		ready = poll(interest, CHANNELS + 1,
+			     alive || channels[1].start < channels[1].end ||
+					     channels[2].start < channels[2].end
+				     ? -1
+				     : 0);
+		if (!alive && ready == 0)
+			return status;
+		for (unsigned i = 0; i < CHANNELS; i++)
+			if (interest[i].fd >= 0 && interest[i].revents)
+				channel_move(&channels[i]);
+		if (interest[CHANNELS].revents) {
+			struct signalfd_siginfo info;
+
+			if (read(signals, &info, sizeof(info)) > 0 && bury(child, &status)) {
+				alive = false;
+				channel_close(&channels[0]);
+			}
+		}
+	}
+}
+
+static pid_t start(const int stdio[CHANNELS], const sigset_t *old_signals)
+{
+	const char *terminal = config_get("tty");
+	pid_t child = fork();
+
+	if (child < 0)
+		die("cannot fork: %s", strerror(errno));
+	if (child)
+		return child;
+	setsid();
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, old_signals, NULL);
+	if (terminal)
+		take_terminal(terminal);
+	else
+		for (int i = 0; i < CHANNELS; i++)
+			dup2(stdio[i], i);
+	child_run();
+}
+
+/* Pipes and ports: descriptor 0 is read by the child, 1 and 2 are written. */
+static void open_channel(struct channel *channel, unsigned number, int *childs_end)
+{
+	bool in = number == 0;
+	int port = port_open(port_names[number], in ? O_RDONLY : O_WRONLY), ends[2];
+
+	if (pipe2(ends, O_CLOEXEC))
+		die("no pipe: %s", strerror(errno));
+	channel->buffer = malloc(BUFFER_BYTES);
+	if (!channel->buffer)
+		die("no memory");
+	channel->from = in ? port : ends[0];
+	channel->to = in ? ends[1] : port;
+	*childs_end = in ? ends[0] : ends[1];
+	set_nonblocking(channel->from);
+	set_nonblocking(channel->to);
+}
+
+int run_program(void)
+{
+	struct channel channels[CHANNELS] = { { -1, -1, 0, 0, NULL }, { -1, -1, 0, 0, NULL },
+					      { -1, -1, 0, 0, NULL } };
+	int stdio[CHANNELS] = { -1, -1, -1 }, signals;
+	sigset_t child_died, old;
+	pid_t child;
+
+	sigemptyset(&child_died);
+	sigaddset(&child_died, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child_died, &old);
+	signals = signalfd(-1, &child_died, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		die("no signalfd: %s", strerror(errno));
+	signal(SIGPIPE, SIG_IGN);
+	if (!config_get("tty"))
+		for (unsigned i = 0; i < CHANNELS; i++)
+			open_channel(&channels[i], i, &stdio[i]);
+	child = start(stdio, &old);
+	for (unsigned i = 0; i < CHANNELS; i++)
+		if (stdio[i] >= 0)
+			close(stdio[i]);
+	return carry(channels, child, signals);
+}

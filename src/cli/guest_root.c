@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* See guest_root.h. The keys of the configuration are those of guest/init. */
+#include "cli/guest_root.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "boot/initramfs.h"
+
+#define ROOT_TAG "ringlet.root"
+#define CACHE_MS 1000
+#define GROUPS_MAX 256
+
+enum share_mode { SHARE_RO, SHARE_RW, SHARE_OVERLAY };
+
+static const char *const mode_names[] = { "ro", "rw", "overlay" };
+
+static const struct initramfs_need needs[] = {
+	{ "virtio_pci", "to reach the machine's devices", false },
+	{ "virtiofs", "to share the root file system", false },
+	{ "overlay", "to keep writes off the host's files (--rw goes without)", false },
+};
+
+/* A plan in the making. */
+struct maker {
+	struct guest_root *root;
+	const struct guest_root_options *options;
+	struct vm_config *config;
+	FILE *text;
+	struct error *err;
+};
+
+static void put(FILE *text, const char *key, const char *value)
+{
+	fprintf(text, "%s=%s%c", key, value, 0);
+}
+
+/* ---- shares ---- */
+
+/* Takes over path and tag. */
+static int add_share(struct maker *m, char *path, char *tag, bool readonly)
+{
+	unsigned number = m->config->share_count;
+
+	if (!path || !tag || number == VM_SHARES_MAX) {
+		free(path);
+		free(tag);
+		return path && tag ? error_set(m->err, EINVAL, "at most %u directories can be shared",
+					       VM_SHARES_MAX) :
+				     error_set(m->err, ENOMEM, "no memory");
+	}
+	m->root->paths[number] = path;
+	m->root->tags[number] = tag;
+	m->config->shares[number] = (struct vm_share){ .path = path, .tag = tag,
+						       .readonly = readonly, .cache_ms = CACHE_MS };
+	m->config->share_count++;
+	return 0;
+}
+
+/* Shares the host's directory and has it mounted at where in the guest. */
+static int add_mount(struct maker *m, const char *directory, const char *where, enum share_mode mode)
+{
+	char *path = realpath(directory, NULL), *tag;
+	int ret;
+
+	if (!path)
+		return error_set_errno(m->err, errno, "cannot share %s", directory);
+	if (strpbrk(where, "\n") || strlen(where) >= PATH_MAX / 2) {
+		free(path);
+		return error_set(m->err, EINVAL, "cannot share %s: its path is no good", directory);
+	}
+	if (asprintf(&tag, "%s%u", ROOT_TAG, m->config->share_count) < 0)
+		tag = NULL;
+	ret = add_share(m, path, tag, mode != SHARE_RW);
+	if (!ret)
+		fprintf(m->text, "share=virtiofs %s %s - %s%c", tag, mode_names[mode], where, 0);
+	return ret;
+}
+
+/* Parts of the root that are treated in their own way: the same path inside as outside. */
+static int add_parts(struct maker *m, const struct option_list *list, enum share_mode mode)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < list->count && !ret; i++) {
+		char *path = realpath(list->item[i], NULL);
+
+		ret = path ? add_mount(m, path, path, mode) :
+			     error_set_errno(m->err, errno, "cannot share %s", list->item[i]);
+		free(path);
+	}
+	return ret;
+}
+
+static int add_tagged(struct maker *m, const char *text)
+{
+	const char *comma = strrchr(text, ',');
+	char *directory, *path;
+	int ret;
+
+	if (!comma || comma == text || !comma[1])
+		return error_set(m->err, EINVAL, "--fs takes DIR,TAG, not '%s'", text);
+	directory = strndup(text, (size_t)(comma - text));
+	path = directory ? realpath(directory, NULL) : NULL;
+	if (!path)
+		ret = error_set_errno(m->err, errno, "cannot share %s", text);
+	else
+		ret = add_share(m, path, strdup(comma + 1), false);
+	free(directory);
+	return ret;
+}
+
+static int add_shares(struct maker *m)
+{
+	const struct guest_root_options *options = m->options;
+	int ret = add_mount(m, options->root ? options->root : "/", "/",
+			    options->rw ? SHARE_RW : SHARE_OVERLAY);
+
+	if (!ret)
+		ret = add_parts(m, &options->rodirs, SHARE_RO);
+	if (!ret)
+		ret = add_parts(m, &options->overlay_dirs, SHARE_OVERLAY);
+	if (!ret)
+		ret = add_parts(m, &options->rwdirs, SHARE_RW);
+	for (unsigned i = 0; i < options->shares.count && !ret; i++)
+		ret = add_tagged(m, options->shares.item[i]);
+	return ret;
+}
+
+/* ---- the program ---- */
+
+static int put_user(struct maker *m, const char *name)
+{
+	const struct passwd *user = getpwnam(name);
+	gid_t groups[GROUPS_MAX];
+	int count = GROUPS_MAX;
+
+	if (!user)
+		return error_set(m->err, EINVAL, "--user: there is no user '%s'", name);
+	if (getgrouplist(name, user->pw_gid, groups, &count) < 0)
+		count = 0;
+	fprintf(m->text, "user=%u %u", user->pw_uid, user->pw_gid);
+	for (int i = 0; i < count; i++)
+		fprintf(m->text, " %u", groups[i]);
+	fputc(0, m->text);
+	fprintf(m->text, "env=HOME=%s%c", user->pw_dir, 0);
+	fprintf(m->text, "env=USER=%s%c", name, 0);
+	return 0;
+}
+
+static void put_variables(struct maker *m)
+{
+	static const char *const kept[] = { "TERM", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "COLORTERM",
+					    "NO_COLOR", "TZ" };
+
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		const char *value = getenv(kept[i]);
+
+		if (value)
+			fprintf(m->text, "env=%s=%s%c", kept[i], value, 0);
+	}
+	if (!m->options->user) {
+		put(m->text, "env", "HOME=/root");
+		put(m->text, "env", "USER=root");
+	}
+	for (unsigned i = 0; i < m->options->env.count; i++)
+		put(m->text, "env", m->options->env.item[i]);
+}
+
+static void put_terminal(FILE *text)
+{
+	struct winsize size;
+
+	put(text, "tty", "ttyS0");
+	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_row)
+		fprintf(text, "size=%u %u%c", size.ws_row, size.ws_col, 0);
+}
+
+static int put_program(struct maker *m)
+{
+	const struct guest_root_options *options = m->options;
+	const char *shell = getenv("SHELL");
+	char directory[PATH_MAX];
+
+	put_variables(m);
+	put_terminal(m->text);
+	/* Of another tree, our directory means nothing. */
+	if (!options->root && getcwd(directory, sizeof(directory)))
+		put(m->text, "dir", directory);
+	for (unsigned i = 0; i < options->command_count; i++)
+		put(m->text, "arg", options->command[i]);
+	if (!options->command_count)
+		put(m->text, "arg", shell && *shell == '/' && !options->root ? shell : "/bin/sh");
+	return options->user ? put_user(m, options->user) : 0;
+}
+
+/* ---- all of it ---- */
+
+static int make_initramfs(struct maker *m, const char *text, size_t size)
+{
+	struct initramfs_plan plan = {
+		.kernel = m->config->kernel, .config = text, .config_bytes = size, .needs = needs,
+		.need_count = sizeof(needs) / sizeof(needs[0]),
+	};
+	int ret = initramfs_make(&plan, &m->root->initramfs, m->err);
+
+	if (ret)
+		return ret;
+	snprintf(m->root->initrd, sizeof(m->root->initrd), "/proc/self/fd/%d", m->root->initramfs);
+	m->config->initrd = m->root->initrd;
+	m->config->made_initrd = true;
+	return 0;
+}
+
+int guest_root_prepare(struct guest_root *root, const struct guest_root_options *options,
+		       struct vm_config *config, struct error *err)
+{
+	struct maker m = { .root = root, .options = options, .config = config, .err = err };
+	char *text = NULL;
+	size_t size = 0;
+	int ret;
+
+	*root = (struct guest_root){ .initramfs = -1 };
+	m.text = open_memstream(&text, &size);
+	if (!m.text)
+		return error_set(err, ENOMEM, "no memory");
+	put(m.text, "hostname", config->name);
+	ret = add_shares(&m);
+	if (!ret)
+		ret = put_program(&m);
+	if (fclose(m.text) && !ret)
+		ret = error_set(err, ENOMEM, "no memory");
+	if (!ret)
+		ret = make_initramfs(&m, text, size);
+	free(text);
+	return ret;
+}
+
+void guest_root_release(struct guest_root *root)
+{
+	if (root->initramfs >= 0)
+		close(root->initramfs);
+	for (unsigned i = 0; i < VM_SHARES_MAX; i++) {
+		free(root->paths[i]);
+		free(root->tags[i]);
+	}
+	*root = (struct guest_root){ .initramfs = -1 };
+}

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""The host's files as the guest's root."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from guest import BOOT_S
+
+PROMPT = "ready> "
+
+
+@pytest.fixture
+def shell(start, debian_kernel, monkeypatch):
+    """Starts a shell in the host's files; run(guest, line) gives what a line printed."""
+    monkeypatch.setenv("SHELL", "/bin/sh")
+
+    def begin(*args):
+        guest = start("-k", debian_kernel, "--env", f"PS1={PROMPT}", "-p", "quiet", *args)
+        guest.expect(PROMPT, BOOT_S)
+        return guest
+    return begin
+
+
+def run(guest, line):
+    """What line prints. The marker is not what is typed, so the echo does not end it."""
+    guest.send(f"{line}; echo st''atus=$?\n")
+    guest.expect(r"status=(\d+)\r\n")
+    status = int(guest.console.match.group(1))
+    return guest.console.before.replace("\r\n", "\n").split("\n", 1)[1], status
+
+
+def test_a_shell_where_we_stand(shell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("what the host wrote\n")
+    (tmp_path / "mode").write_text("")
+    (tmp_path / "mode").chmod(0o4751)
+    os.symlink("here", tmp_path / "link")
+    guest = shell("--env", "GREETING=hello")
+    assert run(guest, "pwd") == (f"{tmp_path}\n", 0)
+    assert run(guest, "cat link") == ("what the host wrote\n", 0)
+    assert run(guest, "stat -c %a mode") == ("4751\n", 0)
+    assert run(guest, "echo $GREETING; id -u; hostname") == ("hello\n0\nringlet\n", 0)
+    # Everything is there, and what is written is only here.
+    assert run(guest, "ls /usr/bin | wc -l")[0].strip() == str(len(os.listdir("/usr/bin")))
+    assert run(guest, "echo changed > here; rm link; echo new > other; cat here") == ("changed\n", 0)
+    guest.send("exit\n")
+    assert guest.wait() == 0
+    assert (tmp_path / "here").read_text() == "what the host wrote\n"
+    assert (tmp_path / "link").is_symlink() and not (tmp_path / "other").exists()
+
+
+def test_parts_of_the_root(shell, tmp_path):
+    directories = {name: tmp_path / name for name in ("write", "read", "copy", "tagged")}
+    for directory in directories.values():
+        directory.mkdir()
+        (directory / "file").write_text("old\n")
+    guest = shell("--rwdir", directories["write"], "--rodir", directories["read"],
+                  "--overlay-rwdir", directories["copy"], "--fs", f"{directories['tagged']},mine")
+    for name in ("write", "read", "copy"):
+        run(guest, f"cd {directories[name]}; echo new > file; mkdir sub; mv file sub/moved")
+    run(guest, "mkdir /tmp/mnt && mount -t virtiofs mine /tmp/mnt && echo new > /tmp/mnt/file")
+    big = directories["write"] / "big"
+    big.write_bytes(os.urandom(3_000_000))
+    digest = subprocess.run(["sha256sum", big], check=True, capture_output=True, text=True).stdout
+    assert run(guest, f"sleep 1.1; sha256sum {big}") == (digest, 0)
+    assert run(guest, f"cp {big} {big}.copy && cmp {big} {big}.copy") == ("", 0)
+    guest.send("exit\n")
+    assert guest.wait() == 0
+    assert (directories["write"] / "sub/moved").read_text() == "new\n"
+    assert (directories["read"] / "file").read_text() == "old\n"
+    assert (directories["copy"] / "file").read_text() == "old\n"
+    assert (directories["tagged"] / "file").read_text() == "new\n"
+    assert (directories["write"] / "big.copy").read_bytes() == big.read_bytes()
+
+
+def test_another_tree_and_user(shell, tmp_path):
+    tree = tmp_path / "tree"
+    for directory in ("bin", "dev", "proc", "sys", "run", "tmp"):
+        (tree / directory).mkdir(parents=True)
+    shutil.copy("/bin/busybox", tree / "bin/busybox")
+    os.symlink("busybox", tree / "bin/sh")
+    guest = shell("--root", tree, "--user", "nobody")
+    assert run(guest, "busybox id -un 2>&1; busybox pwd")[0].endswith("/\n")
+    assert run(guest, "busybox id -u") == ("65534\n", 0)
+    assert run(guest, "busybox ls -1 /bin") == ("busybox\nsh\n", 0)
+    guest.send("exit\n")
+    assert guest.wait() == 0
+
+
+def test_a_kernel_whose_modules_are_not_there(start, debian_kernel, tmp_path):
+    """It is said what is missing, at once."""
+    kernel = shutil.copy(debian_kernel, tmp_path / "vmlinuz")
+    guest = start("-k", kernel)
+    guest.expect("ringlet-init: this kernel has no virtiofs file system", BOOT_S)
+    assert guest.wait() != 0
+
+
+@pytest.mark.parametrize("args, part", [
+    (["--root", "/nonexistent"], "cannot share /nonexistent"),
+    (["--rwdir", "/nonexistent"], "cannot share /nonexistent"),
+    (["--root", "/etc/passwd"], "/etc/passwd"),
+    (["--fs", "/tmp"], "--fs takes DIR,TAG"),
+    (["--fs", "/tmp," + "x" * 37], "1 to 36 bytes"),
+    (["--user", "no such user"], "no user 'no such user'"),
+])
+def test_wrong_options(ringlet, debian_kernel, args, part):
+    done = subprocess.run([ringlet, "run", "-k", debian_kernel, *args], capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL, check=False, timeout=60)
+    assert done.returncode == 1
+    assert part in done.stderr and done.stderr.count("\n") == 1
