@@ -56,10 +56,19 @@ static uint8_t segment_index(ZydisRegister segment)
 	}
 }
 
+/* In 32-bit code not CS, which is flat but not to be written to. */
+static bool is_flat(const struct insn_info *info, uint8_t seg)
+{
+	if (seg == X86_FS || seg == X86_GS)
+		return false;
+	return info->mode == X86_MODE_64 ||
+	       (info->cpu->block_key & X86_KEY_FLAT && seg != X86_CS);
+}
+
 static void set_segment(struct insn *insn, const struct insn_info *info, ZydisRegister segment)
 {
 	insn->seg = segment_index(segment);
-	if (info->mode == X86_MODE_64 && insn->seg != X86_FS && insn->seg != X86_GS)
+	if (is_flat(info, insn->seg))
 		insn->flags |= INSN_SEG_FLAT;
 }
 

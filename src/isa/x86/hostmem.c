@@ -29,10 +29,10 @@ static uint64_t element_linear(struct x86_cpu *cpu, const struct insn *insn, uns
 	/* The address size cuts the operand's address, not its bytes'; but MASKMOVDQU has two. */
 	if (is_maskmov(insn) && insn->addrsize != 8)
 		offset = insn->addrsize == 4 ? (uint32_t)offset : (uint16_t)offset;
-	if (insn->flags & INSN_SEG_FLAT)
-		return offset;
 	if (cpu->mode != X86_MODE_64)
 		offset = (uint32_t)offset;
+	if (insn->flags & INSN_SEG_FLAT)
+		return offset;
 	return x86_linear(cpu, insn->seg, offset, size, access);
 }
 

@@ -25,7 +25,7 @@ enum {
 	INSN_MEM = 1 << 2,        /* has an explicit memory operand */
 	INSN_MEM_FIRST = 1 << 3,  /* … which is the first (destination) operand */
 	INSN_SEG_FLAT = 1 << 4,   /* memory operand's segment has no base and no limit here (64-bit
-				     mode, not FS/GS): linear = effective address */
+				     mode, flat 32-bit code, not FS/GS): linear = effective address */
 	INSN_PLAIN = 1 << 5,      /* … which is just base + index * scale + disp: SEG_FLAT, and
 				     64-bit addresses */
 };

@@ -55,6 +55,40 @@ static bool vector_ready(const struct x86_cpu *cpu)
 	       (state->cr4 & X86_CR4_OSXSAVE) && state->xcr0 == x86_xcr0_mask(cpu);
 }
 
+/* Reads and writes at every offset are within the segment. */
+static bool is_open(const struct x86_seg *seg)
+{
+	uint32_t want = X86_SEG_S | X86_SEG_P | X86_SEG_WRITABLE;
+
+	return seg->limit == 0xffffffff &&
+	       (seg->attr & (want | X86_SEG_CODE | X86_SEG_EXPAND_DOWN | X86_SEG_UNUSABLE)) == want;
+}
+
+static bool is_flat(const struct x86_cpu *cpu)
+{
+	const struct x86_seg *seg = cpu->state.seg;
+
+	return !seg[X86_CS].base && seg[X86_CS].limit == 0xffffffff &&
+	       cpu->open[X86_SS] && !seg[X86_SS].base && (seg[X86_SS].attr & X86_SEG_DB) &&
+	       cpu->open[X86_DS] && !seg[X86_DS].base &&
+	       cpu->open[X86_ES] && !seg[X86_ES].base;
+}
+
+void x86_update_segments(struct x86_cpu *cpu)
+{
+	uint32_t flat;
+
+	if (cpu->mode != X86_MODE_32 || !cpu->protected_mode)
+		return;
+	for (unsigned i = 0; i < X86_SEGS; i++)
+		cpu->open[i] = is_open(&cpu->state.seg[i]);
+	flat = is_flat(cpu) ? X86_KEY_FLAT : 0;
+	if ((cpu->block_key & X86_KEY_FLAT) == flat)
+		return;
+	cpu->block_key ^= X86_KEY_FLAT;
+	cpu->block_stop = true;
+}
+
 void x86_update_mode(struct x86_cpu *cpu)
 {
 	const struct x86_state *state = &cpu->state;
@@ -72,6 +106,7 @@ void x86_update_mode(struct x86_cpu *cpu)
 			 (cpu->cpl == 0 ? X86_KEY_CPL0 : 0) |
 			 (cpu->cpl == 0 || !(state->cr4 & X86_CR4_TSD) ? X86_KEY_TSC : 0) |
 			 (state->cr4 & X86_CR4_SMAP ? X86_KEY_SMAP : 0);
+	x86_update_segments(cpu);
 	x86_tlb_sync(cpu);
 	x86_update_mmu(cpu);
 	/* Code of privilege 1 and 2 is translated as the user's, but has rights of its own. */

@@ -239,9 +239,11 @@ void x86_load_segment(struct x86_cpu *cpu, enum x86_seg_index index, uint16_t se
 		x86_check_data(cpu, selector, cpu->cpl, report, &loaded);
 		*seg = loaded;
 	}
-	/* Only SS takes part in the mode: the width of the stack pointer. */
+	/* SS says how wide the stack pointer is. */
 	if (index == X86_SS)
 		x86_update_mode(cpu);
+	else
+		x86_update_segments(cpu);
 }
 
 void x86_invalidate_inner_segments(struct x86_cpu *cpu, unsigned cpl)

@@ -242,6 +242,7 @@ static void load_segments(struct x86_cpu *cpu, const struct task *task, uint32_t
 	for (unsigned i = 0; i < sizeof(data); i++) {
 		x86_check_data(cpu, task->seg[data[i]], cpl, report, &seg);
 		cpu->state.seg[data[i]] = seg;
+		x86_update_segments(cpu);
 	}
 }
 

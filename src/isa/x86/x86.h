@@ -124,6 +124,7 @@ enum {
 	X86_KEY_CPL0 = 16,
 	X86_KEY_TSC = 32,   /* RDTSC is allowed */
 	X86_KEY_SMAP = 64,
+	X86_KEY_FLAT = 256, /* 32-bit code: CS, SS, DS and ES are all of the 4 GiB, with every right */
 };
 
 /* Where translated code finds itself: an entry says which block is at a linear address. */
@@ -183,6 +184,7 @@ struct x86_cpu {
 	uint8_t mmu;        /* enum x86_mmu for explicit data accesses now (CPL, SMAP, AC) */
 	bool debug_active;  /* breakpoints enabled in DR7: block execution checks each instruction */
 	uint32_t block_key; /* all that decoding and translating depend on */
+	uint8_t open[X86_SEGS]; /* 32-bit code: the segment has a limit of 4 GiB, and every right */
 
 	bool interrupt_maybe;       /* the interrupt controller had a vector when last heard of */
 	const struct insn *insn;    /* executing now */
@@ -226,6 +228,8 @@ static inline struct x86_cpu *x86_cpu(struct cpu *cpu)
  * computed from changed: CR0.PG/WP, paging bits of CR4, EFER.NXE/LMA, PKRU, data breakpoints.
  */
 void x86_update_mode(struct x86_cpu *cpu);
+/* The part that depends on DS, ES, FS and GS. */
+void x86_update_segments(struct x86_cpu *cpu);
 /* The part that depends on EFLAGS.AC (CLAC, STAC, POPF): cpu->mmu and alignment checking. */
 void x86_update_mmu(struct x86_cpu *cpu);
 
