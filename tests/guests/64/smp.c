@@ -269,7 +269,7 @@ static void end_a_loop(void)
 		asm volatile("pause");
 	CHECK_EQ(good[1] + good[2] + good[3], 3);
 	*(volatile uint16_t *)(LOOP_AT + 2) = 0x9090;
-	CHECK(all_finished(CPUS - 1));
+	CHECK(all_finished(cpus - 1));
 	CHECK_EQ(good[1] + good[2] + good[3], 6);
 }
 
