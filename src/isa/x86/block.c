@@ -154,6 +154,7 @@ static struct x86_block *build_crossing(struct x86_cpu *cpu, uint64_t linear, ui
 	for (unsigned i = 0; i < MAX_LENGTH; i++)
 		joined[i] = i < size ? bytes[i] : host ? host[i - size] : 0xff;
 	length = decode_into(cpu, joined, MAX_LENGTH, &insn);
+	insn.page_offset = phys & PAGE_MASK;
 	if (!host || length <= size)
 		return scratch_block(cpu, &insn);
 	block = copy_block(cpu, &insn, 1);

@@ -2,7 +2,7 @@
 /*
  * How a block ends. A destination in the same region is jumped to; one elsewhere in the same page is
  * reached through a block_exit, which is chained once the destination has code. Any other is looked up in
- * the CPU's jump table by its linear address:
+ * the CPU's jump table by its linear address, and so is an instruction that runs into the next page:
  *
  *	mov   r11, rcx               ; RCX: destination
  *	shr   r11, 14
@@ -26,6 +26,7 @@
 #include "isa/x86/mirror/translate.h"
 
 #define PAGE_BYTES 4096
+#define INSN_BYTES_MAX 15
 #define SLOT_SHIFT 4
 #define STACK_BYTES 8
 
@@ -85,6 +86,18 @@ static void emit_far_exit(struct emit *e, int64_t offset)
 	masm_jmp_to(m, e->at, e->translator->thunks.miss);
 }
 
+/* Does the instruction at offset run into the next page? */
+static bool runs_across(const struct emit *e, const struct member *from, int64_t offset)
+{
+	struct insn_info info;
+	const uint8_t *page;
+
+	if (offset <= PAGE_BYTES - INSN_BYTES_MAX || offset >= PAGE_BYTES)
+		return false;
+	page = mem_ptr(e->cpu->cpu.env.mem, from->block->block.phys & ~0xfffull, PAGE_BYTES);
+	return page && !mirror_describe(e->cpu, page + offset, (unsigned)(PAGE_BYTES - offset), &info);
+}
+
 /* Out of the region, to an offset in the page (or beyond). */
 static void emit_exit(struct emit *e, struct member *from, unsigned number)
 {
@@ -93,7 +106,7 @@ static void emit_exit(struct emit *e, struct member *from, unsigned number)
 
 	if (number == EXIT_TARGET ? from->wanted_target : from->wanted_next)
 		mirror_save_flags(e);
-	if (offset < 0 || offset >= PAGE_BYTES) {
+	if (offset < 0 || offset >= PAGE_BYTES || runs_across(e, from, offset)) {
 		emit_far_exit(e, offset);
 		return;
 	}

@@ -6,6 +6,8 @@
  *
  * A region is laid out as the guest is, by ascending address: the guest's compiler knew more about it
  * than we do. So what jumps forwards there does so here, and only what jumps backwards closes a loop.
+ * An instruction that runs into the next page is a region of its own, since it depends on what is mapped
+ * there: it is entered through the jump table only, which is told of both pages.
  * Blocks that overlap (a loop that begins in the middle of another block) share their common end.
  */
 #include "isa/x86/mirror/translate.h"
@@ -59,6 +61,8 @@ static void gather(struct emit *e, struct x86_block *head)
 	unsigned insns = head->count;
 
 	add(e, head);
+	if (head->block.phys2 != ~0ull)
+		return;
 	for (unsigned i = 0; i < e->member_count; i++) {
 		struct ending ending = e->members[i].ending;
 

@@ -238,6 +238,8 @@ static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
 /* Translated code that comes to rip finds block by itself from now on. */
 static void learn(struct x86_cpu *cpu, struct x86_block *block)
 {
+	if (block->block.phys2 != ~0ull && !x86_tlb_note_code(cpu, (cpu->state.rip | ~PAGE_MASK) + 1))
+		return;
 	if (!x86_tlb_note_code(cpu, cpu->state.rip))
 		return;
 	cpu->mirror.stats.learned++;
@@ -305,7 +307,9 @@ static void connect(struct x86_cpu *cpu, struct x86_block *block)
 {
 	struct block_exit *exit = cpu->mirror.exit;
 
-	if (exit && cpu->state.rip == cpu->mirror.code_base + (uint64_t)(int64_t)exit->offset) {
+	/* What runs into the next page depends on more than is known behind an exit. */
+	if (exit && block->block.phys2 == ~0ull &&
+	    cpu->state.rip == cpu->mirror.code_base + (uint64_t)(int64_t)exit->offset) {
 		cpu->mirror.stats.chained++;
 		x86_vec_park(cpu);
 		blocks_chain(cpu->cpu.env.blocks, exit->owner, exit, &block->block);

@@ -319,7 +319,7 @@ void mirror_translate(struct x86_cpu *cpu, struct x86_block *head)
 	struct translator *t = cpu->cpu.env.translator;
 	struct emit *e;
 
-	if ((head->block.key & 3) != X86_MODE_64 || head->block.phys2 != ~0ull)
+	if ((head->block.key & 3) != X86_MODE_64)
 		return;
 	e = calloc(1, sizeof(*e));
 	if (!e)
