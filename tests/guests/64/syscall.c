@@ -68,6 +68,22 @@ static void system_calls(void)
 	CHECK_EQ(caught.flags & 0xffffffffffc08028ul, 0);
 }
 
+CODE(user_zero, "or $1, %eax; xor %eax, %eax; syscall; int $0x80");
+
+/* Often, so that it is translated: R11 has the flags of the last instruction before. */
+static void flags_of_a_hot_call(void)
+{
+	unsigned wrong = 0;
+
+	wrmsr(MSR_LSTAR, AT(entry));
+	for (unsigned i = 0; i < 200; i++) {
+		if (user(user_zero) != USER_DONE || (record[1] & (ZF | PFLAG)) != (ZF | PFLAG) ||
+		    (caught.flags & (ZF | PFLAG)) != (ZF | PFLAG))
+			wrong++;
+	}
+	CHECK_EQ(wrong, 0);
+}
+
 CODE(enter_code, "mov %rsp, record; mov %ss, %eax; mov %rax, record + 8; pushf; pop %rax\n"
 		 "mov %rax, record + 16; int $0x80");
 
@@ -141,6 +157,7 @@ static void bases(void)
 void guest_main(void)
 {
 	system_calls();
+	flags_of_a_hot_call();
 	fast_calls();
 	bases();
 }

@@ -14,7 +14,7 @@
 #define LOOK_AHEAD_DEPTH 2
 #define PAGE_BYTES 4096u
 
-static struct flag_use flag_use_of(const struct insn_info *info)
+struct flag_use mirror_flag_use(const struct insn_info *info)
 {
 	const ZydisAccessedFlags *z = info->z.cpu_flags;
 	struct flag_use use = { 0 };
@@ -23,6 +23,10 @@ static struct flag_use flag_use_of(const struct insn_info *info)
 	if (!z)
 		return use;
 	use.reads = (uint16_t)(z->tested & FLAGS_ALL);
+	/* These show the flags as they were, in R11 or on a stack. */
+	if (info->z.meta.category == ZYDIS_CATEGORY_SYSCALL ||
+	    info->z.meta.category == ZYDIS_CATEGORY_INTERRUPT)
+		use.reads = FLAGS_ALL;
 	use.kills = (uint16_t)((z->modified | z->set_0 | z->set_1 | z->undefined) & FLAGS_ALL);
 	use.writes = use.kills;
 	for (unsigned i = 0; i < info->z.operand_count_visible; i++)
@@ -88,7 +92,7 @@ static uint16_t wanted_at(struct emit *e, const uint8_t *page, int64_t offset, u
 		     info.z.meta.category == ZYDIS_CATEGORY_INTERRUPT ||
 		     info.z.meta.category == ZYDIS_CATEGORY_SYSRET))
 			break;
-		use = flag_use_of(&info);
+		use = mirror_flag_use(&info);
 		wanted |= use.reads & (uint16_t)~dead;
 		dead |= use.kills;
 		if (dead == FLAGS_ALL)
@@ -129,7 +133,7 @@ static void describe_member(struct emit *e, struct member *member)
 		struct insn_info info = { .cpu = e->cpu };
 
 		if (mirror_describe(e->cpu, insn->bytes, insn->length, &info))
-			use[i] = flag_use_of(&info);
+			use[i] = mirror_flag_use(&info);
 		else
 			use[i] = (struct flag_use){ .reads = FLAGS_ALL };
 	}

@@ -149,6 +149,7 @@ void mirror_site_here(struct emit *e);
 void mirror_tell(const struct emit *e, const void *code);
 
 /* flags.c */
+struct flag_use mirror_flag_use(const struct insn_info *info);
 /* Liveness of all instructions, looking ahead at where the region leads. */
 void mirror_find_live_flags(struct emit *e);
 /* Host flags to mirror.flags and back, clobbering R11 alone; nothing when they are there already. */
