@@ -50,10 +50,17 @@ static void cpu_shutdown(void *opaque, struct cpu *cpu)
 	vm_end(opaque, VM_END_TRIPLE_FAULT, 0);
 }
 
+static void cpu_broken(void *opaque, struct cpu *cpu)
+{
+	(void)cpu;
+	vm_end(opaque, VM_END_DISAGREEMENT, 0);
+}
+
 static int add_cpus(struct vm *vm, struct error *err)
 {
 	struct pc *pc = vm->board_state;
-	struct cpu_env env = { .shutdown = cpu_shutdown, .fpu_error = pc_fpu_error, .opaque = vm };
+	struct cpu_env env = { .shutdown = cpu_shutdown, .broken = cpu_broken,
+			       .fpu_error = pc_fpu_error, .opaque = vm };
 	int ret = 0;
 
 	for (unsigned i = 0; i < vm->config->cpus && !ret; i++) {

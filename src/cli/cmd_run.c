@@ -102,6 +102,8 @@ static const struct option_spec run_options[] = {
 	  .help = "bound of the memory for translated code (128M)" },
 	{ .name = "debug-translate", .type = OPTION_FLAG, .offset = ARG(config.debug_translate),
 	  .help = "print each translated block on standard error, guest and host code" },
+	{ .name = "debug-lockstep", .type = OPTION_FLAG, .offset = ARG(config.debug_lockstep),
+	  .help = "run translated code beside the interpreter; end at the first difference" },
 	{ .name = "perf-map", .type = OPTION_FLAG, .offset = ARG(config.perf_map),
 	  .help = "name translated code for perf, in /tmp/perf-PID.map" },
 	{ .name = "stats", .type = OPTION_FLAG, .offset = ARG(config.stats),
@@ -195,6 +197,9 @@ static int end_status(const struct vm_result *result)
 	case VM_END_PANIC:
 		log_error("the guest crashed: it reported a panic");
 		return STATUS_CRASHED;
+	case VM_END_DISAGREEMENT:
+		log_error("translated code does not do what the interpreter does: see above");
+		return STATUS_INTERNAL;
 	case VM_END_DEBUG_EXIT:
 		return (int)(result->value << 1 | 1);
 	}

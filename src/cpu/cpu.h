@@ -65,6 +65,8 @@ struct cpu_env {
 	const struct cpu_intc *intc;
 	/* The guest asked for the end: triple fault. Any CPU thread, no lock held. */
 	void (*shutdown)(void *opaque, struct cpu *cpu);
+	/* Translator and interpreter disagree, and stderr has been told how. As shutdown. */
+	void (*broken)(void *opaque, struct cpu *cpu);
 	/* FERR#: an x87 error with CR0.NE clear raises IRQ 13 on a PC. */
 	void (*fpu_error)(void *opaque);
 	void *opaque;

@@ -17,6 +17,7 @@ struct translator_config {
 	size_t code_bytes; /* bounds the generated code */
 	bool dump;         /* tell on stderr what is made */
 	bool perf_map;     /* name it for perf, in /tmp/perf-PID.map */
+	bool lockstep;     /* run it beside the interpreter and compare; one CPU */
 };
 
 enum isa_next {

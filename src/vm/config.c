@@ -50,6 +50,13 @@ int vm_config_check(const struct vm_config *config, struct error *err)
 		return error_set(err, EINVAL, "nothing to start: neither kernel nor firmware");
 	if (config->initrd && !config->kernel)
 		return error_set(err, EINVAL, "an initrd needs a kernel");
+	if (config->debug_lockstep && config->cpus > 1)
+		return error_set(err, EINVAL, "--debug-lockstep compares one CPU, not %u: use -c 1",
+				 config->cpus);
+	if (config->debug_lockstep && config->accel != VM_ACCEL_AUTO &&
+	    config->accel != VM_ACCEL_TRANSLATE)
+		return error_set(err, EINVAL, "--debug-lockstep needs --accel translate, not %s",
+				 vm_accel_name(config->accel));
 	return check_memory(config, err);
 }
 

@@ -57,6 +57,7 @@ struct vm_config {
 	bool debug_exit;
 	uint64_t code_cache_bytes; /* of generated code, at most */
 	bool debug_translate;  /* print translated blocks on stderr */
+	bool debug_lockstep;   /* compare translated code with the interpreter; one CPU */
 	bool perf_map;         /* name generated code for perf */
 	bool stats;            /* print counts on stderr at the end */
 	bool reboot;           /* a reset starts the guest again; else it ends the machine */

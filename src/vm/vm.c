@@ -91,6 +91,10 @@ static int choose_accel(struct vm *vm, struct error *err)
 		vm->accel = &accel_translate;
 		return vm->accel->probe(err);
 	case VM_ACCEL_AUTO:
+		if (vm->config->debug_lockstep) {
+			vm->accel = &accel_translate;
+			return vm->accel->probe(err);
+		}
 		vm->accel = accel_translate.probe(err) ? &accel_interp : &accel_translate;
 		return 0;
 	default:
@@ -127,6 +131,7 @@ static int create_translator(struct vm *vm, struct error *err)
 	const struct translator_config config = {
 		.code_bytes = vm->config->code_cache_bytes,
 		.dump = vm->config->debug_translate,
+		.lockstep = vm->config->debug_lockstep,
 		.perf_map = vm->config->perf_map,
 	};
 
@@ -314,7 +319,7 @@ int vm_run(const struct vm_config *config, struct vm_result *result, struct erro
 			again = true;
 		}
 	} while (again);
-	if (!ret && config->stats)
+	if (!ret && (config->stats || config->debug_lockstep))
 		print_stats(&vm);
 	destroy(&vm);
 	return ret;

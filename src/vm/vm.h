@@ -16,6 +16,7 @@ enum vm_end {
 	VM_END_TRIPLE_FAULT, /* it could not deliver a fault */
 	VM_END_PANIC,        /* it said that it has crashed */
 	VM_END_DEBUG_EXIT,   /* it wrote to the debug-exit port */
+	VM_END_DISAGREEMENT, /* --debug-lockstep found a difference */
 	VM_END_QUIT,         /* the user ended it from the terminal */
 };
 

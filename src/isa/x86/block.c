@@ -246,20 +246,24 @@ static bool code_full(const struct x86_cpu *cpu)
 	return cpu->cpu.env.translator && mirror_full(cpu->cpu.env.translator);
 }
 
-static void reclaim(struct x86_cpu *cpu)
+static void reclaim(struct x86_cpu *cpu, bool everything)
 {
 	struct translator *translator = cpu->cpu.env.translator;
-	bool full;
 
 	x86_vec_park(cpu);
 	exclusive_begin(&cpu->cpu);
-	full = code_full(cpu);
+	everything |= code_full(cpu);
 	exclusive_each(cpu->cpu.env.exclusive, pin, NULL);
-	blocks_reclaim(cpu->cpu.env.blocks, full);
-	if (full)
+	blocks_reclaim(cpu->cpu.env.blocks, everything);
+	if (everything && translator)
 		mirror_restart(translator);
 	exclusive_each(cpu->cpu.env.exclusive, unpin, NULL);
 	exclusive_end(&cpu->cpu);
+}
+
+void x86_blocks_forget(struct x86_cpu *cpu)
+{
+	reclaim(cpu, true);
 }
 
 /* A block that crosses pages also depends on what the next linear page maps to now. */
@@ -280,7 +284,7 @@ static struct x86_block *find_slow(struct x86_cpu *cpu, uint64_t linear, uint64_
 	struct x86_block *block;
 
 	if (blocks_wants_reclaim(cpu->cpu.env.blocks) || unlikely(code_full(cpu)))
-		reclaim(cpu);
+		reclaim(cpu, false);
 	block = (struct x86_block *)blocks_find(cpu->cpu.env.blocks, phys, cpu->block_key);
 	if (block && !still_maps(cpu, &block->block, linear))
 		block = NULL;

@@ -23,6 +23,9 @@ struct x86_block {
 int x86_blocks_create(struct x86_cpu *cpu, struct error *err);
 void x86_blocks_destroy(struct x86_cpu *cpu);
 
+/* Throws all blocks of the machine away; nobody is in one but between two instructions. */
+void x86_blocks_forget(struct x86_cpu *cpu);
+
 static inline struct x86_block *x86_block_of(const struct insn *insn)
 {
 	return (struct x86_block *)((char *)(insn - insn->position) - offsetof(struct x86_block, insn));

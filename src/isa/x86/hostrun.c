@@ -9,6 +9,7 @@
 #include "isa/x86/access.h"
 #include "isa/x86/hostexec.h"
 #include "isa/x86/hoststub.h"
+#include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/vec.h"
 
 #define LINE_MASK 63u
@@ -40,6 +41,8 @@ void host_forbidden(struct x86_cpu *cpu, const struct host_stub *stub)
  */
 static void signal_fpu_error(struct x86_cpu *cpu, const struct insn *insn)
 {
+	if (unlikely(cpu->lockstep))
+		lockstep_outside(cpu);
 	x86_vec_park(cpu);
 	if (cpu->cpu.env.fpu_error)
 		cpu->cpu.env.fpu_error(cpu->cpu.env.opaque);

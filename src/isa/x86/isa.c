@@ -10,6 +10,7 @@
 #include "isa/x86/block.h"
 #include "isa/x86/cpuid.h"
 #include "isa/x86/hostexec.h"
+#include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/paging.h"
 #include "isa/x86/run.h"
@@ -20,6 +21,7 @@ static void destroy(struct cpu *generic)
 {
 	struct x86_cpu *cpu = x86_cpu(generic);
 
+	lockstep_destroy(cpu);
 	mirror_cpu_destroy(cpu);
 	x86_hostexec_destroy(cpu);
 	x86_blocks_destroy(cpu);
@@ -49,6 +51,8 @@ static int create(const struct cpu_env *env, unsigned index, unsigned count, con
 		ret = mirror_cpu_create(cpu, err);
 	if (!ret)
 		ret = x86_hostexec_create(cpu, err);
+	if (!ret)
+		ret = lockstep_create(cpu, err);
 	if (ret) {
 		destroy(&cpu->cpu);
 		return ret;
@@ -115,7 +119,10 @@ static void describe_stats(struct cpu *generic, char *text, size_t size)
 	struct x86_cpu *cpu = x86_cpu(generic);
 	int used = snprintf(text, size, "instructions, about: %lu\n", cpu->instructions);
 
-	mirror_describe_stats(cpu, text + used, size - (size_t)used);
+	if (cpu->lockstep)
+		lockstep_describe_stats(cpu, text + used, size - (size_t)used);
+	else
+		mirror_describe_stats(cpu, text + used, size - (size_t)used);
 }
 
 static void *state(struct cpu *generic)

@@ -11,6 +11,7 @@
 #include "isa/x86/paging.h"
 
 #include "isa/x86/cpuid.h"
+#include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/phys.h"
 #include "isa/x86/x86.h"
 #include "mem/mem.h"
@@ -222,6 +223,8 @@ static bool mark_used(struct x86_cpu *cpu, struct walk_path *path, unsigned entr
 		if (marked == step->entry || !step->region || step->region->readonly)
 			continue;
 		host = step->region->host + (step->gpa - step->region->gpa);
+		if (unlikely(cpu->lockstep))
+			lockstep_walk_writes(cpu, step->gpa);
 		if (entry_size == 8)
 			same = __atomic_compare_exchange_n((uint64_t *)host, &step->entry, marked,
 							   false, __ATOMIC_SEQ_CST,

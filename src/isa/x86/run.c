@@ -16,6 +16,7 @@
 #include "isa/x86/block.h"
 #include "isa/x86/debug.h"
 #include "isa/x86/hoststub.h"
+#include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 
 #define DR6_BS (1ull << 14)
@@ -200,7 +201,10 @@ static void run_hot_or_cold(struct x86_cpu *cpu, struct x86_block *block)
 	if (cpu->cpu.env.translator) {
 		if (atomic_load_explicit(&block->block.code, memory_order_relaxed) &&
 		    mirror_ready(cpu, block)) {
-			mirror_run(cpu, block);
+			if (unlikely(cpu->lockstep))
+				lockstep_run(cpu, block);
+			else
+				mirror_run(cpu, block);
 			return;
 		}
 		mirror_consider(cpu, block);

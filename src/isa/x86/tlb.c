@@ -31,6 +31,7 @@
 
 #include "base/error.h"
 #include "isa/x86/debug.h"
+#include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/paging.h"
 #include "isa/x86/segment.h"
 #include "isa/x86/x86.h"
@@ -453,6 +454,8 @@ static void make_tags(struct x86_cpu *cpu, struct x86_tlb *set, unsigned slot,
 	if (!(allow & X86_TLB_ALLOW_WRITE) || page->region->readonly ||
 	    (atomic_load_explicit(flags, memory_order_relaxed) & MEM_PAGE_CODE))
 		return;
+	if (unlikely(cpu->lockstep) && !lockstep_may_write(cpu, page, set, slot))
+		return;
 	atomic_fetch_or_explicit(flags, MEM_PAGE_DIRTY, memory_order_relaxed);
 	entry->write_tag = linear;
 }
@@ -505,6 +508,8 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 	unsigned slot = slot_find(set, linear);
 	struct x86_walk walk;
 
+	if (unlikely(cpu->lockstep))
+		lockstep_tlb_changes(cpu, set, slot_of(linear));
 	if (slot == X86_TLB_SLOTS || !(set->info[slot].allow & need)) {
 		if (slot < X86_TLB_SLOTS)
 			x86_tlb_forget(cpu);
@@ -522,6 +527,8 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 	page->phys = set->info[slot].phys;
 	page->region = mem_find(cpu->cpu.env.mem, page->phys);
 	page->host = page->region ? page->region->host + (page->phys - page->region->gpa) : NULL;
+	if (unlikely(cpu->lockstep))
+		lockstep_page(cpu, page, need);
 	make_tags(cpu, set, slot, page);
 }
 

@@ -32,6 +32,7 @@
 #include "isa/x86/codepages.h"
 
 struct insn;
+struct lockstep;
 struct block_exit;
 struct x86_block;
 struct x86_cpuid;
@@ -210,6 +211,7 @@ struct x86_cpu {
 	uint64_t mapping_generation[X86_JUMP_TABLES];
 	struct x86_tlb_bank *tlb_bank; /* all sets and what they depend on: tlb.c */
 	struct x86_mirror mirror;
+	struct lockstep *lockstep;  /* --debug-lockstep, else NULL: mirror/lockstep.h */
 	uint64_t zero;              /* stands for a missing base or index register */
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */
 	struct x86_block *scratch;  /* a block that is not cached: block.c */

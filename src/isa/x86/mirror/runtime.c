@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "isa/x86/block.h"
+#include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/mirror/translate.h"
 #include "isa/x86/mirror/translator.h"
@@ -93,6 +94,7 @@ int translator_create(struct translator **out, struct blocks *blocks,
 		return error_set(err, ENOMEM, "no memory for the translator");
 	pthread_mutex_init(&translator->mutex, NULL);
 	translator->dump = config->dump;
+	translator->lockstep = config->lockstep;
 	ret = codebuf_create(&translator->code, config->code_bytes, err);
 	if (!ret)
 		ret = create_sites(translator, config->code_bytes / SITE_EVERY_BYTES, err);
@@ -210,6 +212,8 @@ bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn)
 	cpu->mirror.exit = NULL;
 	cpu->mirror.stats.interpreted++;
 	cpu->mirror.stats.by_mnemonic[insn->mnemonic]++;
+	if (unlikely(cpu->lockstep))
+		lockstep_instruction(cpu, insn);
 	insn->fn(cpu, insn);
 	flags_from_state(cpu);
 	if (unlikely(cpu->block_stop || cpu->mirror.must_leave))
@@ -277,7 +281,7 @@ struct x86_block *mirror_go_on(struct x86_cpu *cpu)
 	flags_to_state(cpu);
 	cpu->insn = NULL;
 	cpu->mirror.exit = NULL;
-	if (!may_go_on(cpu))
+	if (!may_go_on(cpu) || lockstep_unchained(cpu))
 		return NULL;
 	refresh(cpu);
 	block = look_up(cpu);
@@ -307,6 +311,8 @@ static void connect(struct x86_cpu *cpu, struct x86_block *block)
 {
 	struct block_exit *exit = cpu->mirror.exit;
 
+	if (lockstep_unchained(cpu))
+		return;
 	/* What runs into the next page depends on more than is known behind an exit. */
 	if (exit && block->block.phys2 == ~0ull &&
 	    cpu->state.rip == cpu->mirror.code_base + (uint64_t)(int64_t)exit->offset) {

@@ -142,7 +142,7 @@ static bool emit_rdtsc(struct emit *e)
 {
 	struct masm *m = e->m;
 
-	if (!(e->cpu->block_key & X86_KEY_TSC))
+	if (!(e->cpu->block_key & X86_KEY_TSC) || e->translator->lockstep)
 		return false;
 	mirror_spare_flags(e);
 	masm_byte(m, 0x0f);

@@ -40,6 +40,7 @@ struct translator {
 	_Atomic size_t site_count;
 	size_t site_limit;
 	bool dump;      /* --debug-translate */
+	bool lockstep;  /* --debug-lockstep */
 	FILE *perf_map; /* --perf-map, or NULL */
 };
 
