@@ -13,6 +13,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 GUESTS = sorted(f"{path.parent.name}/{path.stem}" for width in ("32", "64")
                 for path in (HERE / width).glob("*.c") if path.stem != "ends")
 ACCELERATORS = ["interp", "translate"]
+# The two side by side, each stretch of translated code compared; only with one processor.
+LOCKSTEP = "lockstep"
 TIMEOUT_S = 120
 PASSED = 1
 
@@ -39,7 +41,8 @@ def _run(ringlet):
     images = pathlib.Path(ringlet).parent / "tests" / "guests"
 
     def run(guest, accel, *options):
-        command = [ringlet, "run", "--accel", accel, "--debug-exit", "--initrd", "none",
+        engine = ["--debug-lockstep"] if accel == LOCKSTEP else ["--accel", accel]
+        command = [ringlet, "run", *engine, "--debug-exit", "--initrd", "none",
                    "--kernel", images / f"{guest}.guest", *options]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               errors="replace", timeout=TIMEOUT_S, check=False)
@@ -48,8 +51,9 @@ def _run(ringlet):
     return run
 
 
-@pytest.mark.parametrize("accel", ACCELERATORS)
-@pytest.mark.parametrize("guest", GUESTS)
+@pytest.mark.parametrize("guest,accel", [
+    (guest, accel) for guest in GUESTS for accel in ACCELERATORS + [LOCKSTEP]
+    if accel != LOCKSTEP or guest not in CPUS])
 def test_checks(run, guest, accel):
     """All of a guest's checks pass."""
     cpus = CPUS.get(guest, 1)
