@@ -15,6 +15,7 @@ struct values {
 	unsigned number;
 	uint64_t size_bytes;
 	int choice;
+	struct option_list list;
 };
 
 static const struct option_choice choices[] = { { "first", 1 }, { "second", 2 }, { NULL, 0 } };
@@ -33,6 +34,8 @@ static const struct option_spec specs[] = {
 	  .min = 1 << 20, .max = 1ull << 36 },
 	{ .name = "choice", .letter = 'c', .type = OPTION_CHOICE,
 	  .offset = offsetof(struct values, choice), .help = "a choice", .choices = choices },
+	{ .name = "list", .letter = 'l', .type = OPTION_LIST,
+	  .offset = offsetof(struct values, list), .metavar = "TEXT", .help = "some strings" },
 	{ .name = NULL },
 };
 
@@ -49,7 +52,7 @@ static void check(const struct values *values)
 {
 	if ((values->number && (values->number < 1 || values->number > 254)) ||
 	    (values->size_bytes && values->size_bytes < 1 << 20) || values->choice < 0 ||
-	    values->choice > 2)
+	    values->choice > 2 || values->list.count > OPTION_LIST_MAX)
 		abort();
 }
 

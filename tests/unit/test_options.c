@@ -21,6 +21,7 @@ struct args {
 	unsigned count;
 	int color;
 	bool quick, loud;
+	struct option_list disks;
 };
 
 static const struct option_choice colors[] = { { "red", 3 }, { "green", 7 }, { NULL, 0 } };
@@ -38,12 +39,14 @@ static const struct option_spec specs[] = {
 	  .help = "a flag whose help is so long that it needs more than one line of its column" },
 	{ .name = "loud", .letter = 'l', .type = OPTION_FLAG, .offset = offsetof(struct args, loud),
 	  .help = "another" },
+	{ .name = "disk", .letter = 'd', .type = OPTION_LIST, .offset = offsetof(struct args, disks),
+	  .metavar = "FILE", .help = "some files" },
 	{ .name = NULL },
 };
 
 static struct args args;
 static struct error err;
-static char *operand[16];
+static char *operand[20];
 static int operands;
 
 /* Parses words (ended by NULL); operands are left in operand[]. */
@@ -118,6 +121,17 @@ static void errors_name_the_cause(void **state)
 	expect_error(parse("-s", "big", NULL), "512M or 2G");
 }
 
+static void lists(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("-d", "a", "-q", "--disk=b", "-dc", NULL), 0);
+	assert_int_equal(args.disks.count, 3);
+	assert_string_equal(args.disks.item[0], "a");
+	assert_string_equal(args.disks.item[2], "c");
+	expect_error(parse("-dd", "-dd", "-dd", "-dd", "-dd", "-dd", "-dd", "-dd", "-dd", "-dd",
+			   "-dd", "-dd", "-dd", "-dd", "-dd", "-dd", "-dd", NULL), "16 times");
+}
+
 static void sizes(void **state)
 {
 	static const struct {
@@ -188,6 +202,7 @@ int main(void)
 		cmocka_unit_test(all_spellings),
 		cmocka_unit_test(operands_and_the_end_of_options),
 		cmocka_unit_test(errors_name_the_cause),
+		cmocka_unit_test(lists),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(help_lists_every_option),
 		cmocka_unit_test(suggestions),
