@@ -102,6 +102,15 @@ int block_perform(struct block *block, const struct block_request *request)
 	return block->class->perform(block, request);
 }
 
+int block_attempt(struct block *block, const struct block_request *request)
+{
+	int ret = check(block, request);
+
+	if (ret || (!request->length && request->op != BLOCK_FLUSH))
+		return ret;
+	return block->class->attempt ? block->class->attempt(block, request) : -EAGAIN;
+}
+
 static void run(struct workers_job *job)
 {
 	struct block_request *request =

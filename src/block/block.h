@@ -70,6 +70,11 @@ struct block_class {
 	const char *name; /* as in format= */
 	/* Carries request out: 0 or -errno. Its bounds and flags have been checked. */
 	int (*perform)(struct block *block, const struct block_request *request);
+	/*
+	 * The same for who must not wait: -EAGAIN, and nothing lost, when it would have to. May be
+	 * NULL.
+	 */
+	int (*attempt)(struct block *block, const struct block_request *request);
 	/* Nothing is under way. What was not flushed may get lost. */
 	void (*close)(struct block *block);
 };
@@ -81,13 +86,14 @@ struct block {
 	struct workers *workers; /* block.c's own */
 };
 
-/* FILE[,ro][,direct][,discard][,format=NAME]; a comma in a value is doubled. */
+/* FILE[,ro][,direct][,discard][,format=NAME][,serial=TEXT]; a comma in a value is doubled. */
 struct block_options {
 	const char *file;
 	const char *format; /* NULL: raw; never guessed from content that a guest may write */
 	bool readonly;
 	bool direct;  /* past the host's page cache */
 	bool discard; /* let the guest give space back */
+	const char *serial; /* what the device calls itself; NULL: nothing */
 	char *text;   /* where the strings are, for block_options_release */
 };
 
@@ -110,5 +116,7 @@ void block_drain(struct block *block);
 
 /* The same at once, on the calling thread; done is not called. 0 or -errno. */
 int block_perform(struct block *block, const struct block_request *request);
+/* The same without waiting: -EAGAIN when it has to be submitted. */
+int block_attempt(struct block *block, const struct block_request *request);
 
 #endif

@@ -247,6 +247,17 @@ int block_file_writev(const struct block_file *file, const struct iovec *iov, un
 	return transfer_any(file, true, iov, count, offset, length);
 }
 
+int block_file_peek(const struct block_file *file, const struct iovec *iov, unsigned count,
+		    uint64_t offset, uint64_t length)
+{
+	ssize_t done;
+
+	if (file->direct || count > PIECES)
+		return -EAGAIN;
+	done = preadv2(file->fd, iov, (int)count, (off_t)offset, RWF_NOWAIT);
+	return done >= 0 && (uint64_t)done == length ? 0 : -EAGAIN;
+}
+
 int block_file_read(const struct block_file *file, void *data, uint64_t offset, uint64_t length)
 {
 	const struct iovec iov = { data, length };

@@ -37,6 +37,10 @@ int block_file_read(const struct block_file *file, void *data, uint64_t offset, 
 int block_file_write(const struct block_file *file, const void *data, uint64_t offset,
 		     uint64_t length);
 
+/* A read of what the host has in memory; -EAGAIN: it has not, or cannot tell. */
+int block_file_peek(const struct block_file *file, const struct iovec *iov, unsigned count,
+		    uint64_t offset, uint64_t length);
+
 int block_file_flush(const struct block_file *file);
 
 /* Makes the range read as zeros, its space given back if punch. -EOPNOTSUPP where the host cannot

@@ -18,6 +18,7 @@ static const struct word {
 	{ "direct", WORD_FLAG, offsetof(struct block_options, direct) },
 	{ "discard", WORD_FLAG, offsetof(struct block_options, discard) },
 	{ "format", WORD_STRING, offsetof(struct block_options, format) },
+	{ "serial", WORD_STRING, offsetof(struct block_options, serial) },
 };
 
 #define WORDS (sizeof(words) / sizeof(words[0]))

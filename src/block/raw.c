@@ -15,6 +15,7 @@
 #include "block/file.h"
 
 #define ZEROS_BYTES (64u << 10)
+#define ATTEMPT_BYTES (128u << 10) /* more is worth another thread */
 
 struct raw {
 	struct block block; /* must be first */
@@ -85,6 +86,17 @@ static int raw_perform(struct block *block, const struct block_request *request)
 	return ret;
 }
 
+/* Reads of what the host's page cache holds. */
+static int raw_attempt(struct block *block, const struct block_request *request)
+{
+	const struct raw *raw = (const struct raw *)block;
+
+	if (request->op != BLOCK_READ || request->length > ATTEMPT_BYTES)
+		return -EAGAIN;
+	return block_file_peek(&raw->file, request->iov, request->iov_count, request->offset,
+			       request->length);
+}
+
 static void raw_close(struct block *block)
 {
 	struct raw *raw = (struct raw *)block;
@@ -96,6 +108,7 @@ static void raw_close(struct block *block)
 static const struct block_class raw_class = {
 	.name = "raw",
 	.perform = raw_perform,
+	.attempt = raw_attempt,
 	.close = raw_close,
 };
 
