@@ -122,3 +122,19 @@ void dma_wrote(const struct dma *dma, uint64_t gpa, uint64_t len)
 	atomic_thread_fence(memory_order_seq_cst);
 	dma->wrote(dma->opaque, gpa, len);
 }
+
+void dma_discard(const struct dma *dma, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		struct piece piece = piece_at(dma, gpa, len);
+
+		if (!piece.len)
+			return;
+		if (!piece.region->readonly) {
+			mem_discard(dma->mem, gpa, piece.len);
+			dma_wrote(dma, gpa, piece.len);
+		}
+		gpa += piece.len;
+		len -= piece.len;
+	}
+}

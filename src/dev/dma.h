@@ -34,6 +34,10 @@ int dma_fill(const struct dma *dma, uint64_t gpa, uint8_t value, uint64_t len);
 int dma_map(const struct dma *dma, uint64_t gpa, uint64_t len, bool write, struct iovec *iov,
 	    unsigned max);
 
+/* Whole pages of the range go back to the host and read as zeros from then on, as far as they are
+ * RAM. */
+void dma_discard(const struct dma *dma, uint64_t gpa, uint64_t len);
+
 /* [gpa, gpa+len) was just written through a mapping. */
 void dma_wrote(const struct dma *dma, uint64_t gpa, uint64_t len);
 

@@ -264,3 +264,27 @@ void mem_mark_dirty(const struct mem *mem, uint64_t gpa, uint64_t len)
 		len -= piece;
 	}
 }
+
+/* Those pages of a region that the piece holds whole. */
+static void discard_piece(const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	uint64_t mask = MEM_PAGE_SIZE - 1;
+	uint64_t start = (offset + mask) & ~mask, end = (offset + len) & ~mask;
+
+	if (!region->readonly && start < end)
+		madvise(region->host + start, end - start, MADV_REMOVE);
+}
+
+void mem_discard(const struct mem *mem, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		const struct mem_region *region;
+		uint64_t piece = piece_at(mem, gpa, len, &region);
+
+		if (!piece)
+			return;
+		discard_piece(region, gpa - region->gpa, piece);
+		gpa += piece;
+		len -= piece;
+	}
+}

@@ -53,6 +53,10 @@ int mem_read(const struct mem *mem, uint64_t gpa, void *data, uint64_t len);
 int mem_write(struct mem *mem, uint64_t gpa, const void *data, uint64_t len);
 int mem_fill(struct mem *mem, uint64_t gpa, uint8_t value, uint64_t len);
 
+/* Gives the host memory behind the whole pages of [gpa, gpa+len) back, as far as they are RAM; they
+ * read as zeros from then on. It says nothing to anybody: devices use dev/dma.h. */
+void mem_discard(const struct mem *mem, uint64_t gpa, uint64_t len);
+
 /* Sets MEM_PAGE_DIRTY on the pages of [gpa, gpa+len), as far as they are memory. */
 void mem_mark_dirty(const struct mem *mem, uint64_t gpa, uint64_t len);
 

@@ -125,6 +125,24 @@ static void test_map(void **state)
 	assert_true(b->wrote_count == 1 && flags_of(b, 2 * PAGE) & MEM_PAGE_DIRTY);
 }
 
+/* Whole pages read as zeros, parts of them and ROM stay as they are. */
+static void test_discard(void **state)
+{
+	struct bench *b = *state;
+	static uint8_t ones[PAGE * 6], back[PAGE * 6];
+
+	memset(ones, 1, sizeof(ones));
+	assert_int_equal(mem_write(b->mem, 0, ones, sizeof(ones)), 0);
+	dma_discard(&b->dma, 1, 3 * PAGE);
+	assert_true(b->wrote_gpa == 1 && b->wrote_len == 3 * PAGE);
+	dma_discard(&b->dma, 4 * PAGE - 1, 2 * PAGE);
+	dma_discard(&b->dma, 5 * PAGE, 100 * PAGE);
+	assert_int_equal(dma_read(&b->dma, 0, back, sizeof(back)), 0);
+	for (unsigned page = 0; page < 6; page++)
+		assert_int_equal(back[page * PAGE], page == 0 || page == 3 || page == 4);
+	assert_int_equal(back[PAGE - 1], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +150,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rom, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_map, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_discard, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
