@@ -192,3 +192,8 @@ size_t virtio_chain_write(const struct virtio_chain *chain, size_t offset, const
 {
 	return iov_write(chain->in, chain->in_count, offset, data, len);
 }
+
+uint64_t virtio_chain_in_gpa(const struct virtio_chain *chain, unsigned piece)
+{
+	return ((const struct ring_chain *)chain)->in_gpa[piece];
+}

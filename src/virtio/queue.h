@@ -68,6 +68,9 @@ void virtio_queue_notify(struct virtio_queue *queue);
 /* Releases a chain's memory without giving it back: in a device's stop. */
 void virtio_chain_drop(struct virtio_queue *queue, struct virtio_chain *chain);
 
+/* The guest's address of in[piece]. */
+uint64_t virtio_chain_in_gpa(const struct virtio_chain *chain, unsigned piece);
+
 /* Copies at an offset of the out or in part; return how many bytes there were. */
 size_t virtio_chain_read(const struct virtio_chain *chain, size_t offset, void *data, size_t len);
 size_t virtio_chain_write(const struct virtio_chain *chain, size_t offset, const void *data,
