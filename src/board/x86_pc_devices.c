@@ -154,13 +154,15 @@ static int add_uarts(struct pc *pc, struct error *err)
 		uint16_t port;
 		uint8_t irq;
 	} coms[] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
+	enum vm_console console = pc->vm->config->console;
 	int ret = 0;
 
 	for (unsigned i = 0; i < sizeof(coms) / sizeof(coms[0]) && !ret; i++) {
 		struct uart_config config = {
 			.port = coms[i].port,
 			.irq = irq_share_line(&pc->com_irq[i % 2], i),
-			.chardev = i == 0 ? pc->vm->console : NULL,
+			.chardev = i == 0 && console == VM_CONSOLE_SERIAL ?
+					   pc->vm->console : NULL,
 		};
 		struct device *dev = NULL;
 

@@ -6,8 +6,12 @@
 #include <errno.h>
 
 #include "base/error.h"
+#include "block/block.h"
 #include "board/x86_pc_parts.h"
 #include "legacy/pci_host.h"
+#include "virtio/balloon.h"
+#include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/fs.h"
 #include "virtio/rng.h"
 #include "virtio/transport_pci.h"
@@ -42,6 +46,69 @@ static int add_rng(struct pc *pc, struct error *err)
 	return plug(pc, ret, virtio, err);
 }
 
+static int add_balloon(struct pc *pc, struct error *err)
+{
+	const struct virtio_balloon_options options = {
+		.target_bytes = pc->vm->config->balloon_bytes,
+	};
+	struct virtio_device *virtio = NULL;
+	int ret = virtio_balloon_create(&pc->vm->env, &options, &virtio, err);
+
+	return plug(pc, ret, virtio, err);
+}
+
+static int add_console(struct pc *pc, struct error *err)
+{
+	const struct virtio_console_options options = {
+		.ports = 1, .port = { { .chardev = pc->vm->console, .console = true } },
+	};
+	struct virtio_device *virtio = NULL;
+	int ret;
+
+	if (pc->vm->config->console != VM_CONSOLE_VIRTIO)
+		return 0;
+	ret = virtio_console_create(&pc->vm->env, &options, &virtio, err);
+	return plug(pc, ret, virtio, err);
+}
+
+/* A queue a CPU, as far as there are. */
+static unsigned disk_queues(const struct pc *pc)
+{
+	unsigned cpus = pc->vm->config->cpus;
+
+	return cpus < VIRTIO_BLK_QUEUES_MAX ? cpus : VIRTIO_BLK_QUEUES_MAX;
+}
+
+static int add_disk(struct pc *pc, const char *text, struct error *err)
+{
+	struct virtio_blk_options blk = { .queues = disk_queues(pc) };
+	struct virtio_device *virtio = NULL;
+	struct block_options options;
+	int ret = block_options_parse(&options, text, err);
+
+	if (ret)
+		return ret;
+	ret = block_open(&options, &blk.block, err);
+	if (!ret) {
+		blk.file = options.file;
+		blk.serial = options.serial;
+		ret = virtio_blk_create(&pc->vm->env, &blk, &virtio, err);
+		ret = plug(pc, ret, virtio, err);
+	}
+	block_options_release(&options);
+	return ret;
+}
+
+static int add_disks(struct pc *pc, struct error *err)
+{
+	const struct option_list *disks = &pc->vm->config->disks;
+	int ret = 0;
+
+	for (unsigned i = 0; i < disks->count && !ret; i++)
+		ret = add_disk(pc, disks->item[i], err);
+	return ret;
+}
+
 static int add_share(struct pc *pc, const struct vm_share *share, struct error *err)
 {
 	const struct virtio_fs_config_host config = {
@@ -71,6 +138,12 @@ int pc_add_virtio(struct pc *pc, struct error *err)
 
 	pc->next_slot = FIRST_SLOT;
 	ret = add_rng(pc, err);
+	if (!ret)
+		ret = add_balloon(pc, err);
+	if (!ret)
+		ret = add_console(pc, err);
+	if (!ret)
+		ret = add_disks(pc, err);
 	if (!ret)
 		ret = add_shares(pc, err);
 	return ret;

@@ -20,7 +20,7 @@
 
 struct run_args {
 	struct vm_config config;
-	int accel, log_level; /* enums, as OPTION_CHOICE stores them */
+	int accel, console, log_level; /* enums, as OPTION_CHOICE stores them */
 	bool dry_run, help;
 	struct guest_root_options root;
 	struct guest_root made_root;
@@ -32,6 +32,12 @@ static const struct option_choice accel_choices[] = {
 	{ "kvm", VM_ACCEL_KVM },
 	{ "translate", VM_ACCEL_TRANSLATE },
 	{ "interp", VM_ACCEL_INTERP },
+	{ NULL, 0 },
+};
+
+static const struct option_choice console_choices[] = {
+	{ "serial", VM_CONSOLE_SERIAL },
+	{ "virtio", VM_CONSOLE_VIRTIO },
 	{ NULL, 0 },
 };
 
@@ -75,22 +81,32 @@ static const struct option_spec run_options[] = {
 	  .help = "user who runs it (root)" },
 	{ .name = "params", .letter = 'p', .type = OPTION_STRING, .offset = ARG(config.params),
 	  .metavar = "STRING",
-	  .help = "kernel parameters; console=ttyS0 and panic=-1 are added where it has no "
+	  .help = "kernel parameters; console=ttyS0 (hvc0) and panic=-1 are added where it has no "
 		  "console= and no panic=" },
 	{ .name = "kaslr", .type = OPTION_FLAG, .offset = ARG(config.kaslr),
 	  .help = "let the kernel unpack itself, at an address of its choice; slow" },
 	{ .name = "firmware", .letter = 'f', .type = OPTION_STRING,
 	  .offset = ARG(config.firmware), .metavar = "FILE",
 	  .help = "firmware image to start from; a kernel is only handed to it when named" },
+	{ .name = "disk", .letter = 'd', .type = OPTION_LIST, .offset = ARG(config.disks),
+	  .metavar = "FILE[,...]",
+	  .help = "a disk (/dev/vda, vdb ... in the order given); options behind the file: ro, "
+		  "direct, discard, format=raw, serial=TEXT" },
 	{ .name = "cpus", .letter = 'c', .type = OPTION_UINT, .offset = ARG(config.cpus),
 	  .metavar = "N", .min = 1, .max = VM_CPUS_MAX, .help = "number of CPUs (1)" },
 	{ .name = "mem", .letter = 'm', .type = OPTION_SIZE, .offset = ARG(config.mem_bytes),
 	  .metavar = "SIZE", .min = VM_MEM_MIN, .max = VM_MEM_MAX,
 	  .help = "memory, with K, M or G behind the number; M without (512M)" },
+	{ .name = "balloon", .type = OPTION_SIZE, .offset = ARG(config.balloon_bytes),
+	  .metavar = "SIZE", .max = VM_MEM_MAX,
+	  .help = "memory that the guest's balloon driver is asked to give back (none)" },
 	{ .name = "accel", .type = OPTION_CHOICE, .offset = ARG(accel), .choices = accel_choices,
 	  .help = "how to run the guest's instructions; auto takes the best there is" },
 	{ .name = "cpu", .type = OPTION_STRING, .offset = ARG(config.cpu_model),
 	  .metavar = "MODEL", .help = "CPU model the guest sees" },
+	{ .name = "console", .type = OPTION_CHOICE, .offset = ARG(console),
+	  .choices = console_choices,
+	  .help = "what this terminal is for the guest: ttyS0 (serial, the default) or hvc0" },
 	{ .name = "name", .type = OPTION_STRING, .offset = ARG(config.name), .metavar = "NAME",
 	  .help = "the machine's name" },
 	{ .name = "reboot", .type = OPTION_FLAG, .offset = ARG(config.reboot),
@@ -133,8 +149,10 @@ static bool has_param(const char *params, const char *name)
 static int complete_params(struct run_args *args, struct error *err)
 {
 	const char *given = args->config.params;
+	const char *tty = args->config.console == VM_CONSOLE_VIRTIO ? "console=hvc0 " :
+								      "console=ttyS0 ";
 	bool console = !has_param(given, "console="), panic = !has_param(given, "panic=");
-	int length = asprintf(&args->params, "%s%s%s", console ? "console=ttyS0 " : "",
+	int length = asprintf(&args->params, "%s%s%s", console ? tty : "",
 			      panic ? "panic=-1 " : "", given);
 
 	if (length < 0) {
@@ -176,6 +194,7 @@ static int complete(struct run_args *args, struct error *err)
 	int ret;
 
 	args->config.accel = (enum vm_accel)args->accel;
+	args->config.console = (enum vm_console)args->console;
 	log_set_level((enum log_level)args->log_level);
 	ret = choose_kernel(args, err);
 	return ret ? ret : vm_config_check(&args->config, err);

@@ -48,6 +48,8 @@ int vm_config_check(const struct vm_config *config, struct error *err)
 				 config->cpus);
 	if (!config->kernel && !config->firmware)
 		return error_set(err, EINVAL, "nothing to start: neither kernel nor firmware");
+	if (config->balloon_bytes > config->mem_bytes)
+		return error_set(err, EINVAL, "a balloon larger than the memory");
 	if (config->initrd && !config->kernel)
 		return error_set(err, EINVAL, "an initrd needs a kernel");
 	if (config->debug_lockstep && config->cpus > 1)
@@ -89,9 +91,15 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 		json_object_end(json);
 	}
 	json_array_end(json);
+	json_array_begin(json, "disks");
+	for (unsigned i = 0; i < config->disks.count; i++)
+		json_string(json, NULL, config->disks.item[i]);
+	json_array_end(json);
 	json_uint(json, "cpus", config->cpus);
 	json_uint(json, "mem_bytes", config->mem_bytes);
+	json_uint(json, "balloon_bytes", config->balloon_bytes);
 	json_string(json, "accel", vm_accel_name(config->accel));
+	json_string(json, "console", config->console == VM_CONSOLE_VIRTIO ? "virtio" : "serial");
 	json_bool(json, "kaslr", config->kaslr);
 	json_bool(json, "debug_exit", config->debug_exit);
 	json_bool(json, "reboot", config->reboot);

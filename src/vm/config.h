@@ -15,6 +15,9 @@ struct error;
 struct json;
 struct vm_board;
 
+/* What the user's terminal is for the guest. */
+enum vm_console { VM_CONSOLE_SERIAL, VM_CONSOLE_VIRTIO };
+
 enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP };
 
 /* An xAPIC's identifiers have 8 bits, of which 0xff is the broadcast and one is the I/O APIC's. */
@@ -50,9 +53,12 @@ struct vm_config {
 	const char *cpu_model; /* NULL: the default */
 	struct vm_share shares[VM_SHARES_MAX];
 	unsigned share_count;
+	uint64_t balloon_bytes; /* what the guest is asked to give back */
+	struct option_list disks; /* as block_options_parse takes them */
 	unsigned cpus;         /* 1 … VM_CPUS_MAX */
 	uint64_t mem_bytes;    /* RAM: multiple of the page size */
 	enum vm_accel accel;
+	enum vm_console console;
 	bool kaslr;            /* the kernel unpacks itself, where it likes */
 	bool debug_exit;
 	uint64_t code_cache_bytes; /* of generated code, at most */

@@ -52,7 +52,7 @@ struct vm {
 	struct translator *translator; /* NULL when CPUs interpret */
 	struct exclusive *exclusive;
 	struct terminal *terminal;
-	struct chardev *console; /* what the first serial port talks to; NULL: nothing */
+	struct chardev *console; /* the user's terminal, for the device of config->console */
 	struct device *devices[VM_DEVICES_MAX];
 	unsigned device_count;
 	struct vm_thread *threads; /* one a CPU */

@@ -14,6 +14,7 @@ BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
 sys.path.insert(0, str(HERE))
 
 from guest import Guest  # noqa: E402  pylint: disable=wrong-import-position
+from modules import modules_of  # noqa: E402  pylint: disable=wrong-import-position
 
 # The kernel's tests of its ciphers are long in an interpreter; test_kernel_log.py has them.
 PARAMS = "console=ttyS0 panic=-1 quiet cryptomgr.notests"
@@ -33,16 +34,38 @@ def programs():
     return built
 
 
+def _make_initramfs(target, added):
+    """An initramfs that runs what comes from the console, with files: pairs of name and path."""
+    subprocess.run([ROOT / "tools/make-initramfs", "--output", target,
+                    "--init", HERE / "guest/init",
+                    *itertools.chain(*(("--add", f"{name}={path}") for name, path in added))],
+                   check=True, capture_output=True)
+    return target
+
+
 @pytest.fixture(scope="session")
 def test_initramfs(programs, tmp_path_factory):
     """Path of an initramfs that runs what comes from the console."""
     target = tmp_path_factory.mktemp("initramfs") / "test.cpio"
-    subprocess.run([ROOT / "tools/make-initramfs", "--output", target,
-                    "--init", HERE / "guest/init",
-                    *itertools.chain(*(("--add", f"bin/{name}={path}")
-                                       for name, path in programs.items()))],
-                   check=True, capture_output=True)
-    return target
+    return _make_initramfs(target, [(f"bin/{name}", path) for name, path in programs.items()])
+
+
+@pytest.fixture(scope="session")
+def linux_with(debian_kernel, programs, tmp_path_factory):
+    """linux_with("virtio_blk", ...): what boots Debian's kernel with modules in its initramfs. The
+    guest's command "load" loads them."""
+    def arguments(*names, console="ttyS0"):
+        directory = tmp_path_factory.mktemp("initramfs")
+        paths = modules_of(debian_kernel, names)
+        load = directory / "load"
+        load.write_text("#!/bin/sh -e\n" + "".join(f"insmod /lib/{path.name}\n" for path in paths))
+        load.chmod(0o755)
+        initramfs = _make_initramfs(directory / "modules.cpio",
+                                    [(f"lib/{path.name}", path) for path in paths]
+                                    + [(f"bin/{name}", path) for name, path in programs.items()]
+                                    + [("bin/load", load)])
+        return ["-k", debian_kernel, "-i", initramfs, "-p", PARAMS.replace("ttyS0", console)]
+    return arguments
 
 
 def _starter(ringlet, directory):

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""Virtio devices with the drivers of Debian's kernel."""
+import hashlib
+import json
+import random
+import re
+import subprocess
+import time
+
+import pytest
+
+from guest import bad_lines
+
+MIB = 1 << 20
+DISK_MIB = 16
+
+
+@pytest.fixture(scope="module", params=["translate", "interp"], name="machine")
+def machine_fixture(request, start_for_module, linux_with, tmp_path_factory):
+    """A guest with a disk vda, a read-only one vdb with random content, and their files."""
+    directory = tmp_path_factory.mktemp("disks")
+    disk, readonly = directory / "disk,with a comma", directory / "readonly"
+    disk.write_bytes(bytes(DISK_MIB * MIB))
+    readonly.write_bytes(random.Random(1).randbytes(3 * MIB + 700))
+    guest = start_for_module(*linux_with("virtio_pci", "virtio_blk", "virtio-rng"), "-c", "2",
+                             "--accel", request.param,
+                             "-d", str(disk).replace(",", ",,") + ",discard,serial=ringlet-1",
+                             "-d", f"{readonly},ro,format=raw")
+    guest.ready()
+    guest.sh("load")
+    guest.disk, guest.readonly = disk, readonly
+    return guest
+
+
+def test_interrupts(machine):
+    """A vector a queue, and they arrive."""
+    machine.sh("dd if=/dev/vda of=/dev/null bs=64k count=1 iflag=direct")
+    table = machine.sh("cat /proc/interrupts")
+    for name in ("virtio0-input", "virtio2-req.0", "virtio2-req.1", "virtio3-req.0"):
+        assert re.search(rf"PCI-MSI.*{name}", table), table
+    counts = re.findall(r":\s+(\d+)\s+(\d+)\s.*virtio2-req", table)
+    assert sum(int(count) for pair in counts for count in pair) > 0
+
+
+def test_rng(machine):
+    assert machine.sh("cat /sys/class/misc/hw_random/rng_current") == "virtio_rng.0\n"
+    pieces = {machine.sh("dd if=/dev/hwrng bs=64 count=1 2>/dev/null | md5sum") for _ in range(3)}
+    assert len(pieces) == 3
+
+
+def test_disk_facts(machine):
+    queue = "/sys/block/vda/queue"
+    assert machine.sh("cat /sys/block/vda/serial") == "ringlet-1"
+    assert machine.sh("cat /sys/block/vda/size").strip() == str(DISK_MIB * 2048)
+    assert machine.sh("cat /sys/block/vdb/size").strip() == str(3 * 2048 + 2)
+    assert machine.sh(f"ls /sys/block/vda/mq | wc -l").strip() == "2"
+    assert int(machine.sh(f"cat {queue}/discard_max_bytes")) > MIB
+    assert int(machine.sh(f"cat {queue}/write_zeroes_max_bytes")) > MIB
+    assert machine.sh(f"cat {queue}/write_cache") == "write back\n"
+    assert machine.sh("cat /sys/block/vdb/ro /sys/block/vda/ro").split() == ["1", "0"]
+
+
+def test_reading(machine):
+    """What is in the file, and zeros behind its end; directly and by the guest's page cache."""
+    content = machine.readonly.read_bytes()
+    content += bytes(-len(content) % 512)
+    for flags in ("", "iflag=direct"):
+        digest = machine.sh(f"dd if=/dev/vdb bs=512 {flags} 2>/dev/null | md5sum")
+        assert digest.split()[0] == hashlib.md5(content).hexdigest()
+
+
+def test_writing_is_seen_by_the_host(machine):
+    machine.sh("dd if=/dev/urandom of=/tmp/piece bs=64k count=40 2>/dev/null")
+    machine.sh("dd if=/tmp/piece of=/dev/vda bs=24k seek=7 conv=fsync 2>/dev/null")
+    digest = machine.sh("md5sum </tmp/piece").split()[0]
+    with open(machine.disk, "rb") as disk:
+        disk.seek(7 * 24 * 1024)
+        assert hashlib.md5(disk.read(40 * 65536)).hexdigest() == digest
+
+
+def test_both_processors_at_once(machine):
+    machine.sh("for i in 0 1; do taskset -c $i dd if=/tmp/piece of=/dev/vda bs=4k count=200 "
+               "seek=$((i*1000+500)) oflag=direct 2>/dev/null & done; wait")
+    machine.sh("dd if=/tmp/piece of=/tmp/part bs=4k count=200 2>/dev/null")
+    digest = machine.sh("md5sum </tmp/part")
+    for i in (0, 1):
+        assert machine.sh(f"dd if=/dev/vda bs=4k count=200 skip={i * 1000 + 500} iflag=direct "
+                          "2>/dev/null | md5sum") == digest
+
+
+def test_discard_and_zeroes(machine):
+    machine.sh("dd if=/dev/urandom of=/dev/vda bs=1M count=8 oflag=direct 2>/dev/null; sync")
+    before = machine.disk.stat().st_blocks
+    machine.sh("blkdiscard -o 1048576 -l 4194304 /dev/vda")
+    assert machine.disk.stat().st_blocks <= before - 4 * 2048
+    machine.sh("zeroout /dev/vda 6291456 1048576")
+    content = machine.disk.read_bytes()
+    assert not any(content[6 * MIB:7 * MIB])
+    assert any(content[5 * MIB:6 * MIB]) and any(content[7 * MIB:8 * MIB])
+
+
+def test_readonly_disk_stays_as_it_is(machine):
+    before = machine.readonly.read_bytes()
+    machine.sh("dd if=/dev/zero of=/dev/vdb bs=512 count=1 oflag=direct 2>/dev/null", status=1)
+    assert machine.readonly.read_bytes() == before
+
+
+def test_rebinding(machine):
+    """Drivers that let go of their devices and take them again, while they are used."""
+    machine.sh("cd /sys/bus/virtio/drivers/virtio_blk")
+    for i in range(10):
+        machine.sh("dd if=/dev/vda of=/dev/null bs=4k iflag=direct 2>/dev/null & "
+                   "echo virtio2 >unbind; wait; echo virtio2 >bind")
+        assert machine.sh("dd if=/dev/vda bs=4k count=1 2>/dev/null | wc -c").strip() == "4096", i
+    machine.sh("cd ../virtio_rng; for i in 1 2 3 4 5; do echo virtio0 >unbind; echo virtio0 >bind; "
+               "done; cd /root; dd if=/dev/hwrng bs=64 count=1 of=/dev/null 2>/dev/null")
+
+
+def test_kernel_log_is_clean(machine):
+    log = "\n".join(line for line in machine.dmesg().splitlines() if "I/O error" not in line)
+    assert bad_lines(log) == []
+
+
+def test_power_off_keeps_what_was_written(start, linux_with, tmp_path):
+    """A file system written to and unmounted in one run is whole for the host and the next run."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(8 * MIB))
+    subprocess.run(["/sbin/mkfs.ext4", "-q", disk], check=True)
+    args = [*linux_with("virtio_pci", "virtio_blk", "crc32c_generic", "ext4"), "-d", disk]
+    guest = start(*args).ready()
+    guest.sh("load; mkdir -p /mnt; mount -t ext4 /dev/vda /mnt")
+    guest.sh("dd if=/dev/urandom of=/mnt/file bs=1M count=3 2>/dev/null; md5sum </mnt/file >/mnt/sum")
+    guest.sh("umount /mnt")
+    guest.send("poweroff -f\n")
+    assert guest.wait() == 0
+    subprocess.run(["/sbin/e2fsck", "-f", "-n", disk], check=True, capture_output=True)
+    guest = start(*args).ready()
+    guest.sh("load; mkdir -p /mnt; mount -t ext4 -o ro /dev/vda /mnt; md5sum </mnt/file | cmp - /mnt/sum")
+
+
+def resident_kib(guest):
+    """Memory of the guest that the host holds: shared memory, as long as its RAM is that."""
+    with open(f"/proc/{guest.process.pid}/status", encoding="ascii") as status:
+        return int(re.search(r"RssShmem:\s+(\d+) kB", status.read())[1])
+
+
+def available_kib(guest):
+    return int(re.search(r"MemAvailable:\s+(\d+)", guest.sh("cat /proc/meminfo"))[1])
+
+
+def wait_for(condition, what, timeout=60):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+
+
+def test_balloon(start, linux_with):
+    """The guest gives 100 MiB; memory that it has used and freed comes back without being asked for."""
+    guest = start(*linux_with("virtio_pci", "virtio_balloon"), "-m", "512M", "--balloon", "100M")
+    guest.ready()
+    before = available_kib(guest)
+    guest.sh("load")
+    wait_for(lambda: before - available_kib(guest) > 95 * 1024, "the balloon stays flat")
+    guest.sh("mkdir /big; mount -t tmpfs tmpfs /big; "
+             "dd if=/dev/zero of=/big/file bs=1M count=150 2>/dev/null")
+    full = resident_kib(guest)
+    guest.sh("umount /big")
+    wait_for(lambda: resident_kib(guest) < full - 120 * 1024, "what is free is not given back")
+    # What comes back is good memory.
+    guest.sh("mount -t tmpfs tmpfs /big; dd if=/dev/urandom of=/big/file bs=1M count=120 2>/dev/null")
+    assert guest.sh("md5sum /big/file") == guest.sh("md5sum /big/file")
+    guest.sh("rmmod virtio_balloon")
+    wait_for(lambda: available_kib(guest) > before - 200 * 1024, "nothing comes back")
+    assert bad_lines(guest.dmesg()) == []
+
+
+def test_console(start, linux_with):
+    """Much output, and input typed faster than it is read; nothing gets lost."""
+    guest = start(*linux_with("virtio_pci", "virtio_console", console="hvc0"), "-c", "2",
+                  "--console", "virtio")
+    guest.ready()
+    assert "hvc0" in guest.sh("tty")
+    lines = guest.sh("seq 20000").split()
+    assert lines == [str(number) for number in range(1, 20001)]
+    text = "".join(chr(65 + i % 26) for i in range(3000))
+    assert guest.sh(f"echo {text}") == text + "\n"
+    assert bad_lines(guest.dmesg()) == []
+    guest.send("poweroff -f\n")
+    assert guest.wait() == 0
+
+
+def run(ringlet, *args):
+    return subprocess.run([ringlet, "run", *map(str, args)], capture_output=True, text=True,
+                          timeout=30, check=False)
+
+
+def test_disk_options(ringlet, linux, tmp_path):
+    """What is wrong with a disk is said in one line."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(MIB))
+    for option, status, said in (
+            (f"{tmp_path}/none", 1, "No such file"),
+            (f"{disk},rw", 1, "did you mean 'ro'"),
+            (f"{disk},format=qcow", 1, "no format 'qcow'"),
+            (tmp_path, 1, "s a directory"),
+    ):
+        done = run(ringlet, *linux(), "--dry-run", "-d", option)
+        assert done.returncode == status and said in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout
+    done = run(ringlet, *linux(), "--dry-run", "-d", disk, "-d", disk)
+    assert "in use" in done.stderr and done.returncode
+
+
+def test_dry_run_lists_devices(ringlet, linux, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(MIB))
+    done = run(ringlet, *linux(), "--dry-run", "-d", f"{disk},ro")
+    devices = [device for device in json.loads(done.stdout)["devices"] if "virtio" in device]
+    assert [device["virtio"] for device in devices] == ["virtio-rng", "virtio-balloon", "virtio-blk"]
+    assert devices[2]["file"] == str(disk) and devices[2]["bytes"] == MIB
+    assert devices[2]["readonly"] is True and devices[2]["pci"] == "04.0"
+
+
+def test_a_container_used_as_raw_is_noticed(ringlet, linux, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"QFI\xfb" + bytes(MIB - 4))
+    assert "looks like a qcow2" in run(ringlet, *linux(), "--dry-run", "-d", disk).stderr
+    assert not run(ringlet, *linux(), "--dry-run", "-d", f"{disk},format=raw").stderr
