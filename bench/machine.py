@@ -7,9 +7,10 @@ import time
 
 TIMEOUT_S = 900
 MEM_MIB = 512
-# The guest's memory, as its mappings in a monitor are called.
-GUEST_RAM = re.compile(r"/memfd:(.*RAM|memory-backend-memfd)\b")
-MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+ *(.*)$")
+# The guest's memory as QEMU calls its mapping; ours is private memory of about that size.
+GUEST_RAM = re.compile(r"/memfd:memory-backend-memfd\b")
+GUEST_RAM_MIB = MEM_MIB - 4
+MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ *(.*)$")
 
 
 class Failed(Exception):
@@ -78,7 +79,9 @@ def monitor_kib(pid):
         for line in smaps:
             mapping = MAPPING.match(line)
             if mapping:
-                guest = bool(GUEST_RAM.match(mapping[1]))
+                size_mib = (int(mapping[2], 16) - int(mapping[1], 16)) >> 20
+                guest = bool(GUEST_RAM.match(mapping[3])) or \
+                    (not mapping[3] and GUEST_RAM_MIB <= size_mib <= MEM_MIB)
             elif line.startswith("Rss:") and not guest:
                 total += int(line.split()[1])
     return total

@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/error.h"
 
 #define MEM_REGIONS_MAX 64
+#define MEM_HUGE_BYTES (2ull << 20)
 
 struct mem {
 	unsigned count;
@@ -48,31 +48,31 @@ void mem_destroy(struct mem *mem)
 	free(mem);
 }
 
-/* 0 or -errno. */
+/*
+ * 0 or -errno. Private memory, because hosts give it huge pages when asked, as they rarely do for a
+ * memfd: a guest that uses much of its memory runs up to twice as fast on them.
+ */
 static int map_host(struct mem_region *region)
 {
-	int fd = memfd_create(region->name, MFD_CLOEXEC);
-	void *host;
-	int result = 0;
+	const uint64_t huge = MEM_HUGE_BYTES;
+	uint64_t room = region->size_bytes + huge;
+	uint8_t *all = mmap(NULL, room, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *host;
 
-	if (fd < 0)
+	if (all == MAP_FAILED)
 		return -errno;
-	if (ftruncate(fd, (off_t)region->size_bytes) < 0) {
-		result = -errno;
-		goto out;
-	}
-	host = mmap(NULL, region->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-		    fd, 0);
-	if (host == MAP_FAILED) {
-		result = -errno;
-		goto out;
-	}
-	/* A wish: a host without huge pages for shared memory runs as well, only slower. */
+	/* At the offset in a huge page that it has in the guest: so may both use such pages. */
+	host = all + ((region->gpa - (uintptr_t)all) & (huge - 1));
+	if (host > all)
+		munmap(all, (size_t)(host - all));
+	if (all + room > host + region->size_bytes)
+		munmap(host + region->size_bytes, (size_t)(all + room - host - region->size_bytes));
+	/* Wishes: a host without huge pages does as well, only slower. */
 	madvise(host, region->size_bytes, MADV_HUGEPAGE);
+	madvise(host, region->size_bytes, MADV_DONTDUMP);
 	region->host = host;
-out:
-	close(fd);
-	return result;
+	return 0;
 }
 
 static int map_flags(struct mem_region *region)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest-physical memory: RAM and ROM regions, backed by host memory (memfd; only touched pages
+ * Guest-physical memory: RAM and ROM regions, backed by host memory (private; only touched pages
  * cost anything). Regions are added while the board is built and never move afterwards; look-ups
  * are lock-free from any thread. What is not a region here is a device's: see dev/bus.h.
  *
