@@ -2,10 +2,11 @@
 /*
  * The software TLB: see x86.h for its entries, tlb.h for its functions. Intel SDM vol. 3, 4.10.
  *
- * A CPU has GROUPS groups of sets, each with one set for each enum x86_mmu, and each the memory of
- * one PCID; cpu->tlb[] points into the current group. Changing to a known PCID changes pointers.
- * Global translations are the same in every group, so a group that is taken for another PCID keeps
- * its own.
+ * A CPU has GROUPS groups of sets, each the memory of one PCID, with a set for user accesses and one
+ * for those of supervisors to anything; cpu->tlb[] points into the current group. Changing to a known
+ * PCID changes pointers. Global translations are the same in every group, so a group that is taken for
+ * another PCID keeps its own. What supervisors may access under SMAP is global in about all kernels, so
+ * all groups share one set for that; what is not global there goes when the PCID changes.
  * Flushes of groups that are not current are only noted (pending) and done when the CPU
  * comes back to them; a flush walks the bitmap of used entries, so it costs what was filled.
  *
@@ -38,6 +39,7 @@
 #include "mem/mem.h"
 
 #define GROUPS 8
+#define GROUP_MMUS 2 /* X86_MMU_USER, X86_MMU_KERNEL */
 #define PAGE_MASK (~(uint64_t)(MEM_PAGE_SIZE - 1))
 #define LARGE_SHIFT 22 /* of 2 MiB pages too: forgetting more than asked is allowed */
 #define GIANT_SHIFT 30
@@ -63,9 +65,16 @@ struct x86_tlb_bank {
 	bool check_alignment;
 	struct basis basis;
 	struct group group[GROUPS];
+	bool shared_local; /* shared has entries that are not global */
 	struct x86_tlb empty;
-	struct x86_tlb set[GROUPS][X86_MMUS];
+	struct x86_tlb shared; /* X86_MMU_KERNEL_SMAP of the current group */
+	struct x86_tlb set[GROUPS][GROUP_MMUS];
 };
+
+static struct x86_tlb *set_of(struct x86_tlb_bank *bank, unsigned index, unsigned mmu)
+{
+	return mmu == X86_MMU_KERNEL_SMAP ? &bank->shared : &bank->set[index][mmu];
+}
 
 static unsigned slot_of(uint64_t linear)
 {
@@ -87,11 +96,17 @@ static void drop(struct x86_tlb *set, unsigned slot)
 	set->global[slot / 64] &= ~(1ull << slot % 64);
 }
 
+static void mark_used(struct x86_tlb *set, unsigned slot)
+{
+	set->used[slot / 64] |= 1ull << slot % 64;
+	set->busy[slot / 64 / 64] |= 1ull << slot / 64 % 64;
+}
+
+/* Of zeroed memory, in which all but the slots of page 0 are empty as they are: see x86_tlb_none. */
 static void set_init(struct x86_tlb *set)
 {
-	for (unsigned slot = 0; slot < X86_TLB_SLOTS; slot++)
-		drop(set, slot);
-	set->large = set->giant = 0;
+	drop(set, 0);
+	drop(set, X86_TLB_ENTRIES);
 }
 
 /* The slot that holds linear's page, or X86_TLB_SLOTS. */
@@ -115,7 +130,7 @@ static void make_room(struct x86_tlb *set, unsigned slot)
 		return;
 	set->entry[second] = set->entry[slot];
 	set->info[second] = set->info[slot];
-	set->used[second / 64] |= bit;
+	mark_used(set, second);
 	set->global[second / 64] &= ~bit;
 	set->global[second / 64] |= set->global[slot / 64] & bit;
 	/* Its tags for "no" are right in either place: the slots differ by a multiple of the entries. */
@@ -145,20 +160,34 @@ static unsigned promote(struct x86_tlb *set, unsigned second)
 	set->info[first] = set->info[second];
 	set->info[second] = info;
 	swap_bits(set->used, first, second);
+	set->busy[first / 64 / 64] |= 1ull << first / 64 % 64;
 	swap_bits(set->global, first, second);
 	return first;
 }
 
+/* Forgets the entries of a word of used; true: some are left. */
+static bool flush_word(struct x86_tlb *set, unsigned word, bool globals)
+{
+	uint64_t victims = set->used[word] & (globals ? ~0ull : ~set->global[word]);
+
+	for (; victims; victims &= victims - 1)
+		drop(set, word * 64 + (unsigned)__builtin_ctzll(victims));
+	return set->used[word];
+}
+
 static void set_flush(struct x86_tlb *set, bool globals)
 {
-	uint64_t kept = 0;
+	bool kept = false;
 
-	for (unsigned word = 0; word < X86_TLB_SLOTS / 64; word++) {
-		uint64_t victims = set->used[word] & (globals ? ~0ull : ~set->global[word]);
+	for (unsigned i = 0; i < X86_TLB_WORDS / 64; i++) {
+		for (uint64_t busy = set->busy[i]; busy; busy &= busy - 1) {
+			unsigned bit = (unsigned)__builtin_ctzll(busy);
 
-		for (; victims; victims &= victims - 1)
-			drop(set, word * 64 + (unsigned)__builtin_ctzll(victims));
-		kept |= set->used[word];
+			if (flush_word(set, i * 64 + bit, globals))
+				kept = true;
+			else
+				set->busy[i] &= ~(1ull << bit);
+		}
 	}
 	if (!kept)
 		set->large = set->giant = 0;
@@ -208,7 +237,7 @@ static void group_settle(struct x86_tlb_bank *bank, unsigned index)
 {
 	struct group *group = &bank->group[index];
 
-	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++) {
+	for (unsigned mmu = 0; mmu < GROUP_MMUS; mmu++) {
 		if (!group->ready)
 			set_init(&bank->set[index][mmu]);
 		else if (group->pending != PENDING_NONE)
@@ -216,6 +245,14 @@ static void group_settle(struct x86_tlb_bank *bank, unsigned index)
 	}
 	group->ready = true;
 	group->pending = PENDING_NONE;
+}
+
+static void shared_flush(struct x86_tlb_bank *bank, bool globals)
+{
+	if (!globals && !bank->shared_local)
+		return;
+	set_flush(&bank->shared, globals);
+	bank->shared_local = false;
 }
 
 /* Supervisor code is mapped elsewhere now, as far as we know. */
@@ -254,7 +291,7 @@ static void point_at_current(struct x86_cpu *cpu)
 
 	x86_tlb_forget(cpu);
 	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
-		cpu->tlb[mmu] = &bank->set[bank->current][mmu];
+		cpu->tlb[mmu] = set_of(bank, bank->current, mmu);
 	if (bank->check_alignment)
 		cpu->tlb[X86_MMU_USER] = &bank->empty;
 	cpu->mapping_generation[X86_JUMP_USER] = bank->group[bank->current].generation;
@@ -266,6 +303,7 @@ int x86_tlb_create(struct x86_cpu *cpu, struct error *err)
 	if (!cpu->tlb_bank)
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", cpu->cpu.index);
 	set_init(&cpu->tlb_bank->empty);
+	set_init(&cpu->tlb_bank->shared);
 	group_settle(cpu->tlb_bank, 0);
 	point_at_current(cpu);
 	return 0;
@@ -315,6 +353,7 @@ void x86_tlb_switch(struct x86_cpu *cpu, unsigned pcid, bool keep)
 	else if (index != bank->current && cpu->mirror.local_code)
 		supervisor_changed(cpu);
 	group_settle(bank, index);
+	shared_flush(bank, false);
 	bank->group[index].chosen_at = ++bank->switches;
 	bank->current = index;
 	point_at_current(cpu);
@@ -322,6 +361,7 @@ void x86_tlb_switch(struct x86_cpu *cpu, unsigned pcid, bool keep)
 
 void x86_tlb_flush_all(struct x86_cpu *cpu)
 {
+	shared_flush(cpu->tlb_bank, true);
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush(cpu, index, PENDING_ALL);
 	point_at_current(cpu);
@@ -329,6 +369,7 @@ void x86_tlb_flush_all(struct x86_cpu *cpu)
 
 void x86_tlb_flush_nonglobal(struct x86_cpu *cpu)
 {
+	shared_flush(cpu->tlb_bank, false);
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush(cpu, index, PENDING_NONGLOBAL);
 	point_at_current(cpu);
@@ -340,6 +381,8 @@ void x86_tlb_flush_pcid(struct x86_cpu *cpu, unsigned pcid)
 
 	if (index < GROUPS)
 		group_flush(cpu, index, PENDING_NONGLOBAL);
+	if (index == cpu->tlb_bank->current)
+		shared_flush(cpu->tlb_bank, false);
 	point_at_current(cpu);
 }
 
@@ -347,7 +390,7 @@ static void group_flush_page(struct x86_tlb_bank *bank, unsigned index, uint64_t
 {
 	if (!bank->group[index].ready || bank->group[index].pending == PENDING_ALL)
 		return;
-	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
+	for (unsigned mmu = 0; mmu < GROUP_MMUS; mmu++)
 		set_flush_page(&bank->set[index][mmu], linear);
 }
 
@@ -364,7 +407,7 @@ static void code_changed(struct x86_cpu *cpu)
 
 bool x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear)
 {
-	const struct x86_tlb *set = &cpu->tlb_bank->set[cpu->tlb_bank->current][cpu->mmu];
+	const struct x86_tlb *set = set_of(cpu->tlb_bank, cpu->tlb_bank->current, cpu->mmu);
 	unsigned slot = slot_find(set, linear);
 
 	if (slot == X86_TLB_SLOTS)
@@ -389,6 +432,7 @@ static void page_code_changed(struct x86_cpu *cpu, uint64_t linear)
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 {
 	page_code_changed(cpu, linear);
+	set_flush_page(&cpu->tlb_bank->shared, linear);
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush_page(cpu->tlb_bank, index, linear);
 	point_at_current(cpu);
@@ -399,31 +443,38 @@ void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear
 	unsigned index = group_find(cpu->tlb_bank, pcid);
 
 	page_code_changed(cpu, linear);
+	set_flush_page(&cpu->tlb_bank->shared, linear);
 	if (index < GROUPS)
 		group_flush_page(cpu->tlb_bank, index, linear);
 	point_at_current(cpu);
 }
 
+static void word_drop_phys(struct x86_tlb *set, unsigned word, uint64_t phys_page)
+{
+	for (uint64_t live = set->used[word]; live; live &= live - 1) {
+		unsigned slot = word * 64 + (unsigned)__builtin_ctzll(live);
+
+		if (set->info[slot].phys == phys_page)
+			set->entry[slot].write_tag = x86_tlb_none(slot);
+	}
+}
+
 static void set_drop_phys(struct x86_tlb *set, uint64_t phys_page)
 {
-	for (unsigned word = 0; word < X86_TLB_SLOTS / 64; word++) {
-		for (uint64_t live = set->used[word]; live; live &= live - 1) {
-			unsigned slot = word * 64 + (unsigned)__builtin_ctzll(live);
-
-			if (set->info[slot].phys == phys_page)
-				set->entry[slot].write_tag = x86_tlb_none(slot);
-		}
-	}
+	for (unsigned i = 0; i < X86_TLB_WORDS / 64; i++)
+		for (uint64_t busy = set->busy[i]; busy; busy &= busy - 1)
+			word_drop_phys(set, i * 64 + (unsigned)__builtin_ctzll(busy), phys_page);
 }
 
 void x86_tlb_drop_phys(struct x86_cpu *cpu, uint64_t phys_page)
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 
+	set_drop_phys(&bank->shared, phys_page & PAGE_MASK);
 	for (unsigned index = 0; index < GROUPS; index++) {
 		if (!bank->group[index].ready || bank->group[index].pending == PENDING_ALL)
 			continue;
-		for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
+		for (unsigned mmu = 0; mmu < GROUP_MMUS; mmu++)
 			set_drop_phys(&bank->set[index][mmu], phys_page & PAGE_MASK);
 	}
 	x86_tlb_forget(cpu);
@@ -475,7 +526,7 @@ static void fill(struct x86_tlb *set, uint64_t linear, const struct x86_walk *wa
 	set->info[slot].allow = (uint8_t)((walk->readable ? X86_TLB_ALLOW_READ : 0) |
 					  (walk->writable ? X86_TLB_ALLOW_WRITE : 0) |
 					  (walk->executable ? X86_TLB_ALLOW_EXEC : 0));
-	set->used[slot / 64] |= bit;
+	mark_used(set, slot);
 	if (walk->global)
 		set->global[slot / 64] |= bit;
 	else
@@ -490,7 +541,7 @@ struct x86_tlb_entry *x86_tlb_entry_at(struct x86_cpu *cpu, uint64_t linear, uns
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 
-	return &bank->set[bank->current][mmu].entry[slot_of(linear)];
+	return &set_of(bank, bank->current, mmu)->entry[slot_of(linear)];
 }
 
 static enum x86_walk_access walk_access(unsigned need)
@@ -504,7 +555,7 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 		  struct x86_page *page)
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
-	struct x86_tlb *set = &bank->set[bank->current][mmu];
+	struct x86_tlb *set = set_of(bank, bank->current, mmu);
 	unsigned slot = slot_find(set, linear);
 	struct x86_walk walk;
 
@@ -520,6 +571,7 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 			x86_raise_page_fault(cpu, linear, walk.error);
 		}
 		fill(set, linear, &walk);
+		bank->shared_local |= mmu == X86_MMU_KERNEL_SMAP && !walk.global;
 		slot = slot_of(linear);
 	} else if (slot >= X86_TLB_ENTRIES) {
 		slot = promote(set, slot);
@@ -535,7 +587,7 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 bool x86_tlb_fetch(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys, const uint8_t **host)
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
-	struct x86_tlb *set = &bank->set[bank->current][cpu->mmu];
+	struct x86_tlb *set = set_of(bank, bank->current, cpu->mmu);
 	unsigned slot = slot_find(set, linear);
 	struct x86_page page;
 

@@ -52,13 +52,14 @@ enum x86_mode { X86_MODE_16, X86_MODE_32, X86_MODE_64 };
  * (translated code asks whether address - tag is below the page size).
  * write_tag is never set for a page that holds code, has its dirty bit clear, is ROM or MMIO.
  */
-#define X86_TLB_BITS 12
+#define X86_TLB_BITS 14
 #define X86_TLB_ENTRIES (1u << X86_TLB_BITS)
 /*
  * Two ways: a page's own slot, and one X86_TLB_ENTRIES further, where the page that was there before
  * moves when another wants it.
  */
 #define X86_TLB_SLOTS (2 * X86_TLB_ENTRIES)
+#define X86_TLB_WORDS (X86_TLB_SLOTS / 64)
 
 enum { X86_TLB_ALLOW_READ = 1, X86_TLB_ALLOW_WRITE = 2, X86_TLB_ALLOW_EXEC = 4 };
 
@@ -70,7 +71,8 @@ struct x86_tlb_entry {
 
 static inline uint64_t x86_tlb_none(unsigned slot)
 {
-	return (uint64_t)(slot ^ 1) << 12;
+	/* Page 0 for all but its own slots: a set is zeroed memory, and costs what of it is used. */
+	return slot & (X86_TLB_ENTRIES - 1) ? 0 : 1 << 12;
 }
 
 /*
@@ -105,7 +107,9 @@ struct x86_tlb {
 		uint8_t page_shift; /* log2 of the size of the page it was cut from */
 	} info[X86_TLB_SLOTS];
 	/* A bit an entry, so that flushing costs what was used: live, and live and global. */
-	uint64_t used[X86_TLB_SLOTS / 64], global[X86_TLB_SLOTS / 64];
+	uint64_t used[X86_TLB_WORDS], global[X86_TLB_WORDS];
+	/* A bit a word of used that may not be 0. */
+	uint64_t busy[X86_TLB_WORDS / 64];
 	/* Bloom filters over linear addresses >> 22 and >> 30 of entries cut from large pages. */
 	uint64_t large, giant;
 };

@@ -14,7 +14,7 @@
  *
  *	lea   rcx, [the operand's address]
  *	rorx  r11, rcx, 7                ; page number × 32, the size of an entry
- *	and   r11d, 0x1ffe0              ; … modulo the number of entries
+ *	and   r11d, 0x7ffe0              ; … modulo the number of entries
  *	add   r11, [rsp + tlb]
  *	sub   rcx, [r11 + tag]
  *	cmp   rcx, 4096 - size
