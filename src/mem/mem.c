@@ -272,7 +272,7 @@ static void discard_piece(const struct mem_region *region, uint64_t offset, uint
 	uint64_t start = (offset + mask) & ~mask, end = (offset + len) & ~mask;
 
 	if (!region->readonly && start < end)
-		madvise(region->host + start, end - start, MADV_REMOVE);
+		madvise(region->host + start, end - start, MADV_DONTNEED);
 }
 
 void mem_discard(const struct mem *mem, uint64_t gpa, uint64_t len)
