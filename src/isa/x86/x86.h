@@ -140,6 +140,8 @@ struct x86_jump {
 
 #define X86_JUMP_BITS 14
 #define X86_JUMPS (1u << X86_JUMP_BITS)
+#define X86_FAR_JUMPS 2048u /* behind them: direct jumps to other pages, which know their slot */
+#define X86_JUMP_SLOTS (X86_JUMPS + X86_FAR_JUMPS)
 
 enum { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
 

@@ -1,23 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How a block ends. A destination in the same region is jumped to; one elsewhere in the same page is
- * reached through a block_exit, which is chained once the destination has code. Any other is looked up in
- * the CPU's jump table by its linear address, and so is an instruction that runs into the next page:
- *
- *	mov   r11, rcx               ; RCX: destination
- *	shr   r11, 14
- *	xor   r11d, ecx
- *	and   r11d, 0x3fff           ; slot …
- *	shl   r11d, 4                ; … of 16 bytes
- *	add   r11, [rsp + jumps]
- *	add   rcx, [rsp + jump_key]
- *	cmp   rcx, [r11]
- *	jne   cold                   ; the interpreter does it, and the run loop fills the slot
- *	sub   rcx, [rsp + jump_key]
- *	and   rcx, -4096
- *	mov   [rsp + code_base], rcx
- *	mov   r11, [r11 + 8]
- *	jmp   [r11 + code]
+ * reached through a block_exit, which is chained once the destination has code. For any other there is
+ * lookup.c, and for an instruction that runs into the next page as well.
  *
  * Flags that somebody may read are in memory where a region is left or an event may be taken (at the start
  * of a loop head), and in the host's flags at the start of any other member.
@@ -27,64 +12,10 @@
 
 #define PAGE_BYTES 4096
 #define INSN_BYTES_MAX 15
-#define SLOT_SHIFT 4
 #define STACK_BYTES 8
 
 /* A block's exits: where it jumps, and what follows it. */
 enum { EXIT_TARGET, EXIT_NEXT };
-
-_Static_assert(sizeof(struct x86_jump) == 1 << SLOT_SHIFT, "the look-up scales by it");
-
-/* jmp [reg + disp] */
-static void emit_jump_through(struct masm *m, uint8_t reg, size_t disp)
-{
-	masm_rm(m, false, 0xff, 4, reg, (int32_t)disp);
-}
-
-/* RCX: where to; R11 becomes the block's address, or it goes to label. Flags go. */
-static void emit_look_up(struct emit *e, struct masm_label *label)
-{
-	struct masm *m = e->m;
-
-	masm_mov(m, H_SCRATCH, H_RCX);
-	masm_rr(m, true, 0xc1, 5, H_SCRATCH);
-	masm_byte(m, X86_JUMP_BITS);
-	masm_rr(m, false, 0x33, H_SCRATCH, H_RCX);
-	masm_alu_imm(m, false, 4, H_SCRATCH, X86_JUMPS - 1);
-	masm_rr(m, false, 0xc1, 4, H_SCRATCH);
-	masm_byte(m, SLOT_SHIFT);
-	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.jumps));
-	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
-	masm_jcc(m, COND_NE, label);
-}
-
-/* After emit_look_up. */
-static void emit_enter(struct emit *e)
-{
-	struct masm *m = e->m;
-
-	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	masm_alu_imm(m, true, 4, H_RCX, -PAGE_BYTES);
-	masm_store(m, CPU_FIELD(mirror.code_base), H_CPU, H_RCX);
-	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
-	emit_jump_through(m, H_SCRATCH, offsetof(struct block, code));
-}
-
-/* To another page at a distance that is known: no chain, because what is mapped there may change. */
-static void emit_far_exit(struct emit *e, int64_t offset)
-{
-	struct masm_label miss = MASM_LABEL_INIT;
-	struct masm *m = e->m;
-
-	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
-	masm_lea(m, H_RCX, H_RCX, (int32_t)offset);
-	emit_look_up(e, &miss);
-	emit_enter(e);
-	masm_bind(m, &miss);
-	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	masm_jmp_to(m, e->at, e->translator->thunks.miss);
-}
 
 /* Does the instruction at offset run into the next page? */
 static bool runs_across(const struct emit *e, const struct member *from, int64_t offset)
@@ -107,12 +38,12 @@ static void emit_exit(struct emit *e, struct member *from, unsigned number)
 	if (number == EXIT_TARGET ? from->wanted_target : from->wanted_next)
 		mirror_save_flags(e);
 	if (offset < 0 || offset >= PAGE_BYTES || runs_across(e, from, offset)) {
-		emit_far_exit(e, offset);
+		mirror_emit_far(e, offset);
 		return;
 	}
 	exit->offset = (int32_t)offset;
 	masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)exit);
-	emit_jump_through(e->m, H_SCRATCH, offsetof(struct block_exit, target));
+	masm_rm(e->m, false, 0xff, 4, H_SCRATCH, offsetof(struct block_exit, target));
 }
 
 /* The flags are where the member expects them. */
@@ -255,8 +186,8 @@ static bool emit_indirect_jump(struct emit *e)
 	mirror_spare_flags(e);
 	if (!emit_target(e))
 		return false;
-	emit_look_up(e, &mirror_cold(e)->enter);
-	emit_enter(e);
+	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
+	mirror_emit_enter(e->m);
 	return true;
 }
 
@@ -269,9 +200,9 @@ static bool emit_indirect_call(struct emit *e, int64_t next)
 	masm_store(e->m, CPU_FIELD(mirror.spare), H_CPU, H_RCX);
 	emit_push_return(e, next);
 	masm_load(e->m, H_RCX, H_CPU, CPU_FIELD(mirror.spare));
-	emit_look_up(e, &mirror_cold(e)->enter);
+	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
 	masm_lea(e->m, mirror_reg(X86_RSP), mirror_reg(X86_RSP), -STACK_BYTES);
-	emit_enter(e);
+	mirror_emit_enter(e->m);
 	return true;
 }
 
@@ -287,9 +218,9 @@ static bool emit_return(struct emit *e)
 	mirror_spare_flags(e);
 	place = mirror_emit_access(e, &top, STACK_BYTES, false, true);
 	masm_at(e->m, true, 0x8b, H_RCX, &place);
-	emit_look_up(e, &mirror_cold(e)->enter);
+	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
 	masm_lea(e->m, rsp, rsp, release);
-	emit_enter(e);
+	mirror_emit_enter(e->m);
 	return true;
 }
 

@@ -165,6 +165,16 @@ void masm_imm64(struct masm *m, uint8_t to, uint64_t value)
 	}
 }
 
+void masm_push(struct masm *m, uint8_t reg)
+{
+	head(m, false, 0x50u | (reg & 7), 0, 0, reg);
+}
+
+void masm_pop(struct masm *m, uint8_t reg)
+{
+	head(m, false, 0x58u | (reg & 7), 0, 0, reg);
+}
+
 static void immediate(struct masm *m, bool byte, int32_t imm)
 {
 	if (byte)
@@ -259,4 +269,10 @@ void masm_jmp_to(struct masm *m, const uint8_t *at, const void *target)
 void masm_call_to(struct masm *m, const uint8_t *at, const void *target)
 {
 	rel32_to(m, 0xe8, at, target);
+}
+
+void masm_jcc_to(struct masm *m, uint8_t condition, const uint8_t *at, const void *target)
+{
+	masm_byte(m, 0x0f);
+	rel32_to(m, 0x80 | condition, at, target);
 }

@@ -63,6 +63,8 @@ void masm_store(struct masm *m, size_t disp, uint8_t base, uint8_t from);
 void masm_load32(struct masm *m, uint8_t to, uint8_t base, size_t disp);
 void masm_lea(struct masm *m, uint8_t to, uint8_t base, int32_t disp);
 void masm_imm64(struct masm *m, uint8_t to, uint64_t value); /* shortest form; keeps flags */
+void masm_push(struct masm *m, uint8_t reg);
+void masm_pop(struct masm *m, uint8_t reg);
 /* 81 /op and 83 /op: 0 add, 4 and, 5 sub, 7 cmp */
 void masm_alu_imm(struct masm *m, bool wide, uint8_t op, uint8_t rm, int32_t imm);
 void masm_cmp_byte(struct masm *m, uint8_t base, size_t disp, uint8_t imm);
@@ -75,6 +77,7 @@ void masm_jmp(struct masm *m, struct masm_label *label);
 void masm_bind(struct masm *m, struct masm_label *label);
 /* jmp / call to an absolute address that is within 2 GiB of where this code will run (at). */
 void masm_jmp_to(struct masm *m, const uint8_t *at, const void *target);
+void masm_jcc_to(struct masm *m, uint8_t condition, const uint8_t *at, const void *target);
 void masm_call_to(struct masm *m, const uint8_t *at, const void *target);
 
 enum { COND_O = 0, COND_B = 2, COND_AE = 3, COND_E = 4, COND_NE = 5, COND_A = 7 };

@@ -143,7 +143,7 @@ int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 {
 	if (!cpu->cpu.env.translator)
 		return 0;
-	cpu->mirror.tables = calloc(X86_JUMP_TABLES * X86_JUMPS, sizeof(struct x86_jump));
+	cpu->mirror.tables = calloc(X86_JUMP_TABLES * X86_JUMP_SLOTS, sizeof(struct x86_jump));
 	cpu->mirror.stats.by_mnemonic = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(uint32_t));
 	if (!cpu->mirror.tables || !cpu->mirror.stats.by_mnemonic)
 		return error_set(err, ENOMEM, "no memory for CPU %u's jump tables", cpu->cpu.index);
@@ -160,7 +160,7 @@ void mirror_forget(struct x86_cpu *cpu)
 {
 	if (!cpu->mirror.tables)
 		return;
-	for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMPS; i++)
+	for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMP_SLOTS; i++)
 		cpu->mirror.tables[i] = (struct x86_jump){ 0 };
 	cpu->mirror.must_leave = true;
 	cpu->mirror.exit = NULL;
@@ -174,14 +174,14 @@ static void refresh(struct x86_cpu *cpu)
 	uint64_t generation = cpu->mapping_generation[table];
 
 	mirror->tlb = cpu->tlb[cpu->mmu]->entry;
-	mirror->jumps = mirror->tables + table * X86_JUMPS;
+	mirror->jumps = mirror->tables + table * X86_JUMP_SLOTS;
 	mirror->jump_key = generation << KEY_SHIFT;
 	if (unlikely(mirror->epoch != generation >> (64 - KEY_SHIFT) ||
 		     mirror->table_key[table] != cpu->block_key)) {
 		mirror->epoch = generation >> (64 - KEY_SHIFT);
 		mirror->table_key[table] = cpu->block_key;
 		mirror->stats.emptied++;
-		for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMPS; i++)
+		for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMP_SLOTS; i++)
 			mirror->tables[i] = (struct x86_jump){ 0 };
 	}
 }
@@ -234,9 +234,13 @@ static bool may_go_on(struct x86_cpu *cpu)
 	       !(cpu->interrupt_maybe && (state->rflags & X86_IF)) && !x86_must_be_careful(cpu);
 }
 
+/* As lookup.c does it. */
 static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
 {
-	return &cpu->mirror.jumps[(rip ^ rip >> X86_JUMP_BITS) & (X86_JUMPS - 1)];
+	uint64_t crc = 0;
+
+	__asm__("crc32q %1, %0" : "+r"(crc) : "r"(rip));
+	return &cpu->mirror.jumps[crc / sizeof(struct x86_jump) & (X86_JUMPS - 1)];
 }
 
 /* Translated code that comes to rip finds block by itself from now on. */

@@ -6,20 +6,6 @@
 
 static const uint8_t callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
-static void push(struct masm *m, uint8_t reg)
-{
-	if (reg & 8)
-		masm_byte(m, 0x41);
-	masm_byte(m, 0x50 | (reg & 7));
-}
-
-static void pop(struct masm *m, uint8_t reg)
-{
-	if (reg & 8)
-		masm_byte(m, 0x41);
-	masm_byte(m, 0x58 | (reg & 7));
-}
-
 /* base: the register that holds the CPU's address, plus what RSP has moved since. */
 static void store_guest(struct masm *m, size_t moved)
 {
@@ -45,7 +31,7 @@ static void return_to_c(struct masm *m)
 {
 	masm_load(m, H_RSP, H_CPU, CPU(mirror.host_rsp));
 	for (unsigned i = sizeof(callee_saved); i-- > 0;)
-		pop(m, callee_saved[i]);
+		masm_pop(m, callee_saved[i]);
 	masm_byte(m, 0xc3);
 }
 
@@ -62,7 +48,7 @@ static void jump_to_block(struct masm *m)
 static void make_enter(struct masm *m)
 {
 	for (unsigned i = 0; i < sizeof(callee_saved); i++)
-		push(m, callee_saved[i]);
+		masm_push(m, callee_saved[i]);
 	masm_store(m, CPU(mirror.host_rsp), H_RDI, H_RSP);
 	masm_mov(m, H_RSP, H_RDI);
 	masm_mov(m, H_SCRATCH, H_RSI);
@@ -177,6 +163,8 @@ bool mirror_make_thunks(struct translator *t)
 	thunks->exit = place(t);
 	make_miss(&t->masm);
 	thunks->miss = place(t);
+	mirror_make_far(&t->masm, next_place(t), thunks->miss);
+	thunks->far = place(t);
 	make_dead(&t->masm, next_place(t), thunks->miss);
 	thunks->dead = place(t);
 	make_call(&t->masm);
@@ -186,6 +174,6 @@ bool mirror_make_thunks(struct translator *t)
 	make_vec(&t->masm);
 	thunks->vec = place(t);
 	t->thunk_bytes = t->code.used_bytes;
-	return thunks->enter && thunks->exit && thunks->miss && thunks->dead && thunks->call &&
-	       thunks->leave && thunks->vec;
+	return thunks->enter && thunks->exit && thunks->miss && thunks->far && thunks->dead &&
+	       thunks->call && thunks->leave && thunks->vec;
 }

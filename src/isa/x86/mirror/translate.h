@@ -213,6 +213,14 @@ void mirror_keep_x87_operand(struct emit *e, const struct mirror_address *operan
 void mirror_settle_x87(struct emit *e);
 void mirror_note_x87(struct emit *e, const struct insn *last);
 
+/* lookup.c: to other pages */
+/* RCX: where to. R11 becomes its entry in the jump table, RCX the entry's key; or it goes elsewhere. */
+void mirror_emit_look_up(struct masm *m, struct masm_label *elsewhere);
+/* After it: to the block. */
+void mirror_emit_enter(struct masm *m);
+/* To a place at a known distance from the page. */
+void mirror_emit_far(struct emit *e, int64_t offset);
+
 /* flow.c: the end of a block. False: it has to be interpreted. */
 bool mirror_emit_flow(struct emit *e);
 struct ending mirror_ending(struct x86_cpu *cpu, const struct insn *last);

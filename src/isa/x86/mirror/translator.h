@@ -20,6 +20,7 @@ struct mirror_thunks {
 	const void *dead; /* jumped to: R11 is the block to be at */
 	const void *call; /* called: R11 is an instruction to interpret; comes back after it, or leaves */
 	const void *leave; /* jumped to: the same for a block's last instruction; goes on elsewhere */
+	const void *far;  /* jumped to: RCX is new rip + jump_key, R11 the slot that did not know it */
 	const void *vec;  /* called: makes the vector state live */
 };
 
@@ -36,6 +37,7 @@ struct translator {
 	size_t thunk_bytes;    /* at the buffer's start; they stay */
 	struct mirror_thunks thunks;
 	struct masm masm;
+	unsigned far_jumps;    /* that slots were dealt out to */
 	struct mirror_site *sites; /* by ascending code; grows with the code buffer */
 	_Atomic size_t site_count;
 	size_t site_limit;
@@ -46,6 +48,9 @@ struct translator {
 
 /* thunks.c: generates them; false: no room. */
 bool mirror_make_thunks(struct translator *translator);
+
+/* lookup.c: the far thunk */
+void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk);
 
 /* dump.c */
 int mirror_open_perf_map(struct translator *translator, struct error *err);

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From one page of code to another. What is mapped where may change, so that no such jump is chained:
+ * the CPU's jump table says which block is at a linear address. RCX is the address:
+ *
+ *	xor   r11d, r11d
+ *	crc32 r11, rcx
+ *	and   r11d, 0x3fff0          ; slot of 16 bytes
+ *	add   r11, [rsp + jumps]
+ *	add   rcx, [rsp + jump_key]
+ *	cmp   rcx, [r11]
+ *	jne   elsewhere
+ *	sub   rcx, [rsp + jump_key]
+ *	and   rcx, -4096
+ *	mov   [rsp + code_base], rcx
+ *	mov   r11, [r11 + 8]
+ *	jmp   [r11 + code]
+ *
+ * (Every processor with BMI2 has CRC32.)
+ *
+ * A direct jump or call has a slot of its own behind the table (or nearly: they are dealt out in turn),
+ * which the first look-up fills:
+ *
+ *	mov   rcx, [rsp + code_base]
+ *	add   rcx, [rsp + jump_key]
+ *	lea   rcx, [rcx + distance]
+ *	mov   r11d, slot
+ *	add   r11, [rsp + jumps]
+ *	cmp   rcx, [r11]
+ *	jne   far                    ; the thunk that looks it up
+ *	add   [rsp + code_base], distance in pages
+ *	mov   r11, [r11 + 8]
+ *	jmp   [r11 + code]
+ */
+#include "isa/x86/mirror/translate.h"
+
+#define PAGE_BYTES 4096
+#define SLOT_SHIFT 4
+#define ALU_AND 4
+
+_Static_assert(sizeof(struct x86_jump) == 1 << SLOT_SHIFT, "the look-up scales by it");
+
+void mirror_emit_look_up(struct masm *m, struct masm_label *elsewhere)
+{
+	masm_rr(m, false, 0x31, H_SCRATCH, H_SCRATCH);
+	masm_rr(m, true, MASM_F2 | 0x0f38f1, H_SCRATCH, H_RCX);
+	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, (X86_JUMPS - 1) << SLOT_SHIFT);
+	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.jumps));
+	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
+	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
+	masm_jcc(m, COND_NE, elsewhere);
+}
+
+/* The page that executes: from a key in RCX. */
+static void emit_code_base(struct masm *m)
+{
+	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
+	masm_alu_imm(m, true, ALU_AND, H_RCX, -PAGE_BYTES);
+	masm_store(m, CPU_FIELD(mirror.code_base), H_CPU, H_RCX);
+}
+
+static void emit_jump_to_block(struct masm *m)
+{
+	masm_rm(m, false, 0xff, 4, H_SCRATCH, offsetof(struct block, code));
+}
+
+void mirror_emit_enter(struct masm *m)
+{
+	emit_code_base(m);
+	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
+	emit_jump_to_block(m);
+}
+
+void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk)
+{
+	struct masm_label miss = MASM_LABEL_INIT;
+	const size_t pushed = 8;
+
+	masm_store(m, CPU_FIELD(mirror.spare), H_CPU, H_SCRATCH);
+	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
+	mirror_emit_look_up(m, &miss);
+	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
+	masm_push(m, H_RAX);
+	masm_load(m, H_RAX, H_CPU, CPU_FIELD(mirror.spare) + pushed);
+	masm_store(m, offsetof(struct x86_jump, key), H_RAX, H_RCX);
+	masm_store(m, offsetof(struct x86_jump, block), H_RAX, H_SCRATCH);
+	masm_pop(m, H_RAX);
+	emit_code_base(m);
+	emit_jump_to_block(m);
+	masm_bind(m, &miss);
+	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
+	masm_jmp_to(m, at, miss_thunk);
+}
+
+/* RCX += distance */
+static void emit_distance(struct masm *m, int64_t distance)
+{
+	if (distance == (int32_t)distance) {
+		masm_lea(m, H_RCX, H_RCX, (int32_t)distance);
+		return;
+	}
+	masm_imm64(m, H_SCRATCH, (uint64_t)distance);
+	masm_rr(m, true, 0x03, H_RCX, H_SCRATCH);
+}
+
+static void emit_move_code_base(struct masm *m, int64_t distance)
+{
+	if (!distance)
+		return;
+	if (distance == (int32_t)distance) {
+		masm_alu_imm_mem(m, true, 0, H_CPU, CPU_FIELD(mirror.code_base), (int32_t)distance);
+		return;
+	}
+	masm_imm64(m, H_RCX, (uint64_t)distance);
+	masm_rm(m, true, 0x01, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.code_base));
+}
+
+void mirror_emit_far(struct emit *e, int64_t offset)
+{
+	unsigned slot = X86_JUMPS + e->translator->far_jumps++ % X86_FAR_JUMPS;
+	struct masm *m = e->m;
+
+	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
+	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
+	emit_distance(m, offset);
+	masm_imm64(m, H_SCRATCH, slot << SLOT_SHIFT);
+	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.jumps));
+	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
+	masm_jcc_to(m, COND_NE, e->at, e->translator->thunks.far);
+	emit_move_code_base(m, offset & -PAGE_BYTES);
+	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
+	emit_jump_to_block(m);
+}
