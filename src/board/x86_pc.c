@@ -90,8 +90,6 @@ static int build(struct vm *vm, struct error *err)
 		ret = add_cpus(vm, err);
 	if (!ret)
 		ret = pc_add_devices(pc, err);
-	if (!ret)
-		ret = pc_add_virtio(pc, err);
 	return ret;
 }
 

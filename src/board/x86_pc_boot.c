@@ -90,6 +90,9 @@ int pc_tables(const struct vm *vm, struct tables_blobs *blobs, struct error *err
 		.ecam_start = PCI_HOST_ECAM_BASE,
 		.hpet_start = HPET_DEFAULT_BASE,
 		.com_ports = 0xf,
+		.virtio_start = PC_VIRTIO_START,
+		.virtio_gsi = PCI_INTX_GSI_FIRST,
+		.virtio_count = ((const struct pc *)vm->board_state)->virtio_mmio_count,
 		.version = RINGLET_VERSION,
 	};
 

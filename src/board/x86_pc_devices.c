@@ -21,9 +21,6 @@
 #include "tables/tables.h"
 #include "vm/config.h"
 
-/* Who drives the upper pins of the I/O APIC. */
-enum { GSI_PCI, GSI_HPET };
-
 /* The VM takes over what a constructor just made. */
 static int keep(struct pc *pc, int ret, struct device **dev, struct error *err)
 {
@@ -243,6 +240,9 @@ int pc_add_devices(struct pc *pc, struct error *err)
 		ret = add_uarts(pc, err);
 	if (!ret)
 		ret = add_debug(pc, err);
+	if (!ret)
+		ret = pc_add_virtio(pc, err);
+	/* Its tables describe all that is there. */
 	if (!ret)
 		ret = add_fw_cfg(pc, err);
 	return ret;

@@ -17,11 +17,16 @@
 #define PC_IOAPIC_ID 15
 #define PC_MMIO32_START 0xc0000000u
 #define PC_MMIO32_END 0xfec00000u
+#define PC_VIRTIO_START 0xfed80000u /* with --virtio-mmio, a page a device */
+#define PC_VIRTIO_MAX PCI_INTX_GSIS
 #define PC_MMIO64_START (1ull << 38) /* above the largest RAM */
 #define PC_MMIO64_SIZE (1ull << 38)
 
 struct e820_map;
 struct tables_blobs;
+
+/* Who drives the upper pins of the I/O APIC. */
+enum pc_gsi_input { GSI_PCI, GSI_HPET, GSI_VIRTIO };
 
 struct pc {
 	struct vm *vm;
@@ -30,6 +35,7 @@ struct pc {
 	struct irq_line isa_irq[PC_ISA_IRQS]; /* to the PIC and the I/O APIC */
 	bool firmware_loaded;
 	unsigned next_slot; /* of the PCI bus, for devices in the order they come */
+	unsigned virtio_mmio_count; /* devices that are not on it */
 	struct irq_share com_irq[2];          /* COM1 and 3, COM2 and 4 */
 	struct irq_share gsi_irq[PCI_INTX_GSIS]; /* I/O APIC pins from PCI_INTX_GSI_FIRST */
 };

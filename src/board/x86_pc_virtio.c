@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The PC's virtio devices. One line a device in pc_add_virtio; each takes the next PCI slot, so that a
- * machine of the same configuration always looks the same to its guest.
+ * The PC's virtio devices. One line a device in pc_add_virtio; each takes the next PCI slot (or,
+ * with --virtio-mmio, page and interrupt), so that a machine of the same configuration always
+ * looks the same to its guest.
  */
 #include <errno.h>
 
@@ -14,26 +15,55 @@
 #include "virtio/console.h"
 #include "virtio/fs.h"
 #include "virtio/rng.h"
+#include "virtio/transport_mmio.h"
 #include "virtio/transport_pci.h"
 #include "vm/config.h"
 
 #define FIRST_SLOT 2 /* behind the host bridge and the south bridge */
 #define SLOTS 32
 
-/* Puts what a constructor just made, if it did, on the PCI bus and into the machine. */
-static int plug(struct pc *pc, int ret, struct virtio_device *virtio, struct error *err)
+static int plug_mmio(struct pc *pc, struct virtio_device *virtio, struct device **dev,
+		     struct error *err)
+{
+	unsigned number = pc->virtio_mmio_count;
+	struct virtio_mmio_config config = {
+		.base = PC_VIRTIO_START + (uint64_t)number * VIRTIO_MMIO_BYTES,
+	};
+
+	if (number == PC_VIRTIO_MAX) {
+		virtio->class->destroy(virtio);
+		return error_set(err, ENOSPC, "--virtio-mmio: more than %u devices",
+				 PC_VIRTIO_MAX);
+	}
+	config.irq = irq_share_line(&pc->gsi_irq[number], GSI_VIRTIO);
+	pc->virtio_mmio_count++;
+	return virtio_mmio_create(&pc->vm->env, &config, virtio, dev, err);
+}
+
+static int plug_pci(struct pc *pc, struct virtio_device *virtio, struct device **dev,
+		    struct error *err)
 {
 	struct virtio_pci_config config = { .bus = pci_host_bus(pc->pci_host) };
-	struct device *dev = NULL;
 
-	if (ret)
-		return ret;
 	if (pc->next_slot == SLOTS) {
 		virtio->class->destroy(virtio);
 		return error_set(err, ENOSPC, "more devices than the PCI bus has slots");
 	}
 	config.devfn = PCI_DEVFN(pc->next_slot++, 0);
-	ret = virtio_pci_create(&config, virtio, &dev, err);
+	return virtio_pci_create(&config, virtio, dev, err);
+}
+
+/* Gives what a constructor just made, if it did, a place and the machine. */
+static int plug(struct pc *pc, int ret, struct virtio_device *virtio, struct error *err)
+{
+	struct device *dev = NULL;
+
+	if (ret)
+		return ret;
+	if (pc->vm->config->virtio_mmio)
+		ret = plug_mmio(pc, virtio, &dev, err);
+	else
+		ret = plug_pci(pc, virtio, &dev, err);
 	return ret ? ret : vm_add_device(pc->vm, dev, err);
 }
 

@@ -107,6 +107,8 @@ static const struct option_spec run_options[] = {
 	{ .name = "console", .type = OPTION_CHOICE, .offset = ARG(console),
 	  .choices = console_choices,
 	  .help = "what this terminal is for the guest: ttyS0 (serial, the default) or hvc0" },
+	{ .name = "virtio-mmio", .type = OPTION_FLAG, .offset = ARG(config.virtio_mmio),
+	  .help = "virtio devices beside the PCI bus, described by ACPI; 8 at most" },
 	{ .name = "name", .type = OPTION_STRING, .offset = ARG(config.name), .metavar = "NAME",
 	  .help = "the machine's name" },
 	{ .name = "reboot", .type = OPTION_FLAG, .offset = ARG(config.reboot),

@@ -12,6 +12,7 @@
 #define ECAM_BYTES 0x10000000u
 #define HPET_BYTES 0x400
 #define PM_PORTS 0x40
+#define VIRTIO_BYTES 0x1000
 
 struct isa_device {
 	const char *name, *id;
@@ -173,6 +174,24 @@ static void add_hpet(struct aml *aml, const struct machine_tables_config *config
 	aml_end(aml);
 }
 
+static void add_virtio(struct aml *aml, const struct machine_tables_config *config)
+{
+	char name[8];
+
+	for (unsigned i = 0; i < config->virtio_count; i++) {
+		snprintf(name, sizeof(name), "VR%02X", i & 0xff);
+		aml_device(aml, name);
+		aml_name(aml, "_HID");
+		aml_string(aml, "LNRO0005");
+		name_integer(aml, "_UID", i);
+		aml_resources(aml);
+		aml_memory_fixed(aml, config->virtio_start + i * VIRTIO_BYTES, VIRTIO_BYTES);
+		aml_gsi(aml, config->virtio_gsi + i);
+		aml_resources_end(aml);
+		aml_end(aml);
+	}
+}
+
 static void add_processors(struct aml *aml, unsigned cpus)
 {
 	char name[8];
@@ -213,6 +232,7 @@ uint32_t acpi_add_dsdt(const struct machine_tables_config *config, struct tables
 	add_pci_root(&aml, config);
 	add_motherboard(&aml, config);
 	add_hpet(&aml, config);
+	add_virtio(&aml, config);
 	add_processors(&aml, config->cpus);
 	aml_end(&aml);
 	acpi_end(blobs, start);

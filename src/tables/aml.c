@@ -37,6 +37,7 @@ enum {
 	RES_IO = 0x47,
 	RES_END = 0x79,
 	RES_MEMORY_FIXED = 0x86,
+	RES_GSI = 0x89,
 	RES_DWORD = 0x87,
 	RES_WORD = 0x88,
 	RES_QWORD = 0x8a,
@@ -47,6 +48,9 @@ enum { SPACE_MEMORY = 0, SPACE_IO = 1, SPACE_BUS = 2 };
 #define WINDOW_FIXED 0x0c /* minimum and maximum fixed, producer, positive decode */
 #define WINDOW_IO_ALL 3   /* ISA and non-ISA ranges */
 #define WINDOW_WRITABLE 1
+#define GSI_CONSUMER 1
+#define GSI_ACTIVE_LOW 4
+#define GSI_SHARED 8
 #define WINDOW_CACHEABLE 2
 
 static void op(struct aml *aml, uint8_t code)
@@ -249,6 +253,15 @@ void aml_irq(struct aml *aml, unsigned irq)
 {
 	op(aml, RES_IRQ); /* edge, active high, exclusive */
 	blob_put(aml->blob, 1u << irq, 2);
+}
+
+void aml_gsi(struct aml *aml, unsigned gsi)
+{
+	op(aml, RES_GSI);
+	blob_put(aml->blob, 6, 2);
+	op(aml, GSI_CONSUMER | GSI_ACTIVE_LOW | GSI_SHARED);
+	op(aml, 1); /* one number */
+	blob_put(aml->blob, gsi, 4);
 }
 
 void aml_dma(struct aml *aml, unsigned channel)

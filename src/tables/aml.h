@@ -43,6 +43,8 @@ void aml_store_arg(struct aml *aml, unsigned arg, const char *path);
 
 /* Resource descriptors, between aml_resources and aml_resources_end. */
 void aml_irq(struct aml *aml, unsigned irq);
+/* Any input of the I/O APIC; as PCI's wires are: level, active low, shared. */
+void aml_gsi(struct aml *aml, unsigned gsi);
 void aml_dma(struct aml *aml, unsigned channel);
 void aml_io(struct aml *aml, uint16_t start, uint8_t len);
 void aml_memory_fixed(struct aml *aml, uint32_t start, uint32_t len);

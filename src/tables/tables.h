@@ -36,6 +36,9 @@ struct machine_tables_config {
 	uint32_t ecam_start;     /* 256 MiB; 0: none */
 	uint32_t hpet_start;     /* 0: none */
 	uint8_t com_ports;       /* bit 0: COM1 … bit 3: COM4 */
+	/* Virtio over MMIO: pages from virtio_start on, one I/O APIC input each. */
+	uint32_t virtio_start, virtio_gsi;
+	unsigned virtio_count;
 	uint8_t uuid[16];
 	const char *version;     /* of this program, for SMBIOS */
 };

@@ -17,6 +17,13 @@ static struct virtio_queue *find(const struct virtio_device *dev, unsigned index
 	return index < dev->queue_count ? &dev->queues[index] : NULL;
 }
 
+unsigned virtio_queue_size_max(const struct virtio_device *dev, unsigned index)
+{
+	const struct virtio_queue *queue = find(dev, index);
+
+	return queue ? queue->size_max : 0;
+}
+
 unsigned virtio_queue_size_read(const struct virtio_device *dev, unsigned index)
 {
 	const struct virtio_queue *queue = find(dev, index);
@@ -132,6 +139,18 @@ static void queue_reset(struct virtio_queue *queue)
 		.dev = queue->dev, .index = queue->index, .size_max = queue->size_max,
 		.size = queue->size_max, .scratch = queue->scratch,
 	};
+}
+
+void virtio_queue_disable(struct virtio_device *dev, unsigned index)
+{
+	struct virtio_queue *queue = find(dev, index);
+
+	if (!queue || !queue->enabled)
+		return;
+	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		virtio_break(dev, "queue %u was taken away while it was live", index);
+	else
+		queue_reset(queue);
 }
 
 int ring_queues_create(struct virtio_device *dev, unsigned size)

@@ -40,6 +40,7 @@ void virtio_config_write(struct virtio_device *dev, uint64_t offset, unsigned si
 /* A queue's registers. Which one is not there reads as zeros and swallows writes. */
 enum virtio_queue_area { VIRTIO_AREA_DESC, VIRTIO_AREA_DRIVER, VIRTIO_AREA_DEVICE, VIRTIO_AREAS };
 
+unsigned virtio_queue_size_max(const struct virtio_device *dev, unsigned queue);
 unsigned virtio_queue_size_read(const struct virtio_device *dev, unsigned queue);
 void virtio_queue_size_write(struct virtio_device *dev, unsigned queue, unsigned size);
 uint64_t virtio_queue_area_read(const struct virtio_device *dev, unsigned queue,
@@ -49,6 +50,8 @@ void virtio_queue_area_write(struct virtio_device *dev, unsigned queue,
 			     enum virtio_queue_area area, uint64_t mask, uint64_t value);
 bool virtio_queue_enabled(const struct virtio_device *dev, unsigned queue);
 void virtio_queue_enable(struct virtio_device *dev, unsigned queue);
+/* For drivers that take back what they have set up; a device that runs breaks. */
+void virtio_queue_disable(struct virtio_device *dev, unsigned queue);
 
 /* The driver's notification. */
 void virtio_kick(struct virtio_device *dev, unsigned queue);

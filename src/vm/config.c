@@ -101,6 +101,7 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 	json_string(json, "accel", vm_accel_name(config->accel));
 	json_string(json, "console", config->console == VM_CONSOLE_VIRTIO ? "virtio" : "serial");
 	json_bool(json, "kaslr", config->kaslr);
+	json_bool(json, "virtio_mmio", config->virtio_mmio);
 	json_bool(json, "debug_exit", config->debug_exit);
 	json_bool(json, "reboot", config->reboot);
 }

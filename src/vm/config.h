@@ -61,6 +61,7 @@ struct vm_config {
 	enum vm_console console;
 	bool kaslr;            /* the kernel unpacks itself, where it likes */
 	bool debug_exit;
+	bool virtio_mmio; /* virtio devices are not on the PCI bus */
 	uint64_t code_cache_bytes; /* of generated code, at most */
 	bool debug_translate;  /* print translated blocks on stderr */
 	bool debug_lockstep;   /* compare translated code with the interpreter; one CPU */

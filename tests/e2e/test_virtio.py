@@ -190,6 +190,24 @@ def test_console(start, linux_with):
     assert guest.wait() == 0
 
 
+def test_mmio(start, linux_with, tmp_path):
+    """The same devices without the PCI bus."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(random.Random(2).randbytes(2 * MIB))
+    guest = start(*linux_with("virtio_mmio", "virtio_blk", "virtio-rng", "virtio_balloon"),
+                  "--virtio-mmio", "-d", disk, "-c", "2")
+    guest.ready()
+    guest.sh("load")
+    digest = guest.sh("dd if=/dev/vda bs=4k iflag=direct 2>/dev/null | md5sum").split()[0]
+    assert digest == hashlib.md5(disk.read_bytes()).hexdigest()
+    guest.sh("dd if=/dev/hwrng of=/dev/vda bs=512 count=1 conv=fsync 2>/dev/null")
+    assert re.search(r"IO-APIC.*virtio2", guest.sh("cat /proc/interrupts"))
+    for _ in range(5):
+        guest.sh("cd /sys/bus/virtio/drivers/virtio_blk; echo virtio2 >unbind; echo virtio2 >bind; cd /")
+        guest.sh("dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null")
+    assert bad_lines(guest.dmesg()) == []
+
+
 def run(ringlet, *args):
     return subprocess.run([ringlet, "run", *map(str, args)], capture_output=True, text=True,
                           timeout=30, check=False)

@@ -33,6 +33,7 @@ static const struct machine_tables_config base_config = {
 	.mmio32_start = 0xc0000000, .mmio32_end = 0xfec00000,
 	.mmio64_start = 0x800000000ull, .mmio64_size = 0x800000000ull,
 	.ecam_start = 0xb0000000, .hpet_start = 0xfed00000, .com_ports = 0xf, .version = "1",
+	.virtio_start = 0xfed80000, .virtio_gsi = 16, .virtio_count = 2,
 };
 
 static void make(struct machine *m, unsigned cpus)
