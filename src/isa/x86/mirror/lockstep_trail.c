@@ -230,6 +230,7 @@ void trail_undo_tlb(struct trail *trail)
 		unsigned slot = record->slot;
 
 		for (unsigned way = 0; way < 2; way++, slot += X86_TLB_ENTRIES) {
+			record->set->busy[slot / 64 / 64] |= 1ull << slot / 64 % 64;
 			record->set->entry[slot] = record->entry[way];
 			record->set->info[slot] = record->info[way];
 			set_bit(record->set->used, slot, record->used[way]);
