@@ -11,6 +11,8 @@ void cpu_request(struct cpu *cpu, uint32_t bits)
 	atomic_fetch_or(&cpu->requests, bits);
 	if (atomic_exchange(&cpu->asleep, 0))
 		syscall(SYS_futex, &cpu->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	if (cpu->kick)
+		cpu->kick(cpu);
 }
 
 void cpu_sleep(struct cpu *cpu)

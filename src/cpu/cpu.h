@@ -16,11 +16,14 @@ struct block;
 struct blocks;
 struct bus;
 struct cpu;
+struct error;
 struct exclusive;
 struct isa;
 struct loop;
 struct mem;
 struct translator;
+struct x86_cpuid_leaves;
+struct x86_lapic;
 
 /* Bits of cpu->requests: things to look at before the next block runs. */
 enum {
@@ -51,6 +54,11 @@ struct cpu_intc {
 	bool (*msr_write)(void *opaque, uint32_t index, uint64_t value);
 	/* Back to the state after INIT (the APIC ID and base stay). */
 	void (*init)(void *opaque);
+	/* All that it holds, for a controller outside of this process, and back: no CPU runs. */
+	void (*save)(void *opaque, struct x86_lapic *lapic);
+	void (*restore)(void *opaque, const struct x86_lapic *lapic);
+	/* The one outside ended a level-triggered interrupt. */
+	void (*eoi)(void *opaque, uint8_t vector);
 };
 
 /* Lent to a CPU for its life. */
@@ -69,7 +77,12 @@ struct cpu_env {
 	void (*broken)(void *opaque, struct cpu *cpu);
 	/* FERR#: an x87 error with CR0.NE clear raises IRQ 13 on a PC. */
 	void (*fpu_error)(void *opaque);
+	/* The accelerator cannot go on. Any CPU thread, no lock held; err is lent for the call. */
+	void (*failed)(void *opaque, struct cpu *cpu, const struct error *err);
 	void *opaque;
+	/* Features that the CPU may have, as an accelerator's list; NULL: all that the ISA has. */
+	const struct x86_cpuid_leaves *limit;
+	uint64_t apic_timer_hz; /* the local APIC timer's clock; 0: the crystal that CPUID names */
 };
 
 struct cpu {
@@ -82,9 +95,13 @@ struct cpu {
 	_Atomic uint32_t asleep;    /* futex word: 1 while cpu_sleep waits */
 	bool in_run;                /* exclusive.c: between enter and leave */
 	struct block *block;        /* executing now: the code cache does not free it */
+	void *engine;               /* the accelerator's own */
+	/* Makes a CPU that runs out of our sight look at its requests; NULL: it looks by itself.
+	 * Changes while no CPU runs. */
+	void (*kick)(struct cpu *cpu);
 };
 
-/* Sets request bits and wakes the CPU if it sleeps. */
+/* Sets request bits and wakes the CPU if it sleeps. Any thread. */
 void cpu_request(struct cpu *cpu, uint32_t bits);
 
 static inline bool cpu_requested(const struct cpu *cpu, uint32_t bits)

@@ -38,9 +38,16 @@ struct isa {
 	int (*cpu_create)(const struct cpu_env *env, unsigned index, unsigned count,
 			  const char *model, struct cpu **cpu, struct error *err);
 	void (*cpu_destroy)(struct cpu *cpu);
+	/* How fast the host's clock that guests read runs: spares measuring it. Before cpu_create. */
+	void (*clock_known)(uint64_t hz);
+	/* CPUID's answers, those that do not change: for x86. */
+	const struct x86_cpuid_leaves *(*cpuid)(struct cpu *cpu);
 	/* Power-on state. */
 	void (*cpu_reset)(struct cpu *cpu);
 
+	/* At an instruction boundary: carries out what is requested (INIT, start-up …), without
+	 * delivering anything. */
+	void (*take_requests)(struct cpu *cpu);
 	/* At an instruction boundary: handle requests, deliver the event with the highest priority. */
 	enum isa_next (*poll)(struct cpu *cpu);
 

@@ -54,6 +54,16 @@ struct x86_table {
 	uint16_t limit;
 };
 
+/* An event that an engine had begun to deliver when it stopped: the first thing when the CPU goes on. */
+enum x86_pending_kind { X86_PENDING_NONE, X86_PENDING_EXTERNAL, X86_PENDING_EXCEPTION };
+
+struct x86_pending {
+	uint8_t kind; /* enum x86_pending_kind */
+	uint8_t vector;
+	bool has_error;
+	uint32_t error;
+};
+
 #define X86_XSAVE_MAX 16384
 
 struct x86_state {
@@ -83,6 +93,7 @@ struct x86_state {
 	bool nmi_pending;
 	bool shadow_sti;     /* interrupts held off for one instruction, by STI */
 	bool shadow_mov_ss;  /* … by MOV SS or POP SS: debug traps too */
+	struct x86_pending event;
 
 	/* x87 instruction and data pointers, which the XSAVE image cannot hold for a guest. */
 	uint64_t fpu_ip, fpu_dp;

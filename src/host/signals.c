@@ -98,6 +98,21 @@ void signals_forward(int signum, int event_fd)
 	sigaction(signum, &action, NULL);
 }
 
+static void nothing(int signum)
+{
+	(void)signum;
+}
+
+int signals_wakeup(void)
+{
+	struct sigaction action = { .sa_handler = nothing };
+	int signum = SIGRTMIN;
+
+	sigemptyset(&action.sa_mask);
+	sigaction(signum, &action, NULL);
+	return signum;
+}
+
 void signals_ignore_pipe(void)
 {
 	signal(SIGPIPE, SIG_IGN);

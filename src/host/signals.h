@@ -31,6 +31,9 @@ void signals_undo_run(void);
 /* Each signum adds 1 to the eventfd from now on; fd -1 goes back to the default. */
 void signals_forward(int signum, int event_fd);
 
+/* A signal that does nothing but end the system call that a thread is in (EINTR). */
+int signals_wakeup(void);
+
 /* Writing to a closed pipe is an error code, not death. */
 void signals_ignore_pipe(void);
 

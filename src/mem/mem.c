@@ -145,6 +145,11 @@ const struct mem_region *mem_region_at(const struct mem *mem, unsigned index)
 	return index < mem->count ? mem->order[index] : NULL;
 }
 
+const struct mem_region *mem_region_added(const struct mem *mem, unsigned index)
+{
+	return index < mem->count ? &mem->region[index] : NULL;
+}
+
 /* A machine has half a dozen regions, so a scan beats a search. */
 const struct mem_region *mem_find(const struct mem *mem, uint64_t gpa)
 {

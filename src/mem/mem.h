@@ -39,7 +39,8 @@ int mem_add(struct mem *mem, uint64_t gpa, uint64_t size_bytes, bool readonly, c
 	    struct error *err);
 
 unsigned mem_region_count(const struct mem *mem);
-const struct mem_region *mem_region_at(const struct mem *mem, unsigned index);
+const struct mem_region *mem_region_at(const struct mem *mem, unsigned index); /* by address */
+const struct mem_region *mem_region_added(const struct mem *mem, unsigned index); /* by age */
 
 /* The region that holds gpa, or NULL. */
 const struct mem_region *mem_find(const struct mem *mem, uint64_t gpa);

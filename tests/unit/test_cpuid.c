@@ -21,7 +21,7 @@ static struct machine machine;
 static void use(const char *model, unsigned index, unsigned count)
 {
 	memset(&machine, 0, sizeof(machine));
-	assert_int_equal(x86_cpuid_create(model, index, count, &machine.cpu.cpuid, NULL), 0);
+	assert_int_equal(x86_cpuid_create(model, index, count, NULL, &machine.cpu.cpuid, NULL), 0);
 }
 
 static int teardown(void **state)
@@ -228,7 +228,7 @@ static void unknown_model(void **state)
 	struct error err;
 
 	(void)state;
-	assert_int_equal(x86_cpuid_create("80286", 0, 1, &cpuid, &err), -22);
+	assert_int_equal(x86_cpuid_create("80286", 0, 1, NULL, &cpuid, &err), -22);
 	assert_non_null(strstr(err.message, "80286"));
 }
 

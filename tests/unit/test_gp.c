@@ -189,7 +189,7 @@ static int set_up(void **state)
 	sigaltstack(&stack, NULL);
 	x86_fixture_create(&b->fixture);
 	x86_cpuid_destroy(b->fixture.cpu->cpuid);
-	if (x86_cpuid_create("host", 0, 1, &b->fixture.cpu->cpuid, NULL))
+	if (x86_cpuid_create("host", 0, 1, NULL, &b->fixture.cpu->cpuid, NULL))
 		return -1;
 	map_data(b);
 	x86_fixture_long(&b->fixture, 3, TABLES);

@@ -72,7 +72,7 @@ static int setup(void **state)
 	x86_fixture_create(&m->fixture);
 	cpu = m->fixture.cpu;
 	x86_cpuid_destroy(cpu->cpuid);
-	if (x86_cpuid_create("host", 0, 1, &cpu->cpuid, NULL) || x86_hostexec_create(cpu, NULL))
+	if (x86_cpuid_create("host", 0, 1, NULL, &cpu->cpuid, NULL) || x86_hostexec_create(cpu, NULL))
 		return -1;
 	x86_tables_long(&m->fixture, 0);
 	x86_vec_reset(cpu);

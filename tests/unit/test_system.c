@@ -36,7 +36,7 @@ static int setup(void **state)
 
 	x86_fixture_create(&fixture);
 	x86_cpuid_destroy(fixture.cpu->cpuid);
-	assert_int_equal(x86_cpuid_create("host", 0, 1, &fixture.cpu->cpuid, NULL), 0);
+	assert_int_equal(x86_cpuid_create("host", 0, 1, NULL, &fixture.cpu->cpuid, NULL), 0);
 	fixture.cpu->state.cr0 = X86_CR0_ET;
 	fixture.cpu->state.dr7 = X86_DR7_FIXED;
 	fixture.cpu->state.xcr0 = 1;

@@ -50,7 +50,7 @@ void x86_fixture_create(struct x86_fixture *fixture)
 	create_env(fixture);
 	must(!exclusive_add(cpu->cpu.env.exclusive, &cpu->cpu, NULL));
 	exclusive_enter(&cpu->cpu);
-	must(!x86_cpuid_create("baseline", 0, 1, &cpu->cpuid, NULL));
+	must(!x86_cpuid_create("baseline", 0, 1, NULL, &cpu->cpuid, NULL));
 	must(!x86_tlb_create(cpu, NULL));
 	for (unsigned i = 0; i < X86_SEGS; i++)
 		cpu->state.seg[i] = (struct x86_seg){ .limit = 0xffffffff, .attr = 0x93 };

@@ -69,15 +69,15 @@ static unsigned model_phys_bits(void)
 	return bits < 39 ? 39 : bits > 46 ? 46 : bits;
 }
 
-int x86_cpuid_create(const char *model, unsigned index, unsigned count, struct x86_cpuid **out,
-		     struct error *err)
+int x86_cpuid_create(const char *model, unsigned index, unsigned count, const struct cpu_env *env,
+		     struct x86_cpuid **out, struct error *err)
 {
 	struct x86_cpuid *cpuid = calloc(1, sizeof(*cpuid));
 	int ret;
 
 	if (!cpuid)
 		return error_set_errno(err, ENOMEM, "CPU model");
-	ret = x86_model_choose(cpuid, model, err);
+	ret = x86_model_choose(cpuid, model, env ? env->limit : NULL, err);
 	if (ret) {
 		free(cpuid);
 		return ret;
@@ -88,7 +88,7 @@ int x86_cpuid_create(const char *model, unsigned index, unsigned count, struct x
 	cpuid->count = count;
 	cpuid->phys_bits = model_phys_bits();
 	cpuid->tsc_hz = x86_host_tsc_hz();
-	cpuid->crystal_hz = x86_crystal_hz(cpuid->tsc_hz);
+	cpuid->crystal_hz = env && env->apic_timer_hz ? env->apic_timer_hz : x86_crystal_hz(cpuid->tsc_hz);
 	cpuid->xcr0_mask = model_xcr0(cpuid);
 	cpuid->cr4_mask = model_cr4(cpuid);
 	x86_cpuid_build(cpuid);
@@ -111,6 +111,11 @@ static uint32_t existing_leaf(uint32_t leaf)
 	return leaf < X86_CPUID_MAX_BASIC ? leaf : X86_CPUID_MAX_BASIC;
 }
 
+const struct x86_cpuid_leaves *x86_cpuid_leaves(const struct x86_cpuid *cpuid)
+{
+	return &cpuid->leaves;
+}
+
 static bool has_subleaves(uint32_t leaf)
 {
 	return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x1f;
@@ -120,8 +125,8 @@ void x86_cpuid_query(const struct x86_cpuid *cpuid, uint32_t leaf, uint32_t subl
 		     uint32_t regs[4])
 {
 	leaf = existing_leaf(leaf);
-	for (unsigned i = 0; i < cpuid->leaf_count; i++) {
-		const struct x86_cpuid_leaf *l = &cpuid->leaf[i];
+	for (unsigned i = 0; i < cpuid->leaves.count; i++) {
+		const struct x86_cpuid_leaf *l = &cpuid->leaves.leaf[i];
 
 		if (l->leaf != leaf || (has_subleaves(leaf) && l->subleaf != subleaf))
 			continue;

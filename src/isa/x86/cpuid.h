@@ -11,27 +11,29 @@
 
 #include <Zydis/Zydis.h>
 
+#include "cpu/x86_cpuid.h"
 #include "isa/x86/features.h"
 
+struct cpu_env;
 struct error;
 struct x86_cpu;
 struct x86_cpuid;
 
-enum { X86_EAX, X86_EBX, X86_ECX, X86_EDX };
-
 /*
  * model: "host" (or NULL) for all of this processor's instructions that the engine has, "baseline",
- * "v2" or "v3" for the psABI's levels; index and count: this CPU's APIC ID and how many there are.
- * The caller owns *cpuid. -EINVAL: unknown model, or one that needs what the host lacks; -ENOMEM.
- * Runs before the guest does (it calls libc).
+ * "v2" or "v3" for the psABI's levels; index and count: this CPU's APIC ID and how many there are; env's
+ * limit and timer clock count (NULL: neither). The caller owns *cpuid. -EINVAL: unknown model, or one that needs what
+ * the host lacks; -ENOMEM. Runs before the guest does (it calls libc).
  */
-int x86_cpuid_create(const char *model, unsigned index, unsigned count, struct x86_cpuid **cpuid,
-		     struct error *err);
+int x86_cpuid_create(const char *model, unsigned index, unsigned count, const struct cpu_env *env,
+		     struct x86_cpuid **cpuid, struct error *err);
 void x86_cpuid_destroy(struct x86_cpuid *cpuid);
 
 /* The leaf as the model has it, its fixed part: without what follows from control registers. */
 void x86_cpuid_query(const struct x86_cpuid *cpuid, uint32_t leaf, uint32_t subleaf,
 		     uint32_t regs[4]);
+/* All of them. */
+const struct x86_cpuid_leaves *x86_cpuid_leaves(const struct x86_cpuid *cpuid);
 /* What the instruction answers on cpu now. */
 void x86_cpuid_execute(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf,
 		       uint32_t regs[4]);
@@ -56,6 +58,8 @@ uint64_t x86_apic_timer_hz(const struct x86_cpuid *cpuid);
 
 /* The same two before there is a CPU. The first call may take 10 ms. Any thread. */
 uint64_t x86_host_tsc_hz(void);
+/* Somebody knows it already. Before the first call of the other, else it has no effect. */
+void x86_host_tsc_known(uint64_t hz);
 uint64_t x86_crystal_hz(uint64_t tsc_hz);
 
 #endif

@@ -5,14 +5,8 @@
 
 #include "isa/x86/cpuid.h"
 
-#define X86_CPUID_LEAVES 64
 #define X86_CPUID_MAX_BASIC 0x1fu
 #define X86_CPUID_MAX_EXTENDED 0x80000008u
-
-struct x86_cpuid_leaf {
-	uint32_t leaf, subleaf;
-	uint32_t regs[4];
-};
 
 struct x86_cpuid {
 	unsigned index, count;
@@ -22,8 +16,7 @@ struct x86_cpuid {
 	uint64_t tsc_hz, crystal_hz;
 	uint64_t xcr0_mask, cr4_mask;
 	uint32_t feature[X86_FEATURE_WORD_COUNT];
-	unsigned leaf_count;
-	struct x86_cpuid_leaf leaf[X86_CPUID_LEAVES];
+	struct x86_cpuid_leaves leaves;
 };
 
 static inline bool x86_model_has(const struct x86_cpuid *cpuid, enum x86_feature feature)
@@ -34,8 +27,10 @@ static inline bool x86_model_has(const struct x86_cpuid *cpuid, enum x86_feature
 /* The host's answer; zeros for a leaf past its highest. */
 void x86_host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4]);
 
-/* model.c: name, host and the features of the named model. Errors as x86_cpuid_create. */
-int x86_model_choose(struct x86_cpuid *cpuid, const char *model, struct error *err);
+/* model.c: name, host and the features of the named model, within limit (NULL: none). Errors as
+ * x86_cpuid_create. */
+int x86_model_choose(struct x86_cpuid *cpuid, const char *model,
+		     const struct x86_cpuid_leaves *limit, struct error *err);
 
 /* leaves.c: fills the leaves from everything else. */
 void x86_cpuid_build(struct x86_cpuid *cpuid);

@@ -42,7 +42,7 @@ static int create(const struct cpu_env *env, unsigned index, unsigned count, con
 	cpu = (struct x86_cpu *)(memory + MIRROR_STACK_BYTES);
 	*cpu = (struct x86_cpu){ .cpu = { .isa = &isa_x86, .env = *env, .index = index,
 					  .count = count } };
-	ret = x86_cpuid_create(model, index, count, &cpu->cpuid, err);
+	ret = x86_cpuid_create(model, index, count, env, &cpu->cpuid, err);
 	if (!ret)
 		ret = x86_tlb_create(cpu, err);
 	if (!ret)
@@ -145,13 +145,21 @@ static uint64_t instructions(struct cpu *generic)
 	return x86_cpu(generic)->instructions;
 }
 
+static const struct x86_cpuid_leaves *cpuid(struct cpu *generic)
+{
+	return x86_cpuid_leaves(x86_cpu(generic)->cpuid);
+}
+
 const struct isa isa_x86 = {
 	.name = "x86",
 	.translator_create = translator_create,
 	.translator_destroy = translator_destroy,
 	.cpu_create = create,
 	.cpu_destroy = destroy,
+	.clock_known = x86_host_tsc_known,
+	.cpuid = cpuid,
 	.cpu_reset = reset,
+	.take_requests = x86_take_requests,
 	.poll = x86_poll,
 	.run = x86_run,
 	.describe = describe,

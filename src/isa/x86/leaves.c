@@ -21,8 +21,10 @@
 static void add(struct x86_cpuid *cpuid, uint32_t leaf, uint32_t subleaf, uint32_t eax,
 		uint32_t ebx, uint32_t ecx, uint32_t edx)
 {
-	if (cpuid->leaf_count < X86_CPUID_LEAVES)
-		cpuid->leaf[cpuid->leaf_count++] = (struct x86_cpuid_leaf){
+	struct x86_cpuid_leaves *leaves = &cpuid->leaves;
+
+	if (leaves->count < X86_CPUID_LEAVES)
+		leaves->leaf[leaves->count++] = (struct x86_cpuid_leaf){
 			leaf, subleaf, { eax, ebx, ecx, edx } };
 }
 
@@ -143,9 +145,13 @@ static void add_xsave(struct x86_cpuid *cpuid)
 static void add_timing(struct x86_cpuid *cpuid)
 {
 	uint32_t mhz = (uint32_t)(cpuid->tsc_hz / 1000000);
+	uint64_t ratio = cpuid->tsc_hz / cpuid->crystal_hz;
 
-	add(cpuid, 0x15, 0, 1, (uint32_t)(cpuid->tsc_hz / cpuid->crystal_hz),
-	    (uint32_t)cpuid->crystal_hz, 0);
+	/* A clock of the timer that is no crystal of the TSC's is for the guest to measure. */
+	if (ratio && ratio * cpuid->crystal_hz == cpuid->tsc_hz)
+		add(cpuid, 0x15, 0, 1, (uint32_t)ratio, (uint32_t)cpuid->crystal_hz, 0);
+	else
+		add(cpuid, 0x15, 0, 0, 0, 0, 0);
 	add(cpuid, 0x16, 0, mhz, mhz, 100, 0);
 }
 

@@ -98,15 +98,28 @@ static void read_host(uint32_t *word)
 		clear(word, X86_FEATURE_AVX512F);
 }
 
+static bool within(const struct x86_cpuid_leaves *limit, enum x86_feature feature)
+{
+	unsigned word = feature / 32;
+
+	for (unsigned i = 0; limit && i < limit->count; i++)
+		if (limit->leaf[i].leaf == words[word].leaf &&
+		    limit->leaf[i].subleaf == words[word].subleaf)
+			return limit->leaf[i].regs[words[word].reg] >> feature % 32 & 1;
+	return !limit;
+}
+
 /* The table's order makes one pass enough: a feature is looked at after those that it needs. */
-static int choose_features(uint32_t *word, enum level level, const char *model, struct error *err)
+static int choose_features(uint32_t *word, enum level level, const char *model,
+			   const struct x86_cpuid_leaves *limit, struct error *err)
 {
 	uint32_t host[X86_FEATURE_WORD_COUNT];
 
 	read_host(host);
 	for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
 		enum x86_feature feature = features[i].feature, needs = features[i].needs;
-		bool on_host = features[i].source == SOURCE_OURS || has(host, feature);
+		bool on_host = (features[i].source == SOURCE_OURS || has(host, feature)) &&
+			       within(limit, feature);
 
 		if (features[i].level > level)
 			continue;
@@ -122,7 +135,8 @@ static int choose_features(uint32_t *word, enum level level, const char *model, 
 	return 0;
 }
 
-int x86_model_choose(struct x86_cpuid *cpuid, const char *model, struct error *err)
+int x86_model_choose(struct x86_cpuid *cpuid, const char *model,
+		     const struct x86_cpuid_leaves *limit, struct error *err)
 {
 	if (!model)
 		model = models[0].name;
@@ -131,7 +145,7 @@ int x86_model_choose(struct x86_cpuid *cpuid, const char *model, struct error *e
 			continue;
 		cpuid->host = models[i].level == LEVEL_HOST;
 		cpuid->name = models[i].brand;
-		return choose_features(cpuid->feature, models[i].level, model, err);
+		return choose_features(cpuid->feature, models[i].level, model, limit, err);
 	}
 	return error_set(err, EINVAL, "unknown CPU model '%s'; there are host, baseline, v2 and v3",
 			 model);

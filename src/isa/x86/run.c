@@ -38,8 +38,9 @@ static void start_up(struct x86_cpu *cpu)
 	x86_update_mode(cpu);
 }
 
-static void take_requests(struct x86_cpu *cpu)
+void x86_take_requests(struct cpu *generic)
 {
+	struct x86_cpu *cpu = x86_cpu(generic);
 	uint32_t requests = atomic_load(&cpu->cpu.requests);
 
 	if (requests & CPU_REQ_EXCLUSIVE) {
@@ -66,6 +67,20 @@ static void deliver_external(struct x86_cpu *cpu, unsigned vector)
 	cpu->state.halted = false;
 	cpu->insn = NULL;
 	x86_deliver(cpu, X86_EVENT_EXTERNAL, vector, false, 0);
+}
+
+/* What another engine had begun to deliver. */
+static void take_event(struct x86_cpu *cpu)
+{
+	struct x86_pending event = cpu->state.event;
+
+	cpu->state.event.kind = X86_PENDING_NONE;
+	if (event.kind == X86_PENDING_EXTERNAL) {
+		deliver_external(cpu, event.vector);
+		return;
+	}
+	cpu->insn = NULL;
+	x86_deliver(cpu, X86_EVENT_EXCEPTION, event.vector, event.has_error, event.error);
 }
 
 static void take_interrupts(struct x86_cpu *cpu)
@@ -95,8 +110,10 @@ enum isa_next x86_poll(struct cpu *generic)
 	struct x86_cpu *cpu = x86_cpu(generic);
 
 	if (atomic_load_explicit(&generic->requests, memory_order_relaxed))
-		take_requests(cpu);
+		x86_take_requests(generic);
 	if (!cpu->state.wait_for_sipi) {
+		if (unlikely(cpu->state.event.kind))
+			take_event(cpu);
 		take_interrupts(cpu);
 		if (!cpu->state.halted)
 			return ISA_RUN;

@@ -7,7 +7,8 @@
 #include "isa/x86/x86.h"
 
 
-/* Both as struct isa says. */
+/* All as struct isa says. */
+void x86_take_requests(struct cpu *cpu);
 enum isa_next x86_poll(struct cpu *cpu);
 void x86_run(struct cpu *cpu, uint64_t budget);
 
