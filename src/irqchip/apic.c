@@ -71,6 +71,9 @@ static bool extint_pending(const struct apic *apic)
 		return true;
 	if (!atomic_load(&apic->set->lint0))
 		return false;
+	/* Its LVT is elsewhere, and looked at there. */
+	if (apic->set->backend)
+		return apic->state->base & BASE_BSP;
 	if (!apic_enabled(apic))
 		return apic->state->base & BASE_BSP;
 	return !(lvt & LVT_MASKED) && LVT_MODE(lvt) == APIC_MODE_EXTINT;
@@ -79,7 +82,8 @@ static bool extint_pending(const struct apic *apic)
 void apic_update(struct apic *apic)
 {
 	bool deliverable = extint_pending(apic) ||
-			   (apic_enabled(apic) && deliverable_vector(apic) >= 0);
+			   (!apic->set->backend && apic_enabled(apic) &&
+			    deliverable_vector(apic) >= 0);
 	struct cpu *cpu = atomic_load(&apic->cpu);
 
 	atomic_store(&apic->deliverable, deliverable);
@@ -195,7 +199,7 @@ static int intc_acknowledge(void *opaque)
 
 	pthread_mutex_lock(&apic->lock);
 	extint = extint_pending(apic);
-	if (!extint && apic_enabled(apic))
+	if (!extint && !apic->set->backend && apic_enabled(apic))
 		vector = deliverable_vector(apic);
 	if (vector >= 0) {
 		vector_clear(apic->state->irr, vector);
@@ -237,6 +241,13 @@ static void intc_init(void *opaque)
 	pthread_mutex_unlock(&apic->lock);
 }
 
+static void intc_eoi(void *opaque, uint8_t vector)
+{
+	struct apic *apic = opaque;
+
+	apic_finish(apic, &(struct apic_after){ .eoi = true, .eoi_vector = vector });
+}
+
 /* ---- wires ---- */
 
 static void lint0_set(void *opaque, unsigned input, bool level)
@@ -249,7 +260,8 @@ static void lint0_set(void *opaque, unsigned input, bool level)
 		struct apic *apic = &set->apic[i];
 
 		pthread_mutex_lock(&apic->lock);
-		if (level && LVT_MODE(apic->state->lvt[APIC_LVT_LINT0]) != APIC_MODE_EXTINT)
+		if (level && !set->backend &&
+		    LVT_MODE(apic->state->lvt[APIC_LVT_LINT0]) != APIC_MODE_EXTINT)
 			apic_fire_lvt(apic, APIC_LVT_LINT0);
 		apic_update(apic);
 		pthread_mutex_unlock(&apic->lock);
@@ -268,7 +280,7 @@ static void lint1_set(void *opaque, unsigned input, bool level)
 		struct cpu *cpu = atomic_load(&apic->cpu);
 
 		pthread_mutex_lock(&apic->lock);
-		if (apic_enabled(apic))
+		if (apic_enabled(apic) && !set->backend)
 			apic_fire_lvt(apic, APIC_LVT_LINT1);
 		else if (apic->state->base & BASE_BSP && cpu)
 			cpu_request(cpu, CPU_REQ_NMI);
@@ -379,6 +391,9 @@ static void apic_prepare(struct apic_set *set, unsigned index)
 		.msr_read = apic_msr_read,
 		.msr_write = apic_msr_write,
 		.init = intc_init,
+		.save = apic_save,
+		.restore = apic_restore,
+		.eoi = intc_eoi,
 	};
 }
 
@@ -430,6 +445,24 @@ void apic_attach_cpu(struct device *dev, unsigned index, struct cpu *cpu)
 	atomic_store(&apic->cpu, cpu);
 	apic_update(apic);
 	pthread_mutex_unlock(&apic->lock);
+}
+
+void apic_set_backend(struct device *dev, const struct irqchip_backend *backend)
+{
+	struct apic_set *set = (struct apic_set *)dev;
+
+	set->backend = backend;
+	for (unsigned i = 0; i < set->config.cpus; i++) {
+		struct apic *apic = &set->apic[i];
+
+		pthread_mutex_lock(&apic->lock);
+		if (backend)
+			loop_timer_disarm(apic->timer);
+		else
+			apic_timer_rearm(apic);
+		apic_update(apic);
+		pthread_mutex_unlock(&apic->lock);
+	}
 }
 
 void apic_virtual_wire(struct device *dev)

@@ -22,6 +22,8 @@
 #include "dev/device.h"
 #include "dev/irq.h"
 
+struct irqchip_backend;
+
 #define APIC_CPUS_MAX 255u /* ID 0xff is the broadcast */
 #define APIC_DEFAULT_BASE 0xfee00000ull
 #define APIC_DEFAULT_TIMER_HZ 1000000000ull
@@ -79,6 +81,16 @@ unsigned apic_deliver(struct device *dev, const struct apic_message *message);
 
 /* An MSI: a 32-bit write of data to address 0xfeexxxxx. Any thread. */
 unsigned apic_msi(struct device *dev, uint64_t address, uint32_t data);
+
+/* How a message is written as an MSI. */
+void apic_message_as_msi(const struct apic_message *message, uint32_t *address, uint32_t *data);
+
+/*
+ * From now on the local APICs are backend's: messages go there, what the PIC wants is for CPU 0 alone, and
+ * only struct cpu_intc's save and restore touch the registers here. NULL: they are here again. No CPU
+ * runs.
+ */
+void apic_set_backend(struct device *dev, const struct irqchip_backend *backend);
 
 /* The PIC's INTR wire, to LINT0 of all CPUs. Driven with the machine lock held. */
 struct irq_line apic_lint0_line(struct device *dev);

@@ -10,6 +10,7 @@
 
 enum { SHORTHAND_NONE, SHORTHAND_SELF, SHORTHAND_ALL, SHORTHAND_OTHERS };
 
+#define MSI_ADDRESS 0xfee00000u
 #define MSI_LOGICAL (1u << 2)
 #define MSI_TRIGGER_LEVEL (1u << 15)
 #define MSI_ASSERT (1u << 14)
@@ -174,8 +175,25 @@ void apic_finish(struct apic *apic, const struct apic_after *after)
 		apic_send(set, &after->message, after->shorthand, apic->index);
 }
 
+void apic_message_as_msi(const struct apic_message *message, uint32_t *address, uint32_t *data)
+{
+	uint32_t destination = message->broadcast ? XAPIC_BROADCAST : message->destination & 0xff;
+
+	*address = MSI_ADDRESS | destination << 12 | (message->logical ? MSI_LOGICAL : 0);
+	*data = message->vector | (uint32_t)message->mode << 8 |
+		(message->level ? MSI_TRIGGER_LEVEL | MSI_ASSERT : 0);
+}
+
 unsigned apic_deliver(struct device *dev, const struct apic_message *message)
 {
+	const struct irqchip_backend *backend = ((struct apic_set *)dev)->backend;
+	uint32_t address, data;
+
+	if (backend) {
+		apic_message_as_msi(message, &address, &data);
+		backend->msi(backend->opaque, address, data);
+		return 1;
+	}
 	return apic_send((struct apic_set *)dev, message, SHORTHAND_NONE, 0);
 }
 

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cpu/irqchip.h"
 #include "irqchip/apic.h"
 
 /* Register numbers: offset in the page / 16, MSR - 0x800. */
@@ -115,6 +116,7 @@ struct apic_set {
 	struct apic_config config;
 	struct loop *loop;
 	struct bus *mmio;
+	const struct irqchip_backend *backend; /* NULL: the APICs are here */
 	_Atomic bool lint0;        /* level of the PIC's INTR */
 	bool lint1;                /* … of the NMI wire; machine lock */
 	_Atomic unsigned rotor;    /* spreads lowest-priority messages among equals */
@@ -185,6 +187,11 @@ void apic_page_sync(struct apic_set *set);
 bool apic_msr_read(void *opaque, uint32_t index, uint64_t *value);
 bool apic_msr_write(void *opaque, uint32_t index, uint64_t value);
 
+/* ---- apic_state.c: struct cpu_intc's save and restore ---- */
+
+void apic_save(void *opaque, struct x86_lapic *lapic);
+void apic_restore(void *opaque, const struct x86_lapic *lapic);
+
 /* ---- apic_timer.c ---- */
 
 int apic_timer_create(struct apic *apic, struct error *err);
@@ -199,5 +206,7 @@ void apic_timer_set_deadline(struct apic *apic, uint64_t deadline);
 void apic_timer_stop(struct apic *apic);
 /* After a snapshot's state was read. */
 void apic_timer_rearm(struct apic *apic);
+/* A count of timer_initial that has left to go; 0: it stands. */
+void apic_timer_set_current(struct apic *apic, uint32_t left);
 
 #endif

@@ -204,6 +204,16 @@ void apic_timer_set_deadline(struct apic *apic, uint64_t deadline)
 		loop_timer_disarm(apic->timer);
 }
 
+void apic_timer_set_current(struct apic *apic, uint32_t left)
+{
+	struct apic_state *state = apic->state;
+
+	state->timer_running = left && left <= state->timer_initial && !is_deadline_mode(apic);
+	if (state->timer_running)
+		state->timer_start_ns =
+			clock_now_ns() - count_to_ns(apic, state->timer_initial - left);
+}
+
 void apic_timer_rearm(struct apic *apic)
 {
 	if (is_deadline_mode(apic) && apic->state->deadline)

@@ -41,10 +41,11 @@ struct ioapic {
 	uint64_t table[IOAPIC_PINS];
 };
 
-static void deliver(struct ioapic *ioapic, unsigned pin)
+static struct apic_message message_of(const struct ioapic *ioapic, unsigned pin)
 {
 	uint64_t entry = ioapic->table[pin];
-	struct apic_message message = {
+
+	return (struct apic_message){
 		.destination = entry >> 56,
 		.logical = entry & ENTRY_LOGICAL,
 		.broadcast = entry >> 56 == 0xff,
@@ -52,6 +53,11 @@ static void deliver(struct ioapic *ioapic, unsigned pin)
 		.vector = entry,
 		.level = entry & ENTRY_LEVEL,
 	};
+}
+
+static void deliver(struct ioapic *ioapic, unsigned pin)
+{
+	struct apic_message message = message_of(ioapic, pin);
 
 	ioapic->config.deliver(ioapic->config.opaque, &message);
 }
@@ -116,6 +122,21 @@ static uint32_t read_window(const struct ioapic *ioapic)
 	}
 }
 
+static void announce(struct ioapic *ioapic, unsigned pin)
+{
+	bool wanted = (ioapic->table[pin] & (ENTRY_LEVEL | ENTRY_MASKED)) == ENTRY_LEVEL;
+	struct apic_message message = message_of(ioapic, pin);
+
+	if (ioapic->config.level_changed)
+		ioapic->config.level_changed(ioapic->config.opaque, pin, wanted ? &message : NULL);
+}
+
+void ioapic_announce(struct device *dev)
+{
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+		announce((struct ioapic *)dev, pin);
+}
+
 static void write_entry(struct ioapic *ioapic, unsigned pin, bool high, uint32_t value)
 {
 	uint64_t entry = ioapic->table[pin];
@@ -130,6 +151,7 @@ static void write_entry(struct ioapic *ioapic, unsigned pin, bool high, uint32_t
 			entry &= ~(uint64_t)ENTRY_REMOTE_IRR;
 	}
 	ioapic->table[pin] = entry;
+	announce(ioapic, pin);
 	service_level(ioapic, pin);
 }
 

@@ -22,6 +22,9 @@ struct ioapic_config {
 	uint8_t id; /* at reset; 4 bits, the guest may change it */
 	/* Sends a message to the local APICs; the message is lent for the call. */
 	void (*deliver)(void *opaque, const struct apic_message *message);
+	/* What pin would send while it is unmasked and level-triggered has changed; NULL: nothing.
+	 * May be NULL itself. */
+	void (*level_changed)(void *opaque, unsigned pin, const struct apic_message *message);
 	void *opaque;
 };
 
@@ -29,6 +32,9 @@ int ioapic_create(const struct device_env *env, const struct ioapic_config *conf
 		  struct device **dev, struct error *err);
 
 struct irq_line ioapic_line(struct device *dev, unsigned pin);
+
+/* Has level_changed called for all pins. */
+void ioapic_announce(struct device *dev);
 
 /* A local APIC ended a level-triggered interrupt with this vector. */
 void ioapic_eoi(struct device *dev, uint8_t vector);
