@@ -23,7 +23,7 @@ PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local
 
 # Rooms that run while the guest's vector state is in the host's registers: src/isa/x86/x86.h, rule 1.
-GRO_ROOMS := src/isa/% src/accel/% src/cpu/% src/mem/% src/base/gro.c
+GRO_ROOMS := src/isa/% src/accel/soft.c src/cpu/% src/mem/% src/base/gro.c
 # A loop that copies is not to become a call of memcpy, which it may be the body of.
 GRO_FLAGS_gcc := -mgeneral-regs-only -fno-tree-loop-distribute-patterns
 GRO_FLAGS_clang := -mgeneral-regs-only -mllvm -disable-loop-idiom-all

@@ -56,11 +56,17 @@ static void cpu_broken(void *opaque, struct cpu *cpu)
 	vm_end(opaque, VM_END_DISAGREEMENT, 0);
 }
 
+static void cpu_failed(void *opaque, struct cpu *cpu, const struct error *err)
+{
+	(void)cpu;
+	vm_fail(opaque, err);
+}
+
 static int add_cpus(struct vm *vm, struct error *err)
 {
 	struct pc *pc = vm->board_state;
 	struct cpu_env env = { .shutdown = cpu_shutdown, .broken = cpu_broken,
-			       .fpu_error = pc_fpu_error, .opaque = vm };
+			       .fpu_error = pc_fpu_error, .failed = cpu_failed, .opaque = vm };
 	int ret = 0;
 
 	for (unsigned i = 0; i < vm->config->cpus && !ret; i++) {
@@ -98,6 +104,11 @@ static int boot(struct vm *vm, struct error *err)
 	return pc_boot(vm->board_state, err);
 }
 
+static void connect_irqchip(struct vm *vm, const struct irqchip_backend *backend)
+{
+	pc_connect_irqchip(vm->board_state, backend);
+}
+
 static void destroy(struct vm *vm)
 {
 	free(vm->board_state);
@@ -108,5 +119,6 @@ const struct vm_board board_x86_pc = {
 	.summary = "an x86-64 PC with ISA and PCI",
 	.build = build,
 	.boot = boot,
+	.connect_irqchip = connect_irqchip,
 	.destroy = destroy,
 };

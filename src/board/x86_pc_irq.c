@@ -4,6 +4,7 @@
  * the PIC's INTR to LINT0 of the local APICs, PCI's wires to pins 16 … 23.
  */
 #include "board/x86_pc_parts.h"
+#include "cpu/irqchip.h"
 #include "host/loop.h"
 #include "irqchip/apic.h"
 #include "irqchip/ioapic.h"
@@ -43,6 +44,26 @@ static void ioapic_deliver(void *opaque, const struct apic_message *message)
 	apic_deliver(pc->apics, message);
 }
 
+/* Local APICs in the kernel report the end of just these interrupts. */
+static void level_changed(void *opaque, unsigned pin, const struct apic_message *message)
+{
+	struct pc *pc = opaque;
+	uint32_t address = 0, data = 0;
+
+	if (!pc->backend)
+		return;
+	if (message)
+		apic_message_as_msi(message, &address, &data);
+	pc->backend->route(pc->backend->opaque, pin, address, data);
+}
+
+void pc_connect_irqchip(struct pc *pc, const struct irqchip_backend *backend)
+{
+	pc->backend = backend;
+	apic_set_backend(pc->apics, backend);
+	ioapic_announce(pc->ioapic);
+}
+
 static void isa_irq_set(void *opaque, unsigned irq, bool level)
 {
 	struct pc *pc = opaque;
@@ -76,14 +97,14 @@ int pc_add_interrupts(struct pc *pc, struct error *err)
 	struct apic_config apic = {
 		.cpus = vm->config->cpus,
 		.tsc_hz = tsc_hz,
-		.timer_hz = x86_crystal_hz(tsc_hz),
+		.timer_hz = vm->traits.apic_timer_hz ? vm->traits.apic_timer_hz : x86_crystal_hz(tsc_hz),
 		.tsc_now = tsc_now,
 		.eoi = apic_eoi,
 		.extint_acknowledge = extint_acknowledge,
 		.opaque = pc,
 	};
 	struct ioapic_config ioapic = { .base = IOAPIC_DEFAULT_BASE, .id = PC_IOAPIC_ID, .deliver = ioapic_deliver,
-					.opaque = pc };
+					.level_changed = level_changed, .opaque = pc };
 	struct pic_config pic = { 0 };
 	int ret = apic_set_create(&vm->env, &apic, &pc->apics, err);
 

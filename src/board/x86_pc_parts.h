@@ -23,6 +23,7 @@
 #define PC_MMIO64_SIZE (1ull << 38)
 
 struct e820_map;
+struct irqchip_backend;
 struct tables_blobs;
 
 /* Who drives the upper pins of the I/O APIC. */
@@ -33,6 +34,7 @@ struct pc {
 	struct device *apics, *ioapic, *pic; /* the VM owns them */
 	struct device *reset, *pci_host, *pm;
 	struct irq_line isa_irq[PC_ISA_IRQS]; /* to the PIC and the I/O APIC */
+	const struct irqchip_backend *backend; /* local APICs that are not ours; NULL: they are */
 	bool firmware_loaded;
 	unsigned next_slot; /* of the PCI bus, for devices in the order they come */
 	unsigned virtio_mmio_count; /* devices that are not on it */
@@ -45,6 +47,8 @@ uint64_t pc_low_ram(uint64_t mem_bytes);
 
 /* x86_pc_irq.c: APICs, I/O APIC, PIC and the wires between them. */
 int pc_add_interrupts(struct pc *pc, struct error *err);
+/* Where the local APICs are from now on: backend, or NULL for here. No CPU runs. */
+void pc_connect_irqchip(struct pc *pc, const struct irqchip_backend *backend);
 /* FERR#: IRQ 13. Any CPU thread, no lock held. opaque: struct vm. */
 void pc_fpu_error(void *opaque);
 

@@ -126,6 +126,12 @@ static const struct option_spec run_options[] = {
 	  .help = "name translated code for perf, in /tmp/perf-PID.map" },
 	{ .name = "stats", .type = OPTION_FLAG, .offset = ARG(config.stats),
 	  .help = "print what the engine counted on standard error at the end" },
+	{ .name = "debug-switch-accel", .type = OPTION_UINT, .offset = ARG(config.switch_accel_ms),
+	  .metavar = "MS", .min = 1, .max = 3600000,
+	  .help = "change between KVM and another accelerator each MS milliseconds" },
+	{ .name = "debug-kvm-without", .type = OPTION_STRING, .offset = ARG(config.kvm_without),
+	  .metavar = "LIST",
+	  .help = "capabilities of KVM not to use, with commas, or all: see ringlet doctor" },
 	{ .name = "log-level", .type = OPTION_CHOICE, .offset = ARG(log_level),
 	  .choices = log_choices, .help = "how much to say on standard error (warn)" },
 	{ .name = "dry-run", .type = OPTION_FLAG, .offset = ARG(dry_run),
@@ -223,6 +229,8 @@ static int end_status(const struct vm_result *result)
 		return STATUS_INTERNAL;
 	case VM_END_DEBUG_EXIT:
 		return (int)(result->value << 1 | 1);
+	case VM_END_FAILED: /* which vm_run returns as an error */
+		break;
 	}
 	return STATUS_INTERNAL;
 }

@@ -23,6 +23,7 @@ struct command {
 };
 
 int cmd_run(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Prints "ringlet: error: message" as every command does, and returns STATUS_USAGE. */

@@ -8,6 +8,7 @@
 
 static const struct command commands[] = {
 	{ "run", "start a machine and be its console", cmd_run },
+	{ "doctor", "tell what this host has for running guests", cmd_doctor },
 	{ "version", "print the version and what this build can do", cmd_version },
 	{ NULL, NULL, NULL },
 };

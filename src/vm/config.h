@@ -67,6 +67,8 @@ struct vm_config {
 	bool debug_lockstep;   /* compare translated code with the interpreter; one CPU */
 	bool perf_map;         /* name generated code for perf */
 	bool stats;            /* print counts on stderr at the end */
+	unsigned switch_accel_ms; /* change the accelerator that often, for tests; 0: never */
+	const char *kvm_without;  /* capabilities of KVM not to use, for tests; NULL: none */
 	bool reboot;           /* a reset starts the guest again; else it ends the machine */
 };
 

@@ -11,15 +11,16 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "accel/accel.h"
+#include "base/error.h"
 #include "cpu/cpu.h"
 #include "dev/device.h"
 #include "vm/vm.h"
 
-struct accel;
 struct blocks;
 struct chardev;
-struct error;
 struct exclusive;
+struct loop_timer;
 struct terminal;
 struct translator;
 struct vm;
@@ -34,6 +35,8 @@ struct vm_board {
 	int (*build)(struct vm *vm, struct error *err);
 	/* Loads what is to start and sets the CPUs' state; also after each reset. No CPU runs. */
 	int (*boot)(struct vm *vm, struct error *err);
+	/* The local APICs are outside of this process from now on, or (NULL) here. No CPU runs. */
+	void (*connect_irqchip)(struct vm *vm, const struct irqchip_backend *backend);
 	void (*destroy)(struct vm *vm);
 };
 
@@ -46,7 +49,16 @@ struct vm_thread {
 
 struct vm {
 	const struct vm_config *config;
-	const struct accel *accel;
+	const struct accel *accel;       /* that runs the CPUs */
+	const struct accel *other_accel; /* to change to; NULL: none */
+	const struct accel *host_accel;  /* the one of both that accel_machine is of; NULL: none */
+	struct accel_machine *accel_machine;
+	struct accel_traits traits;      /* of accel_machine */
+	struct error no_kvm;             /* why it is not KVM; empty: it is, or was not asked for */
+	bool no_kvm_device;              /* … because there is none */
+	struct loop_timer *switch_timer; /* the next change is due */
+	bool switch_due;
+	unsigned switches;
 	struct device_env env;  /* loop, memory, buses */
 	struct blocks *blocks;
 	struct translator *translator; /* NULL when CPUs interpret */
@@ -60,6 +72,7 @@ struct vm {
 	void *board_state;         /* the board's own */
 	_Atomic int end;           /* enum vm_end + 1 once the machine shall stop, else 0 */
 	_Atomic unsigned end_value;
+	struct error failure;      /* VM_END_FAILED: what happened; written by who set end */
 };
 
 /* The board's device constructor calls, in one line each: takes over dev. */
@@ -70,5 +83,8 @@ int vm_add_cpu(struct vm *vm, const struct cpu_env *env, struct cpu **cpu, struc
 
 /* Ends this run of the machine; the first reason wins. Any thread. */
 void vm_end(struct vm *vm, enum vm_end end, unsigned value);
+
+/* The same for a monitor that cannot go on: vm_run returns -EIO and err's message. */
+void vm_fail(struct vm *vm, const struct error *err);
 
 #endif

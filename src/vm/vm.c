@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "accel/accel.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -19,9 +18,11 @@
 #include "cpu/exclusive.h"
 #include "cpu/isa.h"
 #include "dev/bus.h"
+#include "host/clock.h"
 #include "host/loop.h"
 #include "mem/mem.h"
 #include "ui/terminal.h"
+#include "vm/accel.h"
 #include "vm/config.h"
 #include "vm/machine.h"
 
@@ -52,6 +53,8 @@ int vm_add_cpu(struct vm *vm, const struct cpu_env *env, struct cpu **out, struc
 	complete.blocks = vm->blocks;
 	complete.exclusive = vm->exclusive;
 	complete.translator = vm->translator;
+	complete.limit = vm->traits.limit;
+	complete.apic_timer_hz = vm->traits.apic_timer_hz;
 	ret = isa_x86.cpu_create(&complete, vm->cpu_count, vm->config->cpus, vm->config->cpu_model,
 				 &cpu, err);
 	if (ret)
@@ -74,33 +77,24 @@ void vm_end(struct vm *vm, enum vm_end end, unsigned value)
 	loop_stop(vm->env.loop);
 }
 
+void vm_fail(struct vm *vm, const struct error *err)
+{
+	struct error mine = *err;
+	bool first;
+
+	loop_lock(vm->env.loop);
+	first = !atomic_load(&vm->end);
+	if (first)
+		vm->failure = mine;
+	loop_unlock(vm->env.loop);
+	vm_end(vm, VM_END_FAILED, 0);
+}
+
 /* ---- life ---- */
 
 static void release_block(struct block *block)
 {
 	free(block);
-}
-
-static int choose_accel(struct vm *vm, struct error *err)
-{
-	switch (vm->config->accel) {
-	case VM_ACCEL_INTERP:
-		vm->accel = &accel_interp;
-		return vm->accel->probe(err);
-	case VM_ACCEL_TRANSLATE:
-		vm->accel = &accel_translate;
-		return vm->accel->probe(err);
-	case VM_ACCEL_AUTO:
-		if (vm->config->debug_lockstep) {
-			vm->accel = &accel_translate;
-			return vm->accel->probe(err);
-		}
-		vm->accel = accel_translate.probe(err) ? &accel_interp : &accel_translate;
-		return 0;
-	default:
-		return error_set(err, ENOTSUP, "--accel %s: not in this build (it has: translate, interp)",
-				 vm_accel_name(vm->config->accel));
-	}
 }
 
 static void destroy(struct vm *vm)
@@ -112,6 +106,7 @@ static void destroy(struct vm *vm)
 	}
 	if (vm->config->board->destroy)
 		vm->config->board->destroy(vm);
+	accel_destroy(vm);
 	blocks_destroy(vm->blocks);
 	isa_x86.translator_destroy(vm->translator);
 	for (unsigned i = 0; i < vm->cpu_count; i++)
@@ -122,6 +117,8 @@ static void destroy(struct vm *vm)
 	mem_destroy(vm->env.mem);
 	if (vm->terminal)
 		terminal_destroy(vm->terminal);
+	if (vm->switch_timer)
+		loop_timer_destroy(vm->switch_timer);
 	loop_destroy(vm->env.loop);
 	free(vm->threads);
 }
@@ -162,8 +159,10 @@ static int create_parts(struct vm *vm, struct error *err)
 	if (ret)
 		return ret;
 	blocks_set_cpus(vm->blocks, vm->exclusive);
-	if (vm->accel->translates)
+	if (accel_translates(vm))
 		ret = create_translator(vm, err);
+	if (!ret)
+		ret = accel_create(vm, err);
 	if (ret)
 		return ret;
 	vm->env.dma = (struct dma){ .mem = vm->env.mem, .wrote = device_wrote, .opaque = vm };
@@ -197,13 +196,15 @@ static int create(struct vm *vm, const struct vm_config *config, bool with_termi
 	int ret;
 
 	*vm = (struct vm){ .config = config };
-	ret = choose_accel(vm, err);
+	ret = accel_choose(vm, err);
 	if (!ret)
 		ret = create_parts(vm, err);
 	if (!ret && with_terminal)
 		ret = open_terminal(vm, err);
 	if (!ret)
 		ret = config->board->build(vm, err);
+	if (!ret)
+		accel_connect(vm);
 	return ret;
 }
 
@@ -242,18 +243,59 @@ static int start_cpus(struct vm *vm, struct error *err)
 	return 0;
 }
 
-static void reset(struct vm *vm)
+static int reset(struct vm *vm, struct error *err)
 {
+	int ret = accel_reset(vm, err);
+
 	for (unsigned i = 0; i < vm->device_count; i++)
 		vm->devices[i]->class->reset(vm->devices[i]);
 	for (unsigned i = 0; i < vm->cpu_count; i++)
 		vm->threads[i].cpu->isa->cpu_reset(vm->threads[i].cpu);
 	/* What boots next is loaded over the code that ran. */
-	for (unsigned i = 0; i < mem_region_count(vm->env.mem); i++) {
-		const struct mem_region *region = mem_region_at(vm->env.mem, i);
+	accel_forget_code(vm);
+	return ret;
+}
 
-		blocks_wrote(vm->blocks, region->gpa, region->size_bytes);
-	}
+/* ---- changing the accelerator now and then, to see that nothing is lost on the way ---- */
+
+static void switch_is_due(void *opaque)
+{
+	struct vm *vm = opaque;
+
+	vm->switch_due = true;
+	loop_stop(vm->env.loop);
+}
+
+static int arm_switch(struct vm *vm, struct error *err)
+{
+	uint64_t period_ns = vm->config->switch_accel_ms * (CLOCK_NS_PER_S / 1000);
+	int ret = 0;
+
+	if (!period_ns)
+		return 0;
+	if (!vm->switch_timer)
+		ret = loop_timer_create(vm->env.loop, switch_is_due, vm, &vm->switch_timer);
+	if (ret)
+		return error_set_errno(err, -ret, "no timer to change the accelerator by");
+	vm->switch_due = false;
+	loop_timer_arm(vm->switch_timer, clock_now_ns() + period_ns);
+	return 0;
+}
+
+/* The CPUs run until somebody stops the loop. */
+static int run_cpus(struct vm *vm, struct error *err)
+{
+	int ret = arm_switch(vm, err);
+
+	if (!ret)
+		ret = accel_resume(vm, err);
+	if (!ret)
+		ret = start_cpus(vm, err);
+	if (ret)
+		return ret;
+	loop_run(vm->env.loop);
+	stop_cpus(vm);
+	return accel_pause(vm, err);
 }
 
 /* One power-on to the next reset or the end. */
@@ -263,12 +305,20 @@ static int run_once(struct vm *vm, struct error *err)
 
 	if (ret)
 		return ret;
-	ret = start_cpus(vm, err);
-	if (ret)
-		return ret;
-	loop_run(vm->env.loop);
-	stop_cpus(vm);
-	return 0;
+	accel_explain(vm);
+	for (;;) {
+		ret = run_cpus(vm, err);
+		if (ret || atomic_load(&vm->end))
+			break;
+		if (vm->switch_due)
+			accel_switch(vm);
+	}
+	if (atomic_load(&vm->end) == VM_END_FAILED + 1) {
+		if (err)
+			*err = vm->failure;
+		return -EIO;
+	}
+	return ret;
 }
 
 static void print_stats(const struct vm *vm)
@@ -279,8 +329,14 @@ static void print_stats(const struct vm *vm)
 	blocks_stats(vm->blocks, &blocks);
 	fprintf(stderr, "blocks: made %lu, invalidated %lu, thrown away as a whole %lu times\n",
 		blocks.inserted, blocks.invalidated, blocks.flushes);
+	if (vm->other_accel)
+		fprintf(stderr, "changes of the accelerator: %u\n", vm->switches);
 	for (unsigned i = 0; i < vm->cpu_count; i++) {
 		vm->threads[i].cpu->isa->describe_stats(vm->threads[i].cpu, text, sizeof(text));
+		fprintf(stderr, "CPU %u: %s", i, text);
+		if (!vm->host_accel)
+			continue;
+		vm->host_accel->describe_stats(vm->threads[i].cpu, text, sizeof(text));
 		fprintf(stderr, "CPU %u: %s", i, text);
 	}
 }
@@ -314,7 +370,7 @@ int vm_run(const struct vm_config *config, struct vm_result *result, struct erro
 		if (result->end == VM_END_TRIPLE_FAULT || result->end == VM_END_QUIT)
 			log_cpus(&vm);
 		if (result->end == VM_END_RESET && config->reboot) {
-			reset(&vm);
+			ret = reset(&vm, err);
 			atomic_store(&vm.end, 0);
 			again = true;
 		}
@@ -391,7 +447,7 @@ int vm_describe(const struct vm_config *config, struct json *json, struct error 
 
 const char *const *vm_accel_names(void)
 {
-	static const char *const names[] = { "translate", "interp", NULL };
+	static const char *const names[] = { "kvm", "translate", "interp", NULL };
 
 	return names;
 }

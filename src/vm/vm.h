@@ -18,6 +18,7 @@ enum vm_end {
 	VM_END_DEBUG_EXIT,   /* it wrote to the debug-exit port */
 	VM_END_DISAGREEMENT, /* --debug-lockstep found a difference */
 	VM_END_QUIT,         /* the user ended it from the terminal */
+	VM_END_FAILED,       /* the monitor cannot go on: vm_run returns an error instead */
 };
 
 struct vm_result {
