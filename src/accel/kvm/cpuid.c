@@ -28,8 +28,8 @@
 #define PV_FEATURES 0x40000001u
 #define PV_TIMING 0x40000010u
 #define PV_CLOCK (1u << 0 | 1u << 3 | 1u << 24)
-/* Those that need no local APIC in the kernel: clock, no I/O delays, stolen time, TLB flushes. */
-#define PV_WITHOUT_APIC (PV_CLOCK | 1u << 1 | 1u << 5 | 1u << 9)
+/* Those that need no local APIC in the kernel: clock, no I/O delays. */
+#define PV_WITHOUT_APIC (PV_CLOCK | 1u << 1)
 
 static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *list, uint32_t leaf)
 {

@@ -203,7 +203,8 @@ static int take_requests(struct kvm_vcpu *vcpu, struct error *err)
 		cpu_request_clear(cpu, CPU_REQ_INTERRUPT);
 		vcpu->interrupt_maybe = true;
 	}
-	cpu_request_clear(cpu, requests & (CPU_REQ_SMI | CPU_REQ_FLUSH_TLB));
+	/* An engine's, or nothing (SMI). */
+	cpu_request_clear(cpu, requests & (CPU_REQ_SMI | CPU_REQ_FLUSH_TLB | CPU_REQ_CODE));
 	if (requests & (CPU_REQ_INIT | CPU_REQ_SIPI))
 		return take_by_isa(vcpu, err);
 	return 0;
