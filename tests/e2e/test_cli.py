@@ -114,3 +114,26 @@ def test_the_newest_cached_kernel_is_found(run, tmp_path, debian_kernel):
         (boot / f"vmlinuz-{version}").symlink_to(debian_kernel)
     done = run("run", "--dry-run")
     assert json.loads(done.stdout)["kernel"].endswith("/vmlinuz-6.1.0-56")
+
+
+def test_doctor(run):
+    """Whatever this host has: the same to people and to programs, and true of what auto takes."""
+    text, found = run("doctor"), json.loads(run("doctor", "--json").stdout)
+    assert text.returncode == 0 and text.stderr == ""
+    assert f"--accel auto takes {found['auto']}:" in text.stdout
+    for name in ("kvm", "translate"):
+        usable, reason = found[name]["usable"], found[name]["reason"]
+        assert (reason is None) == usable
+        said = next(line for line in text.stdout.splitlines() if line.startswith(name))
+        assert said.split(None, 1)[1] == ("yes" if usable else f"no: {reason}")
+    assert (found["auto"] == "kvm") == found["kvm"]["usable"]
+    for capability in found["kvm"]["capabilities"]:
+        assert re.search(rf"^  {capability['name']} +{'yes' if capability['present'] else 'no: '}",
+                         text.stdout, re.MULTILINE)
+
+
+def test_a_capability_that_is_none(run):
+    done = run("run", "--accel", "kvm", "--debug-kvm-without", "speed", "-f", "/dev/null")
+    assert done.returncode in (1, 4)
+    if os.path.exists("/dev/kvm"):
+        assert "'speed' is no capability of KVM" in done.stderr

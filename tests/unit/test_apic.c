@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "cpu/cpu.h"
+#include "cpu/irqchip.h"
 #include "device_fixture.h"
 #include "host/clock.h"
 #include "irqchip/apic.h"
@@ -28,6 +29,8 @@ struct setup {
 	struct device *apics, *ioapic;
 	struct cpu cpu[CPUS];
 	int extint_vector;
+	/* What a backend got. */
+	uint32_t msi_address, msi_data, level_pins;
 };
 
 static uint64_t tsc_now(void *opaque, unsigned cpu)
@@ -58,12 +61,20 @@ static void deliver(void *opaque, const struct apic_message *message)
 	apic_deliver(setup->apics, message);
 }
 
+static void level_changed(void *opaque, unsigned pin, const struct apic_message *message)
+{
+	struct setup *setup = opaque;
+
+	setup->level_pins &= ~(1u << pin);
+	setup->level_pins |= message ? 1u << pin : 0;
+}
+
 static void start(void **state, struct setup *setup)
 {
 	struct apic_config apic = { .cpus = CPUS, .tsc_hz = TSC_HZ, .tsc_now = tsc_now, .eoi = eoi,
 				    .extint_acknowledge = extint, .opaque = setup };
 	struct ioapic_config ioapic = { .base = IOAPIC_DEFAULT_BASE, .deliver = deliver,
-					.opaque = setup };
+					.level_changed = level_changed, .opaque = setup };
 
 	*setup = (struct setup){ .fixture = *state };
 	assert_int_equal(apic_set_create(&setup->fixture->env, &apic, &setup->apics, NULL), 0);
@@ -419,6 +430,136 @@ static void test_msi(void **state)
 	stop(&setup);
 }
 
+/* ---- APICs elsewhere ---- */
+
+/* To another set of APICs and back, as between this process and the kernel. */
+static void test_save_and_restore(void **state)
+{
+	struct setup setup;
+	struct x86_lapic lapic, again;
+	const struct cpu_intc *intc;
+
+	start(state, &setup);
+	intc = apic_cpu_intc(setup.apics, 1);
+	set_reg(&setup, 1, 0x80, 0x20);
+	set_reg(&setup, 1, 0xd0, 0x2000000);
+	set_reg(&setup, 1, 0x350, 0x700);
+	set_reg(&setup, 1, 0x3e0, 0xb);
+	set_reg(&setup, 1, 0x320, 0x20081);
+	set_reg(&setup, 1, 0x380, 4000000000u);
+	apic_msi(setup.apics, 0xfee01000, 0x4051);
+	apic_msi(setup.apics, 0xfee01000, 0x4061);
+	assert_int_equal(acknowledge(&setup, 1), 0x61);
+	intc->save(intc->opaque, &lapic);
+	intc->init(intc->opaque);
+	assert_int_equal(reg(&setup, 1, 0x80), 0);
+	intc->restore(intc->opaque, &lapic);
+	intc->save(intc->opaque, &again);
+	assert_in_range(again.reg[0x39], 1, lapic.reg[0x39]); /* the count goes on */
+	again.reg[0x39] = lapic.reg[0x39];
+	assert_memory_equal(&again, &lapic, sizeof(lapic));
+	assert_int_equal(reg(&setup, 1, 0xa0), 0x60);
+	set_reg(&setup, 1, 0xb0, 0);
+	assert_int_equal(acknowledge(&setup, 1), 0x51);
+	stop(&setup);
+}
+
+static void test_save_and_restore_of_an_x2apic(void **state)
+{
+	struct setup setup;
+	struct x86_lapic lapic;
+	const struct cpu_intc *intc;
+	uint64_t value;
+
+	start(state, &setup);
+	intc = apic_cpu_intc(setup.apics, 3);
+	assert_true(wrmsr(&setup, 3, MSR_BASE, PAGE | BASE_X2));
+	assert_true(wrmsr(&setup, 3, MSR_X2APIC + 0x32, 0x40080));
+	assert_true(wrmsr(&setup, 3, MSR_DEADLINE, UINT64_MAX));
+	intc->save(intc->opaque, &lapic);
+	assert_int_equal(lapic.base, PAGE | BASE_X2);
+	assert_int_equal(lapic.reg[2], 3);
+	assert_int_equal(lapic.tsc_deadline, UINT64_MAX);
+	intc->init(intc->opaque);
+	intc->restore(intc->opaque, &lapic);
+	assert_true(rdmsr(&setup, 3, MSR_DEADLINE, &value));
+	assert_int_equal(value, UINT64_MAX);
+	assert_true(rdmsr(&setup, 3, MSR_X2APIC + 2, &value));
+	assert_int_equal(value, 3);
+	stop(&setup);
+}
+
+static void take_msi(void *opaque, uint32_t address, uint32_t data)
+{
+	struct setup *setup = opaque;
+
+	setup->msi_address = address;
+	setup->msi_data = data;
+}
+
+/* Messages go there; the same messages, for they are understood again. */
+static void test_backend(void **state)
+{
+	struct setup setup;
+	struct irqchip_backend backend = { .opaque = &setup, .msi = take_msi };
+	struct irq_line line;
+
+	start(state, &setup);
+	apic_set_backend(setup.apics, &backend);
+	set_entry(&setup, 3, 0x34, 2u << 24);
+	set_entry(&setup, 20, 0x8855, 0x0f000000);
+	line = ioapic_line(setup.ioapic, 3);
+	irq_set(&line, true);
+	assert_int_equal(setup.msi_address, 0xfee02000);
+	assert_int_equal(setup.msi_data, 0x34);
+	assert_false(pending(&setup, 2));
+	line = ioapic_line(setup.ioapic, 20);
+	irq_set(&line, true);
+	assert_int_equal(setup.msi_address, 0xfee0f004);
+	assert_int_equal(setup.msi_data, 0xc055);
+	apic_set_backend(setup.apics, NULL);
+	assert_int_equal(apic_msi(setup.apics, 0xfee02000, 0x34), 1);
+	assert_int_equal(acknowledge(&setup, 2), 0x34);
+	stop(&setup);
+}
+
+/* The PIC's wire is the first CPU's, whatever the registers here say; the other one's never. */
+static void test_backend_and_pic(void **state)
+{
+	struct setup setup;
+	struct irqchip_backend backend = { .opaque = &setup, .msi = take_msi };
+	struct irq_line line;
+
+	start(state, &setup);
+	setup.extint_vector = 0x20;
+	apic_set_backend(setup.apics, &backend);
+	line = apic_lint0_line(setup.apics);
+	irq_set(&line, true);
+	assert_true(pending(&setup, 0));
+	assert_false(pending(&setup, 1));
+	assert_int_equal(acknowledge(&setup, 0), 0x20);
+	irq_set(&line, false);
+	assert_false(pending(&setup, 0));
+	stop(&setup);
+}
+
+static void test_level_pins_are_told(void **state)
+{
+	struct setup setup;
+
+	start(state, &setup);
+	set_entry(&setup, 20, 0x8055, 0);
+	set_entry(&setup, 21, 0x55, 0);
+	assert_int_equal(setup.level_pins, 1u << 20);
+	set_entry(&setup, 20, 0x18055, 0);
+	assert_int_equal(setup.level_pins, 0);
+	setup.level_pins = ~0u;
+	set_entry(&setup, 4, 0x8041, 0);
+	ioapic_announce(setup.ioapic);
+	assert_int_equal(setup.level_pins & 0xffffff, 1u << 4);
+	stop(&setup);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -435,6 +576,11 @@ int main(void)
 		cmocka_unit_test(test_ioapic_edge),
 		cmocka_unit_test(test_ioapic_level),
 		cmocka_unit_test(test_msi),
+		cmocka_unit_test(test_save_and_restore),
+		cmocka_unit_test(test_save_and_restore_of_an_x2apic),
+		cmocka_unit_test(test_backend),
+		cmocka_unit_test(test_backend_and_pic),
+		cmocka_unit_test(test_level_pins_are_told),
 	};
 
 	return cmocka_run_group_tests_name("apic", tests, device_fixture_open,

@@ -141,8 +141,7 @@ int kvm_host_mask(uint32_t *features, const char *without, struct error *err)
 	}
 	/* Local APICs in the kernel are worth something only with ways to reach them. */
 	if ((*features & split) != split)
-		*features &= ~(1u << KVM_HAS_SPLIT_IRQCHIP | 1u << KVM_HAS_TSC_DEADLINE |
-			       1u << KVM_HAS_IRQFD);
+		*features &= ~(1u << KVM_HAS_SPLIT_IRQCHIP | 1u << KVM_HAS_TSC_DEADLINE);
 	return ret;
 }
 

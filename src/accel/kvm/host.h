@@ -34,11 +34,7 @@ struct error;
 	X(TSC_OFFSET, "tsc-offset", KVM_CAP_VCPU_ATTRIBUTES,                                       \
 	  "a pause may move the CPUs' clocks apart by some hundred nanoseconds")                   \
 	X(KVMCLOCK, "kvmclock", KVM_CAP_ADJUST_CLOCK,                                              \
-	  "guests calibrate their clock against emulated timers: a slower boot")                   \
-	X(DIRTY_LOG, "dirty-log", KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,                               \
-	  "to follow what a guest writes takes longer")                                            \
-	X(IRQFD, "irqfd", KVM_CAP_IRQFD, "devices' interrupts pass through the event loop")        \
-	X(IOEVENTFD, "ioeventfd", KVM_CAP_IOEVENTFD, "devices are notified by exits")
+	  "guests calibrate their clock against emulated timers: a slower boot")
 
 enum kvm_feature {
 #define X(name, word, cap, lost) KVM_HAS_##name,

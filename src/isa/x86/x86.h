@@ -5,7 +5,7 @@
  *
  * 1. THE VECTOR STATE IS THE HOST'S. While a CPU runs guest code, the guest's x87/MMX/XMM/YMM/ZMM/
  *    k/MXCSR state may live in the host's own registers (vec_live). Therefore everything in this
- *    room and in accel/ is compiled with -mgeneral-regs-only and calls nothing that is not, save
+ *    room and in accel/soft.c is compiled with -mgeneral-regs-only and calls nothing that is not, save
  *    after x86_vec_park(cpu), which stores the state and gives the host registers back to C. That
  *    includes libc: memcpy uses vector registers. (The build checks the undefined symbols.)
  * 2. FAULTS UNWIND. x86_raise and friends do not return: they longjmp to the run loop, which delivers
