@@ -148,11 +148,12 @@ sanitize:
 
 # The functions that TSan calls at each access use vector registers, so no test that keeps the guest's
 # there can run: those that race.
+RACING := races loop block virtio_blk
 #: make tsan          the tests of threads against each other under the thread sanitizer
 tsan:
 	$(MAKE) BUILD=$(BUILD)/tsan CFLAGS="-O1 -g -fsanitize=thread" \
-		$(foreach t,races loop,$(BUILD)/tsan/tests/unit/test_$(t))
-	$(foreach t,races loop,$(BUILD)/tsan/tests/unit/test_$(t) &&) true
+		$(foreach t,$(RACING),$(BUILD)/tsan/tests/unit/test_$(t))
+	$(foreach t,$(RACING),$(BUILD)/tsan/tests/unit/test_$(t) &&) true
 
 # Counters of what was reached are inline too, which calls at each comparison are not.
 FUZZ_GRO := -DGRO_SANITIZED -mllvm -asan-stack=0 -fsanitize-address-use-after-return=never \

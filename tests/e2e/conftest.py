@@ -54,7 +54,7 @@ def test_initramfs(programs, tmp_path_factory):
 def linux_with(debian_kernel, programs, tmp_path_factory):
     """linux_with("virtio_blk", ...): what boots Debian's kernel with modules in its initramfs. The
     guest's command "load" loads them."""
-    def arguments(*names, console="ttyS0"):
+    def arguments(*names, console="ttyS0", params=""):
         directory = tmp_path_factory.mktemp("initramfs")
         paths = modules_of(debian_kernel, names)
         load = directory / "load"
@@ -64,7 +64,8 @@ def linux_with(debian_kernel, programs, tmp_path_factory):
                                     [(f"lib/{path.name}", path) for path in paths]
                                     + [(f"bin/{name}", path) for name, path in programs.items()]
                                     + [("bin/load", load)])
-        return ["-k", debian_kernel, "-i", initramfs, "-p", PARAMS.replace("ttyS0", console)]
+        return ["-k", debian_kernel, "-i", initramfs, "-p",
+                f"{PARAMS} {params}".strip().replace("ttyS0", console)]
     return arguments
 
 

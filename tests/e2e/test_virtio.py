@@ -2,8 +2,10 @@
 """Virtio devices with the drivers of Debian's kernel."""
 import hashlib
 import json
+import pathlib
 import random
 import re
+import shutil
 import subprocess
 import time
 
@@ -138,6 +140,29 @@ def test_power_off_keeps_what_was_written(start, linux_with, tmp_path):
     guest.sh("load; mkdir -p /mnt; mount -t ext4 -o ro /dev/vda /mnt; md5sum </mnt/file | cmp - /mnt/sum")
 
 
+def test_programs_from_a_disk(start, linux_with, programs, tmp_path):
+    """Pages of code that the disk overwrites again and again: what runs is what was read last."""
+    tree, disk = tmp_path / "tree", tmp_path / "disk"
+    tree.mkdir()
+    for number in range(40):
+        shutil.copy(programs["mix"], tree / f"mix{number}")
+        (tree / f"noise{number}").write_bytes(random.Random(number).randbytes(MIB))
+    disk.write_bytes(bytes(128 * MIB))
+    subprocess.run(["/sbin/mkfs.ext4", "-q", "-d", tree, disk], check=True)
+    # Else the kernel zeroes each page before the disk writes to it, and so hides what we look for.
+    args = linux_with("virtio_pci", "virtio_blk", "crc32c_generic", "ext4",
+                      params="init_on_alloc=0")
+    guest = start(*args, "-d", disk, "-m", "96M", "-c", "2")
+    guest.ready()
+    guest.sh("load; mkdir -p /mnt; mount -t ext4 /dev/vda /mnt")
+    native = {seed: subprocess.run([programs["mix"], str(seed), "20"], check=True, text=True,
+                                   capture_output=True).stdout for seed in range(4)}
+    for number in range(40):
+        guest.sh(f"md5sum /mnt/noise{number} >/dev/null & echo 3 >/proc/sys/vm/drop_caches; wait")
+        assert guest.sh(f"/mnt/mix{number} {number % 4} 20") == native[number % 4]
+    assert bad_lines(guest.dmesg()) == []
+
+
 def resident_kib(guest):
     """Memory of the guest that the host holds, and of the monitor, which does not change much."""
     with open(f"/proc/{guest.process.pid}/status", encoding="ascii") as status:
@@ -245,3 +270,16 @@ def test_a_container_used_as_raw_is_noticed(ringlet, linux, tmp_path):
     disk.write_bytes(b"QFI\xfb" + bytes(MIB - 4))
     assert "looks like a qcow2" in run(ringlet, *linux(), "--dry-run", "-d", disk).stderr
     assert not run(ringlet, *linux(), "--dry-run", "-d", f"{disk},format=raw").stderr
+
+
+def test_a_bios_boots_from_a_disk(start):
+    """SeaBIOS reads GRUB from it."""
+    image, bios = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso", "/usr/share/seabios/bios.bin"
+    for path, package in ((image, "grub-rescue-pc"), (bios, "seabios")):
+        if not pathlib.Path(path).exists():
+            pytest.skip(f"no {path}: install {package}")
+    guest = start("-f", bios, "-d", f"{image},ro")
+    guest.expect("Booting from Hard Disk", 120)
+    guest.expect("GNU GRUB", 120)
+    guest.send("\x01x")
+    assert guest.wait() == 0
