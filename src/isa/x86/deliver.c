@@ -113,7 +113,7 @@ static void enter_handler(struct x86_cpu *cpu, const struct x86_gate *gate,
 	cpu->state.seg[X86_CS] = *cs;
 	cpu->state.rip = gate->offset;
 	cpu->state.rflags &= ~cleared;
-	x86_update_mode(cpu);
+	x86_update_transfer(cpu);
 }
 
 /* ---- protected mode ---- */

@@ -122,7 +122,7 @@ static void iret_protected(struct x86_cpu *cpu, unsigned size)
 		x86_stack_adjust(cpu, 3 * size);
 	x86_return_commit(cpu, &ret);
 	load_flags(cpu, ret.flags, changed);
-	x86_update_mode(cpu);
+	x86_update_transfer(cpu);
 }
 
 void x86_iret(struct x86_cpu *cpu, const struct insn *insn)

@@ -89,6 +89,36 @@ void x86_update_segments(struct x86_cpu *cpu)
 	cpu->block_stop = true;
 }
 
+static uint32_t privilege_key(const struct x86_cpu *cpu)
+{
+	if (cpu->cpl == 0)
+		return X86_KEY_CPL0 | X86_KEY_TSC;
+	return cpu->state.cr4 & X86_CR4_TSD ? 0 : X86_KEY_TSC;
+}
+
+/* What follows from the privilege level alone. */
+static void privilege_changed(struct x86_cpu *cpu)
+{
+	x86_update_mmu(cpu);
+	/* Code of privilege 1 and 2 is translated as the user's, but has rights of its own. */
+	if (unlikely(cpu->cpl == 1 || cpu->cpl == 2))
+		x86_tlb_forget(cpu);
+	cpu->block_stop = true;
+}
+
+void x86_update_transfer(struct x86_cpu *cpu)
+{
+	const uint32_t keys = X86_KEY_CPL0 | X86_KEY_TSC;
+
+	if (unlikely(cpu->mode != X86_MODE_64 || !(cpu->state.seg[X86_CS].attr & X86_SEG_L))) {
+		x86_update_mode(cpu);
+		return;
+	}
+	cpu->cpl = privilege(cpu);
+	cpu->block_key = (cpu->block_key & ~keys) | privilege_key(cpu);
+	privilege_changed(cpu);
+}
+
 void x86_update_mode(struct x86_cpu *cpu)
 {
 	const struct x86_state *state = &cpu->state;
@@ -102,15 +132,9 @@ void x86_update_mode(struct x86_cpu *cpu)
 	cpu->stack_size = stack_width(cpu);
 	cpu->debug_active = state->dr7 & 0xff;
 	cpu->block_key = cpu->mode | (cpu->protected_mode ? X86_KEY_PROTECTED : 0) |
-			 (vector_ready(cpu) ? X86_KEY_VECTOR : 0) |
-			 (cpu->cpl == 0 ? X86_KEY_CPL0 : 0) |
-			 (cpu->cpl == 0 || !(state->cr4 & X86_CR4_TSD) ? X86_KEY_TSC : 0) |
+			 (vector_ready(cpu) ? X86_KEY_VECTOR : 0) | privilege_key(cpu) |
 			 (state->cr4 & X86_CR4_SMAP ? X86_KEY_SMAP : 0);
 	x86_update_segments(cpu);
 	x86_tlb_sync(cpu);
-	x86_update_mmu(cpu);
-	/* Code of privilege 1 and 2 is translated as the user's, but has rights of its own. */
-	if (unlikely(cpu->cpl == 1 || cpu->cpl == 2))
-		x86_tlb_forget(cpu);
-	cpu->block_stop = true;
+	privilege_changed(cpu);
 }

@@ -31,7 +31,7 @@ static void enter_ring(struct x86_cpu *cpu, unsigned cpl, unsigned cs, unsigned 
 						   .selector = (uint16_t)(cs | cpl) };
 	cpu->state.seg[X86_SS] = (struct x86_seg){ .limit = ~0u, .attr = stack_attr(cpl),
 						   .selector = (uint16_t)(ss | cpl) };
-	x86_update_mode(cpu);
+	x86_update_transfer(cpu);
 }
 
 void x86_syscall(struct x86_cpu *cpu, const struct insn *insn)

@@ -236,6 +236,8 @@ static inline struct x86_cpu *x86_cpu(struct cpu *cpu)
  * computed from changed: CR0.PG/WP, paging bits of CR4, EFER.NXE/LMA, PKRU, data breakpoints.
  */
 void x86_update_mode(struct x86_cpu *cpu);
+/* The same where nothing but CS, SS and EFLAGS changed; cheap from 64-bit code to 64-bit code. */
+void x86_update_transfer(struct x86_cpu *cpu);
 /* The part that depends on DS, ES, FS and GS. */
 void x86_update_segments(struct x86_cpu *cpu);
 /* The part that depends on EFLAGS.AC (CLAC, STAC, POPF): cpu->mmu and alignment checking. */
