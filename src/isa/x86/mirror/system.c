@@ -159,6 +159,31 @@ static bool emit_rdtsc(struct emit *e)
 	return true;
 }
 
+static bool emit_rdtscp(struct emit *e)
+{
+	if (!emit_rdtsc(e))
+		return false;
+	masm_load32(e->m, mirror_reg(X86_RCX), H_CPU, CPU_FIELD(state.tsc_aux));
+	return true;
+}
+
+/* Where CR4 has it enabled, with ECX 0. */
+static bool emit_rdpkru(struct emit *e)
+{
+	struct masm *m = e->m;
+
+	mirror_spare_flags(e);
+	masm_rm(m, false, 0xf7, 0, H_CPU, (int32_t)CPU_FIELD(state.cr4)); /* test dword [cr4], imm32 */
+	masm_u32(m, (uint32_t)X86_CR4_PKE);
+	masm_jcc(m, COND_E, &mirror_cold(e)->enter);
+	masm_rr(m, false, 0x85, mirror_reg(X86_RCX), mirror_reg(X86_RCX));
+	masm_jcc(m, COND_NE, &mirror_cold(e)->enter);
+	masm_load32(m, H_RAX, H_CPU, CPU_FIELD(state.pkru));
+	masm_imm64(m, H_RDX, 0);
+	e->flags_in_host = false;
+	return true;
+}
+
 static bool emit_itself(struct emit *e)
 {
 	for (unsigned i = 0; i < e->insn->length; i++)
@@ -177,6 +202,8 @@ bool mirror_emit_system(struct emit *e)
 	case ZYDIS_MNEMONIC_STAC: return emit_smap(e, true);
 	case ZYDIS_MNEMONIC_CLAC: return emit_smap(e, false);
 	case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(e);
+	case ZYDIS_MNEMONIC_RDTSCP: return emit_rdtscp(e);
+	case ZYDIS_MNEMONIC_RDPKRU: return emit_rdpkru(e);
 	case ZYDIS_MNEMONIC_LFENCE:
 	case ZYDIS_MNEMONIC_MFENCE:
 	case ZYDIS_MNEMONIC_SFENCE:

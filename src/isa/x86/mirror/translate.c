@@ -163,7 +163,8 @@ static void emit_instruction(struct emit *e)
 		done = false;
 	else if (!(e->insn->flags & INSN_ENDS_BLOCK))
 		done = mirror_emit_stack(e) || mirror_emit_copy(e) || mirror_emit_system(e) ||
-		       mirror_emit_special(e) || mirror_emit_x87(e) || mirror_emit_vector(e);
+		       mirror_emit_special(e) || mirror_emit_string(e) || mirror_emit_x87(e) ||
+		       mirror_emit_vector(e);
 	else
 		done = mirror_emit_flow(e);
 	mirror_note_loads(e);

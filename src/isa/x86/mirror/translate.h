@@ -198,6 +198,9 @@ bool mirror_emit_system(struct emit *e);
 /* special.c: copies with a twist */
 bool mirror_emit_special(struct emit *e);
 
+/* strings.c */
+bool mirror_emit_string(struct emit *e);
+
 /* vector.c: whether running its stub is all that is to be done for insn, its operand being at hand */
 bool mirror_vector_simple(const struct insn *insn);
 /* Those that are not. */
