@@ -95,11 +95,15 @@ static int check(const struct block *block, const struct block_request *request)
 
 int block_perform(struct block *block, const struct block_request *request)
 {
+	const struct block_request flush = { .op = BLOCK_FLUSH };
 	int ret = check(block, request);
 
 	if (ret || (!request->length && request->op != BLOCK_FLUSH))
 		return ret;
-	return block->class->perform(block, request);
+	ret = block->class->perform(block, request);
+	if (!ret && request->flags & BLOCK_FUA && changes(request->op))
+		ret = block->class->perform(block, &flush);
+	return ret;
 }
 
 int block_attempt(struct block *block, const struct block_request *request)
@@ -108,7 +112,9 @@ int block_attempt(struct block *block, const struct block_request *request)
 
 	if (ret || (!request->length && request->op != BLOCK_FLUSH))
 		return ret;
-	return block->class->attempt ? block->class->attempt(block, request) : -EAGAIN;
+	if (!block->class->attempt || request->flags & BLOCK_FUA)
+		return -EAGAIN;
+	return block->class->attempt(block, request);
 }
 
 static void run(struct workers_job *job)

@@ -36,7 +36,7 @@ enum block_op {
 };
 
 enum {
-	BLOCK_FUA = 1,   /* WRITE, WRITE_ZEROES: durable when done */
+	BLOCK_FUA = 1,   /* what changes something: durable when done */
 	BLOCK_UNMAP = 2, /* WRITE_ZEROES: the space may be given back */
 };
 
@@ -68,7 +68,7 @@ struct block_info {
 
 struct block_class {
 	const char *name; /* as in format= */
-	/* Carries request out: 0 or -errno. Its bounds and flags have been checked. */
+	/* Carries request out: 0 or -errno. Its bounds have been checked; FUA is seen to. */
 	int (*perform)(struct block *block, const struct block_request *request);
 	/*
 	 * The same for who must not wait: -EAGAIN, and nothing lost, when it would have to. May be

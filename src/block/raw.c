@@ -57,8 +57,10 @@ static int discard(const struct raw *raw, const struct block_request *request)
 	return ret == -EOPNOTSUPP ? 0 : ret;
 }
 
-static int perform_op(const struct raw *raw, const struct block_request *request)
+static int raw_perform(struct block *block, const struct block_request *request)
 {
+	const struct raw *raw = (const struct raw *)block;
+
 	switch (request->op) {
 	case BLOCK_READ:
 		return block_file_readv(&raw->file, request->iov, request->iov_count,
@@ -74,16 +76,6 @@ static int perform_op(const struct raw *raw, const struct block_request *request
 		return zero(raw, request);
 	}
 	return -EINVAL;
-}
-
-static int raw_perform(struct block *block, const struct block_request *request)
-{
-	const struct raw *raw = (const struct raw *)block;
-	int ret = perform_op(raw, request);
-
-	if (!ret && request->flags & BLOCK_FUA)
-		ret = block_file_flush(&raw->file);
-	return ret;
 }
 
 /* Reads of what the host's page cache holds. */
@@ -122,8 +114,8 @@ static void look_for_container(const struct raw *raw, const struct block_options
 	    block_file_read(&raw->file, head, 0, sizeof(head)))
 		return;
 	if (!memcmp(head, qcow_magic, sizeof(qcow_magic)))
-		log_warn("%s looks like a qcow2 image and is used as a raw disk: "
-			 "add format=qcow2 or format=raw to say what it is", options->file);
+		log_warn("%s looks like a qcow2 image, and is used as a raw disk for want of a "
+			 "format=: format=raw if that is meant", options->file);
 }
 
 int raw_open(const struct block_options *options, struct block **block, struct error *err)

@@ -46,7 +46,9 @@ static void use_range(struct blk_request *request)
 
 	request->block.offset = bytes_of(range->sector);
 	request->block.length = bytes_of(range->num_sectors);
-	request->block.flags = range->flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ? BLOCK_UNMAP : 0;
+	request->block.flags &= ~(unsigned)BLOCK_UNMAP;
+	if (range->flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP)
+		request->block.flags |= BLOCK_UNMAP;
 }
 
 bool blk_request_next(struct blk_request *request)
@@ -118,6 +120,9 @@ struct blk_request *blk_request_make(struct virtio_device *dev, struct virtio_ch
 	}
 	*request = (struct blk_request){ .chain = chain, .type = header.type };
 	request->block.opaque = request;
+	/* A driver that cannot flush takes what is done for durable (5.2.6.2). */
+	if (!virtio_has(dev, VIRTIO_BLK_F_FLUSH) && header.type != VIRTIO_BLK_T_IN)
+		request->block.flags = BLOCK_FUA;
 	request->result = parse(dev, request, header.sector);
 	return request;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The block device: requests however their pieces lie, what may not be, resets with work under way. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +26,7 @@
 struct bench {
 	struct virtio_driver driver;
 	char path[32];
+	struct diary *diary;
 };
 
 static void plug(struct bench *b, const char *options)
@@ -73,7 +75,8 @@ static int teardown(void **state)
 	struct bench *b = *state;
 
 	driver_close(&b->driver);
-	unlink(b->path);
+	if (*b->path)
+		unlink(b->path);
 	free(b);
 	return 0;
 }
@@ -275,6 +278,78 @@ static void test_readonly(void **state)
 	assert_false(driver_status(&b->driver) & VIRTIO_CONFIG_S_FEATURES_OK);
 }
 
+/* ---- a back end that writes down what it is asked for ---- */
+
+struct diary {
+	struct block block; /* must be first */
+	char text[64];
+};
+
+static int diary_perform(struct block *block, const struct block_request *request)
+{
+	char *text = ((struct diary *)block)->text;
+
+	text[strlen(text)] = "RWFDZ"[request->op];
+	return request->op == BLOCK_DISCARD ? -ENOSPC : 0;
+}
+
+static void diary_close(struct block *block)
+{
+	free(block);
+}
+
+static const struct block_class diary_class = { "diary", diary_perform, NULL, diary_close };
+
+static int setup_diary(void **state)
+{
+	struct virtio_blk_options blk = { .queues = 2, .file = "diary" };
+	struct diary *diary = calloc(1, sizeof(*diary));
+	struct bench *b = calloc(1, sizeof(*b));
+	struct virtio_device *virtio;
+
+	*state = b;
+	diary->block = (struct block){ .class = &diary_class,
+				       .info = { .size_bytes = DISK_BYTES, .block_bytes = 512,
+						 .discard = true } };
+	assert_int_equal(workers_create(&diary->block.workers, "diary", 1, NULL), 0);
+	blk.block = &diary->block;
+	b->diary = diary;
+	driver_open(&b->driver);
+	assert_int_equal(virtio_blk_create(&b->driver.fixture->env, &blk, &virtio, NULL), 0);
+	driver_plug(&b->driver, virtio);
+	return 0;
+}
+
+/* A driver that knows no flush gets each write flushed. */
+static void test_write_through(void **state)
+{
+	struct bench *b = *state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		bool can_flush = i;
+
+		memset(b->diary->text, 0, sizeof(b->diary->text));
+		driver_start(&b->driver, DRIVER_PACKED,
+			     can_flush ? FEATURES | 1ull << VIRTIO_BLK_F_FLUSH : FEATURES);
+		request(b, VIRTIO_BLK_T_IN, 0, true, 512);
+		request(b, VIRTIO_BLK_T_OUT, 0, false, 512);
+		range_request(b, VIRTIO_BLK_T_WRITE_ZEROES, 0, 1, 0);
+		request(b, VIRTIO_BLK_T_FLUSH, 0, false, 0);
+		assert_string_equal(b->diary->text, can_flush ? "RWZZF" : "RWFZFZFF");
+	}
+}
+
+/* The host's errors reach the guest; the ranges behind the one that failed are left alone. */
+static void test_host_errors(void **state)
+{
+	struct bench *b = *state;
+
+	driver_start(&b->driver, DRIVER_SPLIT, FEATURES | 1ull << VIRTIO_BLK_F_FLUSH);
+	assert_int_equal(range_request(b, VIRTIO_BLK_T_DISCARD, 0, 1, 0), VIRTIO_BLK_S_IOERR);
+	assert_string_equal(b->diary->text, "D");
+	assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, false, 512), VIRTIO_BLK_S_OK);
+}
+
 /* Whatever is under way at a reset touches nothing afterwards. */
 static void test_reset_under_way(void **state)
 {
@@ -311,6 +386,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readonly, setup_readonly, teardown),
+		cmocka_unit_test_setup_teardown(test_write_through, setup_diary, teardown),
+		cmocka_unit_test_setup_teardown(test_host_errors, setup_diary, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_under_way, setup, teardown),
 	};
 
