@@ -215,6 +215,35 @@ def test_console(start, linux_with):
     assert guest.wait() == 0
 
 
+@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.long)])
+def test_rebinding_all(start, linux_with, tmp_path, rounds):
+    """Every driver lets go and comes back while it works; functions leave the bus and return."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(random.Random(3).randbytes(4 * MIB))
+    digest = hashlib.md5(disk.read_bytes()).hexdigest()
+    guest = start(*linux_with("virtio_pci", "virtio_blk", "virtio-rng", "virtio_balloon",
+                              "virtio_console"), "-d", disk, "-c", "2", "--balloon", "64M")
+    guest.ready()
+    guest.sh("load")
+    guest.sh("rebind() { echo $2 >/sys/bus/virtio/drivers/$1/unbind; "
+             "echo $2 >/sys/bus/virtio/drivers/$1/bind; }")
+    guest.sh("gone() { echo 1 >/sys/bus/pci/devices/0000:00:$1/remove; "
+             "echo 1 >/sys/bus/pci/rescan; }")
+    for _ in range(rounds):
+        guest.sh("dd if=/dev/hwrng of=/dev/null bs=512 count=40 2>/dev/null & "
+                 "dd if=/dev/vda of=/dev/null bs=4k iflag=direct 2>/dev/null & "
+                 "rebind virtio_rng virtio0; rebind virtio_balloon virtio1; "
+                 "rebind virtio_blk virtio2; wait")
+        guest.sh("dd if=/dev/vda of=/dev/null bs=64k iflag=direct 2>/dev/null & "
+                 "gone 02.0; gone 03.0; gone 04.0; wait")
+        assert guest.sh("dd if=/dev/vda bs=8k iflag=direct 2>/dev/null | md5sum").split()[0] == digest
+        # What was taken off the bus comes back under the next free number, which is its old one.
+        assert guest.sh("ls /sys/bus/virtio/devices").split() == ["virtio0", "virtio1", "virtio2"]
+    guest.sh("dd if=/dev/hwrng of=/dev/null bs=64 count=1 2>/dev/null")
+    log = [line for line in guest.dmesg().splitlines() if "I/O error" not in line]
+    assert bad_lines("\n".join(log)) == []
+
+
 def test_mmio(start, linux_with, tmp_path):
     """The same devices without the PCI bus."""
     disk = tmp_path / "disk"
