@@ -86,7 +86,14 @@ struct block {
 	struct workers *workers; /* block.c's own */
 };
 
-/* FILE[,ro][,direct][,discard][,format=NAME][,serial=TEXT]; a comma in a value is doubled. */
+/* What becomes of a request that the host could not carry out. */
+enum block_errors {
+	BLOCK_ERRORS_DEFAULT, /* waits while there is no space, else the guest is told */
+	BLOCK_ERRORS_REPORT,  /* the guest is told */
+	BLOCK_ERRORS_WAIT,    /* waits, and is tried again */
+};
+
+/* FILE[,OPTION]..., see the manual page; a comma in a value is doubled. */
 struct block_options {
 	const char *file;
 	const char *format; /* NULL: raw; never guessed from content that a guest may write */
@@ -94,6 +101,7 @@ struct block_options {
 	bool direct;  /* past the host's page cache */
 	bool discard; /* let the guest give space back */
 	const char *serial; /* what the device calls itself; NULL: nothing */
+	enum block_errors errors; /* the device's affair, too */
 	char *text;   /* where the strings are, for block_options_release */
 };
 

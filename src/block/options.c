@@ -11,7 +11,7 @@
 
 static const struct word {
 	const char *name;
-	enum { WORD_FLAG, WORD_STRING } type;
+	enum { WORD_FLAG, WORD_STRING, WORD_ERRORS } type;
 	size_t offset;
 } words[] = {
 	{ "ro", WORD_FLAG, offsetof(struct block_options, readonly) },
@@ -19,6 +19,7 @@ static const struct word {
 	{ "discard", WORD_FLAG, offsetof(struct block_options, discard) },
 	{ "format", WORD_STRING, offsetof(struct block_options, format) },
 	{ "serial", WORD_STRING, offsetof(struct block_options, serial) },
+	{ "errors", WORD_ERRORS, offsetof(struct block_options, errors) },
 };
 
 #define WORDS (sizeof(words) / sizeof(words[0]))
@@ -49,6 +50,19 @@ static int unknown_word(const char *word, const struct block_options *options, s
 			 suggestion.best ? suggestion.best : "", suggestion.best ? "'?" : "");
 }
 
+static int take_errors(enum block_errors *errors, const char *value,
+		       const struct block_options *options, struct error *err)
+{
+	if (!strcmp(value, "report"))
+		*errors = BLOCK_ERRORS_REPORT;
+	else if (!strcmp(value, "wait"))
+		*errors = BLOCK_ERRORS_WAIT;
+	else
+		return error_set(err, EINVAL, "disk %s: 'errors' is report or wait, not '%s'",
+				 options->file, value);
+	return 0;
+}
+
 static int take_word(struct block_options *options, char *text, struct error *err)
 {
 	char *value = strchr(text, '=');
@@ -64,6 +78,8 @@ static int take_word(struct block_options *options, char *text, struct error *er
 			return error_set(err, EINVAL, "disk %s: '%s' takes %s value",
 					 options->file, text,
 					 words[i].type == WORD_FLAG ? "no" : "a");
+		if (words[i].type == WORD_ERRORS)
+			return take_errors(target, value, options, err);
 		if (value)
 			*(const char **)target = value;
 		else

@@ -122,6 +122,7 @@ static int add_disk(struct pc *pc, const char *text, struct error *err)
 	if (!ret) {
 		blk.file = options.file;
 		blk.serial = options.serial;
+		blk.errors = options.errors;
 		ret = virtio_blk_create(&pc->vm->env, &blk, &virtio, err);
 		ret = plug(pc, ret, virtio, err);
 	}

@@ -14,6 +14,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
+#include "host/clock.h"
 #include "host/loop.h"
 #include "virtio/blk_request.h"
 
@@ -30,6 +32,11 @@ struct blk {
 	pthread_mutex_t mutex;    /* guards done */
 	struct blk_request *done; /* by the back end, latest first */
 	struct loop_timer *timer; /* due when there are any */
+	enum block_errors errors;
+	unsigned retry_ms;
+	struct blk_request *waiting; /* for the host to be able to carry them out */
+	bool waited;                 /* the user has been told so */
+	struct loop_timer *retry_timer;
 };
 
 /* ---- completion ---- */
@@ -77,6 +84,49 @@ static struct blk_request *take_done(struct blk *blk)
 	return in_order;
 }
 
+/* ---- requests that wait for the host ---- */
+
+static bool may_wait(const struct blk *blk, int result)
+{
+	bool space = result == -ENOSPC || result == -EDQUOT;
+
+	return (space && blk->errors != BLOCK_ERRORS_REPORT) ||
+	       (result == -EIO && blk->errors == BLOCK_ERRORS_WAIT);
+}
+
+static void wait_for_host(struct blk *blk, struct blk_request *request)
+{
+	if (!blk->waited)
+		log_warn("disk %s: %s: the guest waits for it", blk->file,
+			 strerror(-request->result));
+	blk->waited = true;
+	if (!blk->waiting)
+		loop_timer_arm(blk->retry_timer,
+			       clock_now_ns() + blk->retry_ms * (CLOCK_NS_PER_S / 1000));
+	request->next = blk->waiting;
+	blk->waiting = request;
+}
+
+static void retry(void *opaque)
+{
+	struct blk *blk = opaque;
+	struct blk_request *request = blk->waiting, *next;
+
+	blk->waiting = NULL;
+	for (; request; request = next) {
+		next = request->next;
+		block_submit(blk->block, &request->block);
+	}
+}
+
+static void host_did(struct blk *blk)
+{
+	if (!blk->waited || blk->waiting)
+		return;
+	log_warn("disk %s: the guest goes on", blk->file);
+	blk->waited = false;
+}
+
 static void finish_done(void *opaque)
 {
 	struct blk *blk = opaque;
@@ -84,6 +134,12 @@ static void finish_done(void *opaque)
 
 	for (; request; request = next) {
 		next = request->next;
+		if (may_wait(blk, request->result)) {
+			wait_for_host(blk, request);
+			continue;
+		}
+		if (!request->result)
+			host_did(blk);
 		finish(blk, request);
 	}
 	for (unsigned i = 0; i < blk->virtio.queue_count; i++)
@@ -158,18 +214,27 @@ static void blk_handle(struct virtio_device *dev, struct virtio_queue *queue)
 	virtio_queue_notify(queue);
 }
 
-/* What is under way ends; what is done is forgotten with the driver that asked for it. */
-static void blk_stop(struct virtio_device *dev)
+static void forget(struct blk_request *request)
 {
-	struct blk *blk = (struct blk *)dev;
-	struct blk_request *request, *next;
+	struct blk_request *next;
 
-	block_drain(blk->block);
-	for (request = take_done(blk); request; request = next) {
+	for (; request; request = next) {
 		next = request->next;
 		virtio_chain_drop(request->queue, request->chain);
 		free(request);
 	}
+}
+
+/* What is under way ends; what is done is forgotten with the driver that asked for it. */
+static void blk_stop(struct virtio_device *dev)
+{
+	struct blk *blk = (struct blk *)dev;
+
+	block_drain(blk->block);
+	forget(take_done(blk));
+	forget(blk->waiting);
+	blk->waiting = NULL;
+	blk->waited = false;
 }
 
 /* ---- life ---- */
@@ -190,6 +255,7 @@ static void blk_destroy(struct virtio_device *dev)
 
 	block_close(blk->block);
 	loop_timer_destroy(blk->timer);
+	loop_timer_destroy(blk->retry_timer);
 	virtio_device_release(dev);
 	pthread_mutex_destroy(&blk->mutex);
 	free(blk->file);
@@ -251,6 +317,8 @@ int virtio_blk_create(const struct device_env *env, const struct virtio_blk_opti
 	}
 	blk->block = options->block;
 	blk->file = strdup(options->file);
+	blk->errors = options->errors;
+	blk->retry_ms = options->retry_ms ? options->retry_ms : VIRTIO_BLK_RETRY_MS;
 	blk->config = config_of(&blk->block->info, options->queues);
 	/* Not ended by a zero when it fills the field. */
 	if (options->serial)
@@ -259,7 +327,8 @@ int virtio_blk_create(const struct device_env *env, const struct virtio_blk_opti
 	pthread_mutex_init(&blk->mutex, NULL);
 	setup.config = &blk->config;
 	ret = virtio_device_init(&blk->virtio, &setup, err);
-	if (!ret && (!blk->file || loop_timer_create(env->loop, finish_done, blk, &blk->timer)))
+	if (!ret && (!blk->file || loop_timer_create(env->loop, finish_done, blk, &blk->timer) ||
+		     loop_timer_create(env->loop, retry, blk, &blk->retry_timer)))
 		ret = error_set(err, ENOMEM, "no memory for a virtio disk");
 	if (ret) {
 		blk_destroy(&blk->virtio);

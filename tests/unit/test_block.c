@@ -102,6 +102,10 @@ static void test_options(void **state)
 	assert_string_equal(options.format, "raw");
 	assert_true(options.readonly && options.direct && options.discard);
 	block_options_release(&options);
+	assert_int_equal(block_options_parse(&options, "a,errors=wait", &err), 0);
+	assert_int_equal(options.errors, BLOCK_ERRORS_WAIT);
+	block_options_release(&options);
+	assert_int_equal(block_options_parse(&options, "a,errors=no", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "f,rw", &err), -EINVAL);
 	assert_non_null(strstr(err.message, "did you mean 'ro'"));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -282,15 +283,19 @@ static void test_readonly(void **state)
 
 struct diary {
 	struct block block; /* must be first */
-	char text[64];
+	atomic_bool full;
+	char text[256];
 };
 
 static int diary_perform(struct block *block, const struct block_request *request)
 {
 	char *text = ((struct diary *)block)->text;
 
-	text[strlen(text)] = "RWFDZ"[request->op];
-	return request->op == BLOCK_DISCARD ? -ENOSPC : 0;
+	if (strlen(text) + 1 < sizeof(((struct diary *)block)->text))
+		text[strlen(text)] = "RWFDZ"[request->op];
+	if (request->op == BLOCK_DISCARD)
+		return -EIO;
+	return ((struct diary *)block)->full && request->op == BLOCK_WRITE ? -ENOSPC : 0;
 }
 
 static void diary_close(struct block *block)
@@ -300,9 +305,10 @@ static void diary_close(struct block *block)
 
 static const struct block_class diary_class = { "diary", diary_perform, NULL, diary_close };
 
-static int setup_diary(void **state)
+static int open_diary(void **state, enum block_errors errors)
 {
-	struct virtio_blk_options blk = { .queues = 2, .file = "diary" };
+	struct virtio_blk_options blk = { .queues = 2, .file = "diary", .retry_ms = 1,
+					  .errors = errors };
 	struct diary *diary = calloc(1, sizeof(*diary));
 	struct bench *b = calloc(1, sizeof(*b));
 	struct virtio_device *virtio;
@@ -318,6 +324,16 @@ static int setup_diary(void **state)
 	assert_int_equal(virtio_blk_create(&b->driver.fixture->env, &blk, &virtio, NULL), 0);
 	driver_plug(&b->driver, virtio);
 	return 0;
+}
+
+static int setup_diary(void **state)
+{
+	return open_diary(state, BLOCK_ERRORS_DEFAULT);
+}
+
+static int setup_report(void **state)
+{
+	return open_diary(state, BLOCK_ERRORS_REPORT);
 }
 
 /* A driver that knows no flush gets each write flushed. */
@@ -348,6 +364,52 @@ static void test_host_errors(void **state)
 	assert_int_equal(range_request(b, VIRTIO_BLK_T_DISCARD, 0, 1, 0), VIRTIO_BLK_S_IOERR);
 	assert_string_equal(b->diary->text, "D");
 	assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, false, 512), VIRTIO_BLK_S_OK);
+}
+
+static void offer_write(struct bench *b, unsigned queue)
+{
+	const struct driver_buffer buffers[3] = {
+		{ HEADER, 16, false }, { DATA, 512, false }, { STATUS, 1, true },
+	};
+
+	put_header(b, VIRTIO_BLK_T_OUT, 0);
+	driver_add(&b->driver, queue, buffers, 3, 0);
+	driver_kick(&b->driver, queue);
+}
+
+/* No space: the request is tried again until there is some; a reset forgets it. */
+static void test_waiting_for_space(void **state)
+{
+	struct bench *b = *state;
+	bool done = true;
+	uint16_t id;
+	uint32_t len;
+
+	driver_start(&b->driver, DRIVER_SPLIT, 1ull << VIRTIO_BLK_F_FLUSH);
+	b->diary->full = true;
+	offer_write(b, 0);
+	while (strlen(b->diary->text) < 3)
+		run_until(b->driver.fixture, &done);
+	assert_false(driver_used(&b->driver, 0, &id, &len));
+	b->diary->full = false;
+	assert_int_equal(wait_status(b, 0), VIRTIO_BLK_S_OK);
+	b->diary->full = true;
+	offer_write(b, 1);
+	run_until(b->driver.fixture, &done);
+	driver_start(&b->driver, DRIVER_PACKED, 1ull << VIRTIO_BLK_F_FLUSH);
+	b->diary->full = false;
+	assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, false, 512), VIRTIO_BLK_S_OK);
+	b->diary->full = true;
+	offer_write(b, 1);
+}
+
+static void test_reporting_no_space(void **state)
+{
+	struct bench *b = *state;
+
+	driver_start(&b->driver, DRIVER_SPLIT, 1ull << VIRTIO_BLK_F_FLUSH);
+	b->diary->full = true;
+	assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, false, 512), VIRTIO_BLK_S_IOERR);
 }
 
 /* Whatever is under way at a reset touches nothing afterwards. */
@@ -388,6 +450,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_readonly, setup_readonly, teardown),
 		cmocka_unit_test_setup_teardown(test_write_through, setup_diary, teardown),
 		cmocka_unit_test_setup_teardown(test_host_errors, setup_diary, teardown),
+		cmocka_unit_test_setup_teardown(test_waiting_for_space, setup_diary, teardown),
+		cmocka_unit_test_setup_teardown(test_reporting_no_space, setup_report, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_under_way, setup, teardown),
 	};
 
