@@ -110,6 +110,7 @@ static int boot_kernel(struct pc *pc, struct error *err)
 		.initrd = vm->config->initrd,
 		.cmdline = vm->config->params,
 		.self_unpack = vm->config->kaslr,
+		.unpack_cache = vm->config->unpack_cache,
 		.e820 = &map,
 	};
 	struct boot_entry entry = { 0 };

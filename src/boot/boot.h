@@ -26,6 +26,7 @@ struct boot_config {
 	const char *cmdline; /* or NULL */
 	const struct e820_map *e820; /* handed to the guest; its RAM must be regions of mem */
 	uint64_t rsdp_gpa;   /* ACPI root pointer, 0: none */
+	const char *unpack_cache; /* directory that keeps what was unpacked, or NULL */
 	bool self_unpack;    /* a packed kernel is not unpacked here, but by itself in the guest */
 };
 

@@ -172,7 +172,8 @@ static int load_payload(struct boot_loader *loader, const struct bzimage *bz,
 	struct boot_loader inner = { .mem = loader->mem, .config = loader->config,
 				     .space = loader->space };
 	int rc = unpack_image(&loader->kernel, bz->offset + bz->hdr.payload_offset,
-			      bz->hdr.payload_length, &inner.kernel, err);
+			      bz->hdr.payload_length, loader->config->unpack_cache, &inner.kernel,
+			      err);
 
 	if (rc)
 		return rc;

@@ -201,7 +201,7 @@ static int open_packed(const char *path, struct image *image, struct error *err)
 
 	if (ret)
 		return ret;
-	ret = unpack_image(&packed, 0, packed.size_bytes, image, err);
+	ret = unpack_image(&packed, 0, packed.size_bytes, NULL, image, err);
 	image_close(&packed);
 	return ret;
 }

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "boot/image.h"
+#include "boot/unpack_cache.h"
 #include "boot/unpack_codecs.h"
 
 #define PACKED_MIN 16
@@ -110,8 +111,22 @@ static int unpack_bytes(const struct codec *codec, const uint8_t *in, size_t len
 	return explain(rc, path, codec, err);
 }
 
+/* From the cache, or new and into it. */
+static int unpack_or_find(const struct codec *codec, const uint8_t *in, size_t len,
+			  const char *cache, struct image *out, struct error *err)
+{
+	int rc;
+
+	if (unpack_cache_find(cache, in, len, out))
+		return 0;
+	rc = unpack_bytes(codec, in, len, out->path, out, err);
+	if (!rc)
+		unpack_cache_keep(cache, in, len, out);
+	return rc;
+}
+
 int unpack_image(const struct image *packed, uint64_t offset, uint64_t size_bytes,
-		 struct image *out, struct error *err)
+		 const char *cache, struct image *out, struct error *err)
 {
 	uint8_t head[MAGIC_MAX];
 	const struct codec *codec;
@@ -134,12 +149,13 @@ int unpack_image(const struct image *packed, uint64_t offset, uint64_t size_byte
 	if (offset > packed->size_bytes || size_bytes > packed->size_bytes - offset)
 		return error_set(err, ENOEXEC, "%s is truncated in its %s data", packed->path,
 				 codec->name);
+	out->path = packed->path;
 	in = malloc(size_bytes);
 	if (!in)
 		return error_set(err, ENOMEM, "%s: no memory to unpack it", packed->path);
 	rc = image_read(packed, offset, in, size_bytes, err);
 	if (!rc)
-		rc = unpack_bytes(codec, in, size_bytes, packed->path, out, err);
+		rc = unpack_or_find(codec, in, size_bytes, cache, out, err);
 	free(in);
 	return rc;
 }

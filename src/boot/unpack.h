@@ -17,11 +17,11 @@ struct image;
 /*
  * Unpacks the stream at [offset, offset + size) of packed, whose format its first bytes say, into
  * an anonymous image that the caller closes; its path is packed's. What follows the end of the
- * stream is ignored. -ENOTSUP: no format that is known, or its library is missing; -ENOEXEC: the
+ * stream is ignored. cache: the directory of what was unpacked before, or NULL. -ENOTSUP: no format that is known, or its library is missing; -ENOEXEC: the
  * stream is broken; -EFBIG: more than UNPACK_MAX bytes.
  */
 int unpack_image(const struct image *packed, uint64_t offset, uint64_t size_bytes,
-		 struct image *out, struct error *err);
+		 const char *cache, struct image *out, struct error *err);
 
 /* The index-th of the libraries that this build lacks for it; NULL: no more. */
 const char *unpack_missing_library(unsigned index);

@@ -24,7 +24,7 @@ struct run_args {
 	bool dry_run, help;
 	struct guest_root_options root;
 	struct guest_root made_root;
-	char *found_kernel, *params; /* ours to free */
+	char *found_kernel, *params, *unpack_cache; /* ours to free */
 };
 
 static const struct option_choice accel_choices[] = {
@@ -186,6 +186,7 @@ static int choose_kernel(struct run_args *args, struct error *err)
 		config->kernel = args->found_kernel = find_kernel();
 	if (!config->kernel)
 		return error_set(err, ENOENT, "no kernel found: name one with --kernel");
+	config->unpack_cache = args->unpack_cache = cache_path("unpacked");
 	if (!config->initrd && !config->firmware && boot_is_linux(config->kernel)) {
 		int ret = guest_root_prepare(&args->made_root, &args->root, config, err);
 
@@ -323,6 +324,7 @@ int cmd_run(int argc, char **argv)
 	else
 		status = args.dry_run ? describe(&args.config) : run(&args.config);
 	free(args.found_kernel);
+	free(args.unpack_cache);
 	guest_root_release(&args.made_root);
 	free(args.params);
 	return status;

@@ -28,8 +28,8 @@ static char *host_kernel(void)
 	return if_readable(path);
 }
 
-/* rest below the cache directory (XDG base directory specification); the caller frees it. */
-static char *cache_path(const char *rest)
+/* XDG base directory specification. */
+char *cache_path(const char *rest)
 {
 	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	char *path = NULL;

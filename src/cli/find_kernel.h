@@ -9,4 +9,7 @@
  */
 char *find_kernel(void);
 
+/* rest below our cache directory; the caller frees it. NULL: there is none. */
+char *cache_path(const char *rest);
+
 #endif

@@ -59,6 +59,7 @@ struct vm_config {
 	uint64_t mem_bytes;    /* RAM: multiple of the page size */
 	enum vm_accel accel;
 	enum vm_console console;
+	const char *unpack_cache; /* directory that keeps unpacked kernels; NULL: none does */
 	bool kaslr;            /* the kernel unpacks itself, where it likes */
 	bool debug_exit;
 	bool virtio_mmio; /* virtio devices are not on the PCI bus */

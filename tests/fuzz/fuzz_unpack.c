@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	target_limit_files();
 	if (image_open_bytes(&packed, "fuzz", data, size, &err))
 		abort();
-	if (!unpack_image(&packed, 0, size, &out, &err))
+	if (!unpack_image(&packed, 0, size, NULL, &out, &err))
 		image_close(&out);
 	image_close(&packed);
 	return 0;

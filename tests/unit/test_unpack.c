@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@
 #include "boot/boot.h"
 #include "boot/image.h"
 #include "boot/unpack.h"
+#include "boot/unpack_cache.h"
 #include "boot/unpack_codecs.h"
 #include "mem/mem.h"
 
@@ -384,7 +386,7 @@ static int unpack(const uint8_t *data, size_t len)
 	int rc;
 
 	assert_int_equal(image_open_bytes(&in, "test", data, len, &err), 0);
-	rc = unpack_image(&in, 0, len, &out, &err);
+	rc = unpack_image(&in, 0, len, NULL, &out, &err);
 	if (rc)
 		assert_true(*err.message);
 	else
@@ -412,6 +414,58 @@ static void broken_streams_are_errors(void **state)
 			m->packed[at] ^= 0x55;
 		}
 	}
+}
+
+static uint64_t size_in_cache(const char *dir, const uint8_t *packed, size_t len)
+{
+	struct image image;
+
+	if (!unpack_cache_find(dir, packed, len, &image))
+		return 0;
+	image_close(&image);
+	return image.size_bytes;
+}
+
+static void the_cache_keeps_a_few(void **state)
+{
+	char top[] = "/tmp/test-unpack-XXXXXX", dir[64], command[256];
+	uint8_t packed[32] = { 0 }, back[8];
+	struct error err = { "" };
+	struct image image;
+
+	(void)state;
+	assert_non_null(mkdtemp(top));
+	snprintf(dir, sizeof(dir), "%s/a/b", top);
+	assert_false(unpack_cache_find(dir, packed, sizeof(packed), &image));
+	assert_false(unpack_cache_find(NULL, packed, sizeof(packed), &image));
+	for (uint8_t i = 0; i < 10; i++) {
+		assert_int_equal(image_open_bytes(&image, "test", "unpacked", 8, &err), 0);
+		packed[31] = i;
+		unpack_cache_keep(dir, packed, sizeof(packed), &image);
+		image_close(&image);
+		assert_int_equal(size_in_cache(dir, packed, sizeof(packed)), 8);
+		/* The first is of use all the time. */
+		packed[31] = 0;
+		assert_int_equal(size_in_cache(dir, packed, sizeof(packed)), 8);
+	}
+	packed[31] = 1;
+	assert_int_equal(size_in_cache(dir, packed, sizeof(packed)), 0);
+	packed[31] = 9;
+	assert_int_equal(size_in_cache(dir, packed, sizeof(packed) - 1), 0);
+	image.path = "test";
+	assert_true(unpack_cache_find(dir, packed, sizeof(packed), &image));
+	assert_int_equal(image_read(&image, 0, back, 8, &err), 0);
+	assert_memory_equal(back, "unpacked", 8);
+	image_close(&image);
+	/* Broken ones, and what others may write, are no use. */
+	snprintf(command, sizeof(command), "truncate -s -1 %s/*", dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(size_in_cache(dir, packed, sizeof(packed)), 0);
+	snprintf(command, sizeof(command), "truncate -s +1 %s/*; chmod o+w %s/*", dir, dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(size_in_cache(dir, packed, sizeof(packed)), 0);
+	snprintf(command, sizeof(command), "rm -r %s", top);
+	assert_int_equal(system(command), 0);
 }
 
 static void output_is_bounded(void **state)
@@ -442,6 +496,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_payload_outside_of_the_file_is_left_alone,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_streams_are_errors, setup, teardown),
+		cmocka_unit_test(the_cache_keeps_a_few),
 		cmocka_unit_test(output_is_bounded),
 	};
 
