@@ -122,8 +122,9 @@ struct x86_fault {
 	uint32_t error;
 };
 
-/* Bits of block_key beside the mode. */
+/* Bits of block_key. */
 enum {
+	X86_KEY_MODE = 3, /* enum x86_mode */
 	X86_KEY_PROTECTED = 4,
 	X86_KEY_VECTOR = 8, /* vector instructions raise no #UD, no #NM */
 	X86_KEY_CPL0 = 16,

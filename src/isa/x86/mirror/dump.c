@@ -12,7 +12,7 @@
 
 #define TEXT_BYTES 128
 
-static void dump_code(FILE *out, const uint8_t *bytes, size_t size, uint64_t address)
+static void dump_code(FILE *out, const uint8_t *bytes, size_t size, uint64_t address, bool wide)
 {
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecodedInstruction instruction;
@@ -20,7 +20,10 @@ static void dump_code(FILE *out, const uint8_t *bytes, size_t size, uint64_t add
 	ZydisDecoder decoder;
 	char text[TEXT_BYTES];
 
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	if (wide)
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	else
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
 	ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
 	for (size_t at = 0; at < size; at += instruction.length) {
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes + at, size - at,
@@ -46,10 +49,10 @@ static void dump_region(const struct emit *e, const void *code)
 		for (unsigned k = 0; k < member->count; k++)
 			dump_code(stderr, member->block->insn[k].bytes,
 				  member->block->insn[k].length,
-				  member->block->insn[k].page_offset);
+				  member->block->insn[k].page_offset, mirror_wide(e));
 	}
 	fprintf(stderr, " host\n");
-	dump_code(stderr, e->m->code, e->m->size, (uint64_t)(uintptr_t)code);
+	dump_code(stderr, e->m->code, e->m->size, (uint64_t)(uintptr_t)code, true);
 }
 
 int mirror_open_perf_map(struct translator *translator, struct error *err)

@@ -48,6 +48,8 @@ struct flag_use mirror_flag_use(const struct insn_info *info)
 		use.kills &= (uint16_t)~z->undefined;
 		break;
 	case ZYDIS_MNEMONIC_DIV: case ZYDIS_MNEMONIC_IDIV:
+	case ZYDIS_MNEMONIC_AAA: case ZYDIS_MNEMONIC_AAS: case ZYDIS_MNEMONIC_AAM:
+	case ZYDIS_MNEMONIC_AAD: case ZYDIS_MNEMONIC_DAA: case ZYDIS_MNEMONIC_DAS:
 		use.kills = 0;
 		break;
 	default:
@@ -100,7 +102,8 @@ static uint16_t wanted_at(struct emit *e, const uint8_t *page, int64_t offset, u
 		if (info.z.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE) {
 			uint16_t both;
 
-			if (!info.op[0].imm.is_relative)
+			if (!info.op[0].imm.is_relative ||
+			    (info.mode != X86_MODE_64 && info.z.operand_width == 16))
 				break;
 			both = wanted_at(e, page, offset + info.op[0].imm.value.s, depth - 1);
 			if (info.z.meta.category == ZYDIS_CATEGORY_COND_BR)

@@ -12,7 +12,6 @@
 
 #define PAGE_BYTES 4096
 #define INSN_BYTES_MAX 15
-#define STACK_BYTES 8
 
 /* A block's exits: where it jumps, and what follows it. */
 enum { EXIT_TARGET, EXIT_NEXT };
@@ -136,21 +135,26 @@ static void emit_conditional(struct emit *e)
 /* Pushes the address of the next instruction; the stack pointer moves only with moves_rsp. */
 static void emit_push_return(struct emit *e, int64_t next)
 {
-	struct mirror_address top = mirror_stack_address(X86_RSP, -STACK_BYTES);
-	struct masm_place place;
-	struct masm *m = e->m;
+	unsigned word = mirror_word_bytes(e);
+	struct mirror_address top = mirror_stack_address(e, X86_RSP, -(int32_t)word);
+	struct masm_place place = mirror_emit_access(e, &top, word, true, true);
+	uint8_t scratch = mirror_free_scratch(&place);
 
-	place = mirror_emit_access(e, &top, STACK_BYTES, true, true);
-	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
-	masm_lea(m, H_RCX, H_RCX, (int32_t)next);
-	masm_at(m, true, 0x89, H_RCX, &place);
+	masm_load(e->m, scratch, H_CPU, CPU_FIELD(mirror.code_base));
+	mirror_emit_lea(e, scratch, scratch, (int32_t)next);
+	masm_at(e->m, mirror_wide(e), 0x89, scratch, &place);
+}
+
+static void emit_move_stack(struct emit *e, int32_t distance)
+{
+	mirror_emit_lea(e, mirror_reg(X86_RSP), mirror_reg(X86_RSP), distance);
 }
 
 static void emit_call(struct emit *e, int64_t next)
 {
 	mirror_spare_flags(e);
 	emit_push_return(e, next);
-	masm_lea(e->m, mirror_reg(X86_RSP), mirror_reg(X86_RSP), -STACK_BYTES);
+	emit_move_stack(e, -(int32_t)mirror_word_bytes(e));
 	emit_goto(e, EXIT_TARGET);
 }
 
@@ -161,7 +165,7 @@ static bool emit_target(struct emit *e)
 	bool high;
 	int gpr;
 
-	if (e->insn->opsize != STACK_BYTES)
+	if (e->insn->opsize != mirror_word_bytes(e))
 		return false;
 	if (op->type == ZYDIS_OPERAND_TYPE_MEMORY) {
 		struct mirror_address address;
@@ -169,15 +173,15 @@ static bool emit_target(struct emit *e)
 		if (!mirror_operand_simple(e, op))
 			return false;
 		address = mirror_address_of(e, op);
-		mirror_emit_access(e, &address, STACK_BYTES, false, false);
-		masm_load(e->m, H_RCX, H_RCX, 0);
+		mirror_emit_access(e, &address, mirror_word_bytes(e), false, false);
+		masm_rm(e->m, mirror_wide(e), 0x8b, H_RCX, H_RCX, 0);
 		return true;
 	}
 	gpr = mirror_gpr(op->reg.value, &high);
 	if (mirror_reg((unsigned)gpr) == H_MEMORY)
 		masm_load(e->m, H_RCX, H_CPU, GPR_FIELD(gpr));
 	else
-		masm_mov(e->m, H_RCX, mirror_reg((unsigned)gpr));
+		masm_rr(e->m, mirror_wide(e), 0x89, mirror_reg((unsigned)gpr), H_RCX);
 	return true;
 }
 
@@ -201,25 +205,26 @@ static bool emit_indirect_call(struct emit *e, int64_t next)
 	emit_push_return(e, next);
 	masm_load(e->m, H_RCX, H_CPU, CPU_FIELD(mirror.spare));
 	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
-	masm_lea(e->m, mirror_reg(X86_RSP), mirror_reg(X86_RSP), -STACK_BYTES);
+	emit_move_stack(e, -(int32_t)mirror_word_bytes(e));
 	mirror_emit_enter(e->m);
 	return true;
 }
 
 static bool emit_return(struct emit *e)
 {
-	int32_t release = STACK_BYTES + (int32_t)(e->insn->opcode == 0xc2 ? e->insn->imm & 0xffff : 0);
-	struct mirror_address top = mirror_stack_address(X86_RSP, 0);
-	uint8_t rsp = mirror_reg(X86_RSP);
+	unsigned word = mirror_word_bytes(e);
+	int32_t release = (int32_t)word +
+			  (int32_t)(e->insn->opcode == 0xc2 ? e->insn->imm & 0xffff : 0);
+	struct mirror_address top = mirror_stack_address(e, X86_RSP, 0);
 	struct masm_place place;
 
-	if (e->insn->opsize != STACK_BYTES)
+	if (e->insn->opsize != word)
 		return false;
 	mirror_spare_flags(e);
-	place = mirror_emit_access(e, &top, STACK_BYTES, false, true);
-	masm_at(e->m, true, 0x8b, H_RCX, &place);
+	place = mirror_emit_access(e, &top, word, false, true);
+	masm_at(e->m, mirror_wide(e), 0x8b, H_RCX, &place);
 	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
-	masm_lea(e->m, rsp, rsp, release);
+	emit_move_stack(e, release);
 	mirror_emit_enter(e->m);
 	return true;
 }
@@ -256,7 +261,7 @@ struct ending mirror_ending(struct x86_cpu *cpu, const struct insn *last)
 	if (!(last->flags & INSN_ENDS_BLOCK))
 		ending.kind = ENDING_FALL;
 	else if (!mirror_describe(cpu, last->bytes, last->length, &info) ||
-		 info.z.mnemonic != last->mnemonic)
+		 info.z.mnemonic != last->mnemonic || mirror_narrow_jump_is_short(cpu, last))
 		ending.kind = ENDING_UNKNOWN;
 	else
 		ending.kind = ending_kind_of(&info);

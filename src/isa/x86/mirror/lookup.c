@@ -22,8 +22,8 @@
  * which the first look-up fills:
  *
  *	mov   rcx, [rsp + code_base]
- *	add   rcx, [rsp + jump_key]
  *	lea   rcx, [rcx + distance]
+ *	add   rcx, [rsp + jump_key]
  *	mov   r11d, slot
  *	add   r11, [rsp + jumps]
  *	cmp   rcx, [r11]
@@ -92,9 +92,13 @@ void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk)
 	masm_jmp_to(m, at, miss_thunk);
 }
 
-/* RCX += distance */
-static void emit_distance(struct masm *m, int64_t distance)
+/* RCX += distance, which wraps at 4 GiB in 32-bit code. */
+static void emit_distance(struct masm *m, int64_t distance, bool wide)
 {
+	if (!wide) {
+		masm_rm(m, false, 0x8d, H_RCX, H_RCX, (int32_t)distance);
+		return;
+	}
 	if (distance == (int32_t)distance) {
 		masm_lea(m, H_RCX, H_RCX, (int32_t)distance);
 		return;
@@ -103,12 +107,12 @@ static void emit_distance(struct masm *m, int64_t distance)
 	masm_rr(m, true, 0x03, H_RCX, H_SCRATCH);
 }
 
-static void emit_move_code_base(struct masm *m, int64_t distance)
+static void emit_move_code_base(struct masm *m, int64_t distance, bool wide)
 {
 	if (!distance)
 		return;
-	if (distance == (int32_t)distance) {
-		masm_alu_imm_mem(m, true, 0, H_CPU, CPU_FIELD(mirror.code_base), (int32_t)distance);
+	if (!wide || distance == (int32_t)distance) {
+		masm_alu_imm_mem(m, wide, 0, H_CPU, CPU_FIELD(mirror.code_base), (int32_t)distance);
 		return;
 	}
 	masm_imm64(m, H_RCX, (uint64_t)distance);
@@ -121,13 +125,13 @@ void mirror_emit_far(struct emit *e, int64_t offset)
 	struct masm *m = e->m;
 
 	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
+	emit_distance(m, offset, mirror_wide(e));
 	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	emit_distance(m, offset);
 	masm_imm64(m, H_SCRATCH, slot << SLOT_SHIFT);
 	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.jumps));
 	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
 	masm_jcc_to(m, COND_NE, e->at, e->translator->thunks.far);
-	emit_move_code_base(m, offset & -PAGE_BYTES);
+	emit_move_code_base(m, offset & -PAGE_BYTES, mirror_wide(e));
 	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
 	emit_jump_to_block(m);
 }

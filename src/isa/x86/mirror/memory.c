@@ -43,6 +43,8 @@ bool mirror_operand_simple(const struct emit *e, const ZydisDecodedOperand *op)
 {
 	int64_t disp = op->mem.disp.value;
 
+	if (!mirror_wide(e))
+		return mirror_narrow_operand_simple(e, op);
 	if (op->mem.base == ZYDIS_REGISTER_RIP)
 		disp += e->insn->page_offset + e->insn->length;
 	return disp == (int32_t)disp && op->mem.type != ZYDIS_MEMOP_TYPE_VSIB &&
@@ -54,7 +56,7 @@ struct mirror_address mirror_address_of(const struct emit *e, const ZydisDecoded
 	bool high;
 	struct mirror_address address = {
 		.base = mirror_gpr(op->mem.base, &high), .index = mirror_gpr(op->mem.index, &high),
-		.scale = e->insn->scale, .disp = (int32_t)op->mem.disp.value,
+		.scale = e->insn->scale, .disp = (int32_t)e->insn->disp,
 		.wide = e->insn->addrsize == 8,
 		.seg = e->insn->flags & INSN_SEG_FLAT ? MIRROR_FLAT : (int8_t)e->insn->seg,
 	};
@@ -62,14 +64,17 @@ struct mirror_address mirror_address_of(const struct emit *e, const ZydisDecoded
 	if (op->mem.base == ZYDIS_REGISTER_RIP) {
 		address.base = MIRROR_RIP;
 		address.disp += e->insn->page_offset + e->insn->length;
+	} else if (e->insn->base == CPU_FIELD(zero)) {
+		/* Zydis 4.0 takes a SIB without a base for R13D where addresses have 32 bits. */
+		address.base = MIRROR_NONE;
 	}
 	return address;
 }
 
-struct mirror_address mirror_stack_address(int gpr, int32_t disp)
+struct mirror_address mirror_stack_address(const struct emit *e, int gpr, int32_t disp)
 {
 	return (struct mirror_address){ .base = gpr, .index = MIRROR_NONE, .disp = disp,
-					.wide = true, .seg = MIRROR_FLAT };
+					.wide = mirror_wide(e), .seg = MIRROR_FLAT };
 }
 
 /* The host register of an address register; one that lives in memory is loaded into scratch. */
@@ -104,7 +109,7 @@ void mirror_emit_address(struct emit *e, const struct mirror_address *address)
 		masm_load(m, H_SCRATCH, H_CPU,
 			  CPU_FIELD(state.seg[0]) + (size_t)address->seg * sizeof(struct x86_seg) +
 				  offsetof(struct x86_seg, base));
-		masm_rx(m, true, 0x8d, H_RCX, H_RCX, H_SCRATCH, 0, 0);
+		masm_rx(m, mirror_wide(e), 0x8d, H_RCX, H_RCX, H_SCRATCH, 0, 0);
 	}
 }
 
@@ -185,6 +190,9 @@ struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address
 	size_t memo = memo_of(e, address, size_bytes, write);
 	struct masm *m = e->m;
 
+	direct &= mirror_address_direct(address);
+	if (!mirror_wide(e) && address->seg != MIRROR_FLAT)
+		mirror_emit_limit_check(e, address, size_bytes);
 	mirror_emit_address(e, address);
 	if (memo) {
 		struct detour *detour = new_detour(e, size_bytes, write);

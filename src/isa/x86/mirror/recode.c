@@ -140,8 +140,12 @@ static bool put_legacy(struct masm *m, const struct insn_info *info,
 		masm_byte(m, 0x38);
 	if (z->opcode_map == ZYDIS_OPCODE_MAP_0F3A)
 		masm_byte(m, 0x3a);
-	masm_byte(m, f->opcode.renamed ? (uint8_t)((z->opcode & 0xf8) | (f->opcode.number & 7)) :
-					 z->opcode);
+	if (z->opcode == 0x82 && z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT)
+		masm_byte(m, 0x80); /* of which it is another name in 32-bit code */
+	else if (f->opcode.renamed)
+		masm_byte(m, (uint8_t)((z->opcode & 0xf8) | (f->opcode.number & 7)));
+	else
+		masm_byte(m, z->opcode);
 	return true;
 }
 
@@ -192,28 +196,110 @@ static void put_evex(struct masm *m, const struct insn_info *info, const uint8_t
 	masm_byte(m, info->z.opcode);
 }
 
-bool mirror_recode(struct masm *m, const struct insn_info *info, const uint8_t *bytes,
-		   const uint8_t host_of[X86_GPRS], const struct masm_place *place)
-{
-	struct fields f = { 0 };
+/* ---- 32-bit code ---- */
 
-	find_fields(&f, info, host_of, place);
+/* INC and DEC by an opcode that is REX in 64-bit code. */
+static bool is_short_increment(const struct insn_info *info)
+{
+	return info->mode != X86_MODE_64 &&
+	       info->z.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+	       info->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (info->z.opcode & 0xf0) == 0x40;
+}
+
+static void put_short_increment(struct masm *m, const struct insn_info *info,
+				const struct fields *f)
+{
+	bool decrement = info->z.opcode & 8;
+
+	masm_rr(m, false, info->z.operand_width == 16 ? MASM_66 | 0xff : 0xff, decrement,
+		f->opcode.number);
+}
+
+static bool same_register(ZydisRegister ours, ZydisRegister guests, ZydisOperandEncoding encoding,
+			  const uint8_t host_of[X86_GPRS])
+{
+	bool high, our_high;
+	int gpr = mirror_gpr(guests, &high);
+
+	if (gpr < 0 || encoding == ZYDIS_OPERAND_ENCODING_NONE)
+		return ours == guests;
+	return mirror_gpr(ours, &our_high) == host_of[gpr] && our_high == high &&
+	       (high || ZydisRegisterGetClass(ours) == ZydisRegisterGetClass(guests));
+}
+
+static bool same_operand(const ZydisDecodedOperand *ours, const ZydisDecodedOperand *guests,
+			 const uint8_t host_of[X86_GPRS])
+{
+	if (ours->type != guests->type || ours->size != guests->size)
+		return false;
+	switch (ours->type) {
+	case ZYDIS_OPERAND_TYPE_REGISTER:
+		return same_register(ours->reg.value, guests->reg.value, guests->encoding, host_of);
+	case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+		return ours->imm.value.u == guests->imm.value.u;
+	default:
+		return ours->type == ZYDIS_OPERAND_TYPE_MEMORY;
+	}
+}
+
+/* Bits that mean nothing in 32-bit code may mean something here: what was made is read again. */
+static bool means_the_same(const struct masm *m, uint32_t start, const struct insn_info *info,
+			   const uint8_t host_of[X86_GPRS])
+{
+	struct insn_info ours = { .mode = X86_MODE_64 };
+	ZydisDecoder decoder;
+
+	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MPX, false);
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, m->code + start, m->size - start, &ours.z,
+						 ours.op)) ||
+	    start + ours.z.length != m->size || ours.z.mnemonic != info->z.mnemonic ||
+	    ours.z.operand_count_visible != info->z.operand_count_visible)
+		return false;
+	for (unsigned i = 0; i < ours.z.operand_count_visible; i++)
+		if (!same_operand(&ours.op[i], &info->op[i], host_of))
+			return false;
+	return true;
+}
+
+static bool put_instruction(struct masm *m, const struct insn_info *info, const uint8_t *bytes,
+			    const struct fields *f)
+{
 	switch (info->z.encoding) {
 	case ZYDIS_INSTRUCTION_ENCODING_LEGACY:
-		if (!put_legacy(m, info, &f))
+		if (!put_legacy(m, info, f))
 			return false;
 		break;
 	case ZYDIS_INSTRUCTION_ENCODING_VEX:
-		put_vex(m, info, bytes, &f);
+		put_vex(m, info, bytes, f);
 		break;
 	case ZYDIS_INSTRUCTION_ENCODING_EVEX:
-		put_evex(m, info, bytes, &f);
+		put_evex(m, info, bytes, f);
 		break;
 	default:
 		return false;
 	}
 	if (info->z.attributes & ZYDIS_ATTRIB_HAS_MODRM)
-		put_modrm(m, info, &f);
+		put_modrm(m, info, f);
 	put_immediates(m, info, bytes);
 	return true;
+}
+
+bool mirror_recode(struct masm *m, const struct insn_info *info, const uint8_t *bytes,
+		   const uint8_t host_of[X86_GPRS], const struct masm_place *place)
+{
+	uint32_t start = m->size;
+	struct fields f = { 0 };
+
+	find_fields(&f, info, host_of, place);
+	if (is_short_increment(info)) {
+		put_short_increment(m, info, &f);
+		return true;
+	}
+	if (!put_instruction(m, info, bytes, &f))
+		return false;
+	if (info->mode == X86_MODE_64 || m->overflow || means_the_same(m, start, info, host_of))
+		return true;
+	m->size = start;
+	return false;
 }

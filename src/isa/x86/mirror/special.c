@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Instructions that are nearly themselves: CMPXCHG16B, bits of memory that a register numbers. */
+/* Nearly themselves: CMPXCHG8B and CMPXCHG16B, bits of memory that a register numbers. */
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 
-#define PAIR_BYTES 16
 #define PREFIX_LOCK 0xf0
 #define ALU_CMP 7
 
-/* RCX is both an operand and our address: the address moves to R11. A misaligned one faults. */
-static bool emit_cmpxchg16b(struct emit *e)
+/* RCX is both an operand and our address: the address moves to R11. 16 bytes misaligned fault. */
+static bool emit_exchange_pair(struct emit *e, unsigned size_bytes)
 {
 	const ZydisDecodedOperand *op = &e->info.op[0];
 	struct mirror_address address;
@@ -18,14 +17,16 @@ static bool emit_cmpxchg16b(struct emit *e)
 		return false;
 	address = mirror_address_of(e, op);
 	mirror_spare_flags(e);
-	mirror_emit_access(e, &address, PAIR_BYTES, true, false);
+	mirror_emit_access(e, &address, size_bytes, true, false);
+	if (size_bytes == 8)
+		mirror_emit_lock_check(e, size_bytes);
 	mirror_restore_flags(e);
 	masm_mov(m, H_SCRATCH, H_RCX);
 	masm_mov(m, H_RCX, mirror_reg(X86_RCX));
 	mirror_site_here(e);
 	if (e->insn->flags & INSN_LOCK)
 		masm_byte(m, PREFIX_LOCK);
-	masm_rm(m, true, 0x0fc7, 1, H_SCRATCH, 0);
+	masm_rm(m, size_bytes == 16, 0x0fc7, 1, H_SCRATCH, 0);
 	e->flags_in_host = true;
 	e->flags_in_memory = false;
 	return true;
@@ -83,8 +84,8 @@ bool mirror_emit_special(struct emit *e)
 	case ZYDIS_MNEMONIC_BTR:
 	case ZYDIS_MNEMONIC_BTC:
 		return emit_bit(e, true);
-	case ZYDIS_MNEMONIC_CMPXCHG16B:
-		return emit_cmpxchg16b(e);
+	case ZYDIS_MNEMONIC_CMPXCHG8B: return emit_exchange_pair(e, 8);
+	case ZYDIS_MNEMONIC_CMPXCHG16B: return emit_exchange_pair(e, 16);
 	default:
 		return false;
 	}

@@ -36,7 +36,7 @@ static void emit_upward(struct emit *e)
 /* The host address of the first element that gpr points to, in RCX; R11 is free. */
 static void emit_element(struct emit *e, unsigned gpr, bool write)
 {
-	struct mirror_address address = mirror_stack_address((int)gpr, 0);
+	struct mirror_address address = mirror_stack_address(e, (int)gpr, 0);
 
 	mirror_emit_access(e, &address, e->insn->opsize, write, false);
 }

@@ -5,7 +5,6 @@
  */
 #include "isa/x86/mirror/translate.h"
 
-#define STACK_BYTES 8
 #define FLAG_SHIFT_OF 11
 /* POPF goes the short way when it changes status flags alone. */
 #define POPF_SPECIAL ((uint32_t)~(X86_STATUS_FLAGS | X86_RF | X86_VM))
@@ -56,38 +55,41 @@ static bool emit_sti(struct emit *e)
 
 static bool emit_pushf(struct emit *e)
 {
-	struct mirror_address top = mirror_stack_address(X86_RSP, -STACK_BYTES);
+	int32_t word = (int32_t)mirror_word_bytes(e);
+	bool wide = mirror_wide(e);
+	struct mirror_address top = mirror_stack_address(e, X86_RSP, -word);
 	uint8_t rsp = mirror_reg(X86_RSP);
 	struct masm *m = e->m;
 
-	if (e->insn->opsize != STACK_BYTES)
+	if (e->insn->opsize != word)
 		return false;
 	mirror_save_flags(e);
-	mirror_emit_access(e, &top, STACK_BYTES, true, false);
+	mirror_emit_access(e, &top, (unsigned)word, true, false);
 	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(state.rflags));
 	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, (int32_t)PUSHF_KEPT);
-	masm_store(m, 0, H_RCX, H_SCRATCH);
+	masm_rm(m, wide, 0x89, H_SCRATCH, H_RCX, 0);
 	masm_rm(m, false, 0x0fb6, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.flags) + 1);
-	masm_rm(m, true, 0x09, H_SCRATCH, H_RCX, 0);
+	masm_rm(m, wide, 0x09, H_SCRATCH, H_RCX, 0);
 	masm_rm(m, false, 0x0fb6, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.flags));
 	masm_rr(m, false, 0xc1, 4, H_SCRATCH);
 	masm_byte(m, FLAG_SHIFT_OF);
-	masm_rm(m, true, 0x09, H_SCRATCH, H_RCX, 0);
-	masm_lea(m, rsp, rsp, -STACK_BYTES);
+	masm_rm(m, wide, 0x09, H_SCRATCH, H_RCX, 0);
+	mirror_emit_lea(e, rsp, rsp, -word);
 	return true;
 }
 
 static bool emit_popf(struct emit *e)
 {
-	struct mirror_address top = mirror_stack_address(X86_RSP, 0);
+	int32_t word = (int32_t)mirror_word_bytes(e);
+	struct mirror_address top = mirror_stack_address(e, X86_RSP, 0);
 	uint8_t rsp = mirror_reg(X86_RSP);
 	struct masm *m = e->m;
 
-	if (e->insn->opsize != STACK_BYTES)
+	if (e->insn->opsize != word)
 		return false;
 	/* The cold path shows the interpreter the old flags. */
 	mirror_save_flags(e);
-	mirror_emit_access(e, &top, STACK_BYTES, false, false);
+	mirror_emit_access(e, &top, (unsigned)word, false, false);
 	masm_load32(m, H_RCX, H_RCX, 0);
 	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(state.rflags));
 	masm_rr(m, false, 0x33, H_SCRATCH, H_RCX);
@@ -102,7 +104,7 @@ static bool emit_popf(struct emit *e)
 	masm_byte(m, 8);
 	masm_rr(m, false, 0x09, H_RCX, H_SCRATCH);
 	masm_rm(m, false, MASM_66 | 0x89, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.flags));
-	masm_lea(m, rsp, rsp, STACK_BYTES);
+	mirror_emit_lea(e, rsp, rsp, word);
 	e->flags_in_memory = true;
 	e->flags_in_host = false;
 	return true;
@@ -196,7 +198,9 @@ bool mirror_emit_system(struct emit *e)
 	switch (e->info.z.mnemonic) {
 	case ZYDIS_MNEMONIC_CLI: return emit_cli(e);
 	case ZYDIS_MNEMONIC_STI: return emit_sti(e);
+	case ZYDIS_MNEMONIC_PUSHFD:
 	case ZYDIS_MNEMONIC_PUSHFQ: return emit_pushf(e);
+	case ZYDIS_MNEMONIC_POPFD:
 	case ZYDIS_MNEMONIC_POPFQ: return emit_popf(e);
 	case ZYDIS_MNEMONIC_SWAPGS: return emit_swapgs(e);
 	case ZYDIS_MNEMONIC_STAC: return emit_smap(e, true);

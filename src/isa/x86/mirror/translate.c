@@ -17,8 +17,11 @@ bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
 	ZydisDecoder decoder;
 
 	info->cpu = cpu;
-	info->mode = X86_MODE_64;
-	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	info->mode = cpu->block_key & X86_KEY_MODE;
+	if (info->mode == X86_MODE_64)
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	else
+		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
 	ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MPX, false);
 	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, size, &info->z, info->op));
 }
@@ -164,7 +167,7 @@ static void emit_instruction(struct emit *e)
 	else if (!(e->insn->flags & INSN_ENDS_BLOCK))
 		done = mirror_emit_stack(e) || mirror_emit_copy(e) || mirror_emit_system(e) ||
 		       mirror_emit_special(e) || mirror_emit_string(e) || mirror_emit_x87(e) ||
-		       mirror_emit_vector(e);
+		       mirror_emit_vector(e) || mirror_emit_offset_move(e);
 	else
 		done = mirror_emit_flow(e);
 	mirror_note_loads(e);
@@ -320,7 +323,9 @@ void mirror_translate(struct x86_cpu *cpu, struct x86_block *head)
 	struct translator *t = cpu->cpu.env.translator;
 	struct emit *e;
 
-	if ((head->block.key & 3) != X86_MODE_64)
+	bool wide = (head->block.key & X86_KEY_MODE) == X86_MODE_64;
+
+	if (!wide && !(head->block.key & X86_KEY_FLAT))
 		return;
 	e = calloc(1, sizeof(*e));
 	if (!e)

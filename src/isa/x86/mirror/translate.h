@@ -126,6 +126,29 @@ struct emit {
 	struct side_exit side[2 * REGION_BLOCKS];
 };
 
+/* 64-bit code; else flat 32-bit code (X86_KEY_FLAT), with addresses and stack words of 32 bits. */
+static inline bool mirror_wide(const struct emit *e)
+{
+	return (e->cpu->block_key & X86_KEY_MODE) == X86_MODE_64;
+}
+
+static inline unsigned mirror_word_bytes(const struct emit *e)
+{
+	return mirror_wide(e) ? 8 : 4;
+}
+
+/* LEA of the guest's word size */
+static inline void mirror_emit_lea(struct emit *e, uint8_t to, uint8_t base, int32_t disp)
+{
+	masm_rm(e->m, mirror_wide(e), 0x8d, to, base, disp);
+}
+
+/* The scratch register that is not in place. */
+static inline uint8_t mirror_free_scratch(const struct masm_place *place)
+{
+	return place->base == H_RCX ? H_SCRATCH : H_RCX;
+}
+
 /* region.c: which blocks become one piece of code */
 /* Fills in e->members, by ascending address. */
 void mirror_choose_region(struct emit *e, struct x86_block *head);
@@ -162,14 +185,14 @@ uint16_t mirror_flags_through(const struct emit *e);
 bool mirror_operand_simple(const struct emit *e, const ZydisDecodedOperand *op);
 struct mirror_address mirror_address_of(const struct emit *e, const ZydisDecodedOperand *op);
 /* [gpr + disp], as pushes and pops have it. */
-struct mirror_address mirror_stack_address(int gpr, int32_t disp);
+struct mirror_address mirror_stack_address(const struct emit *e, int gpr, int32_t disp);
 /* Linear address to RCX (as said in address: with or without a segment); clobbers R11, keeps flags. */
 void mirror_emit_address(struct emit *e, const struct mirror_address *address);
 /* May the access address memory with the guest's own register? */
 bool mirror_address_direct(const struct mirror_address *address);
 /*
  * Where the operand is, or to the cold path; clobbers the host's flags. Not direct: in [RCX], and R11
- * is free; direct: RCX is free, and the place keeps R11.
+ * is free; direct, if the address can be had so: RCX is free, and the place keeps R11.
  */
 struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address *address,
 				     unsigned size_bytes, bool write, bool direct);
@@ -201,8 +224,8 @@ bool mirror_emit_special(struct emit *e);
 /* strings.c */
 bool mirror_emit_string(struct emit *e);
 
-/* vector.c: whether running its stub is all that is to be done for insn, its operand being at hand */
-bool mirror_vector_simple(const struct insn *insn);
+/* vector.c: is running its stub all that is to be done for insn, once its operand is at hand? */
+bool mirror_vector_simple(const struct emit *e);
 /* Those that are not. */
 bool mirror_emit_vector(struct emit *e);
 
@@ -223,6 +246,16 @@ void mirror_emit_look_up(struct masm *m, struct masm_label *elsewhere);
 void mirror_emit_enter(struct masm *m);
 /* To a place at a known distance from the page. */
 void mirror_emit_far(struct emit *e, int64_t offset);
+
+/* narrow.c: what is special about 32-bit code */
+bool mirror_narrow_operand_simple(const struct emit *e, const ZydisDecodedOperand *op);
+/* To the cold path, if the operand is not within its segment, which is FS or GS. Clobbers flags, RCX. */
+void mirror_emit_limit_check(struct emit *e, const struct mirror_address *address,
+			     unsigned size_bytes);
+/* A jump in 32-bit code that clears the upper half of EIP. */
+bool mirror_narrow_jump_is_short(const struct x86_cpu *cpu, const struct insn *insn);
+/* MOV between the accumulator and an address, in any mode. */
+bool mirror_emit_offset_move(struct emit *e);
 
 /* flow.c: the end of a block. False: it has to be interpreted. */
 bool mirror_emit_flow(struct emit *e);

@@ -10,8 +10,9 @@
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 
-bool mirror_vector_simple(const struct insn *insn)
+bool mirror_vector_simple(const struct emit *e)
 {
+	const struct insn *insn = e->insn;
 	static insn_fn *const simple[] = {
 		host_run_reg, host_run_load, host_run_store,
 		host_run_x87_reg, host_run_x87_load, host_run_x87_store,
@@ -19,6 +20,10 @@ bool mirror_vector_simple(const struct insn *insn)
 		host_run_mmx_store, host_run_computed_store,
 	};
 
+	/* In 32-bit code these are for eight registers, not for sixteen. */
+	if (!mirror_wide(e) && (insn->mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
+				insn->mnemonic == ZYDIS_MNEMONIC_VZEROALL))
+		return false;
 	for (unsigned i = 0; i < sizeof(simple) / sizeof(simple[0]); i++)
 		if (insn->fn == simple[i])
 			return true;
