@@ -441,6 +441,17 @@ static void translated_code_of_64_bits(void **state)
 	assert_int_equal(run_apart(&options), 0);
 }
 
+static void translated_code_of_32_bits(void **state)
+{
+	struct options options = defaults;
+
+	(void)state;
+	options.engine = "translate";
+	options.bits = 32;
+	options.cases = QUICK_TRANSLATED_CASES;
+	assert_int_equal(run_apart(&options), 0);
+}
+
 static void translated_cases_that_once_differed(void **state)
 {
 	struct options options = defaults;
@@ -459,6 +470,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(code_of_32_bits),
 		cmocka_unit_test(translated_cases_that_once_differed),
 		cmocka_unit_test(translated_code_of_64_bits),
+		cmocka_unit_test(translated_code_of_32_bits),
 	};
 	struct options options = defaults;
 

@@ -242,6 +242,15 @@ static bool same_operand(const ZydisDecodedOperand *ours, const ZydisDecodedOper
 	}
 }
 
+/* Of what is implied only general-purpose registers matter; EFLAGS differs from RFLAGS in name only. */
+static bool same_hidden(const ZydisDecodedOperand *ours, const ZydisDecodedOperand *guests)
+{
+	bool high;
+
+	return ours->type != ZYDIS_OPERAND_TYPE_REGISTER || mirror_gpr(ours->reg.value, &high) < 0 ||
+	       ours->reg.value == guests->reg.value;
+}
+
 /* Bits that mean nothing in 32-bit code may mean something here: what was made is read again. */
 static bool means_the_same(const struct masm *m, uint32_t start, const struct insn_info *info,
 			   const uint8_t host_of[X86_GPRS])
@@ -254,10 +263,13 @@ static bool means_the_same(const struct masm *m, uint32_t start, const struct in
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, m->code + start, m->size - start, &ours.z,
 						 ours.op)) ||
 	    start + ours.z.length != m->size || ours.z.mnemonic != info->z.mnemonic ||
-	    ours.z.operand_count_visible != info->z.operand_count_visible)
+	    ours.z.operand_count_visible != info->z.operand_count_visible ||
+	    ours.z.operand_count != info->z.operand_count)
 		return false;
-	for (unsigned i = 0; i < ours.z.operand_count_visible; i++)
-		if (!same_operand(&ours.op[i], &info->op[i], host_of))
+	for (unsigned i = 0; i < ours.z.operand_count; i++)
+		if (i < ours.z.operand_count_visible ?
+			    !same_operand(&ours.op[i], &info->op[i], host_of) :
+			    !same_hidden(&ours.op[i], &info->op[i]))
 			return false;
 	return true;
 }

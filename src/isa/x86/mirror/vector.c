@@ -34,19 +34,25 @@ bool mirror_vector_simple(const struct emit *e)
 static bool emit_string_index(struct emit *e)
 {
 	const ZydisDecodedOperand *op = &e->info.op[1];
-	struct masm_place place = { .base = H_MEMORY };
+	struct masm_place place = { .base = H_ADDRESS, .index = H_MEMORY };
+	bool memory = e->insn->flags & INSN_MEM, encodable;
 	uint8_t host_of[X86_GPRS];
+	uint32_t size = e->m->size;
 
-	if (!(e->cpu->block_key & X86_KEY_VECTOR))
+	if (!(e->cpu->block_key & X86_KEY_VECTOR) || (memory && !mirror_operand_simple(e, op)))
+		return false;
+	/* Zydis 4.0 does not know that it widens RAX and RDX, but not in 32-bit code. */
+	if (!mirror_wide(e) && e->info.z.raw.vex.W)
 		return false;
 	for (unsigned gpr = 0; gpr < X86_GPRS; gpr++)
 		host_of[gpr] = mirror_reg(gpr);
-	if (e->insn->flags & INSN_MEM) {
-		struct mirror_address address;
+	encodable = mirror_recode(e->m, &e->info, e->insn->bytes, host_of, &place);
+	e->m->size = size;
+	if (!encodable)
+		return false;
+	if (memory) {
+		struct mirror_address address = mirror_address_of(e, op);
 
-		if (!mirror_operand_simple(e, op))
-			return false;
-		address = mirror_address_of(e, op);
 		mirror_spare_flags(e);
 		place = mirror_emit_access(e, &address, e->insn->stub->memory_bytes, false, false);
 	}
