@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The block device: see blk.h. A request's life: parsed from a chain (blk_request.c), tried at once,
- * or submitted; back from the back end's thread through the list of those that are done, which a
- * timer that is due empties on the loop's thread. Machine lock held, but where a function says that
- * it runs on the back end's thread.
+ * The block device: see blk.h. A request's life: parsed from a chain (blk_request.c), tried at
+ * once, or submitted; back from the back end's thread through the list of those that are done,
+ * which a timer that is due empties on the loop's thread. Machine lock held, but where a function
+ * says that it runs on the back end's thread.
  */
 #include "virtio/blk.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The block device (virtio 1.2, 5.2): several queues, flush, discard, write zeroes, a serial number.
- * What the host has in memory is read at once; everything else by the back end's threads.
+ * The block device (virtio 1.2, 5.2): several queues, flush, discard, write zeroes, a serial
+ * number. What the host has in memory is read at once; everything else by the back end's threads.
  */
 #ifndef RINGLET_VIRTIO_BLK_H
 #define RINGLET_VIRTIO_BLK_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Virtio over MMIO (virtio 1.2, 4.2), version 2: a page of registers and one interrupt wire a device,
- * for machines that have no PCI bus or whose guest shall not look for one. Machine lock held.
+ * Virtio over MMIO (virtio 1.2, 4.2), version 2: a page of registers and one interrupt wire a
+ * device, for machines that have no PCI bus or whose guest shall not look for one. Machine lock
+ * held.
  */
 #ifndef RINGLET_VIRTIO_TRANSPORT_MMIO_H
 #define RINGLET_VIRTIO_TRANSPORT_MMIO_H

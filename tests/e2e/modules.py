@@ -5,7 +5,7 @@ import subprocess
 
 
 def modules_of(kernel, names):
-    """Paths of the modules called names, each behind those that it depends on. kernel: its image."""
+    """Paths of modules, each behind those that it depends on. kernel: its image."""
     (tree,) = (pathlib.Path(kernel).parents[1] / "lib/modules").iterdir()
     paths = {path.name.split(".")[0].replace("-", "_"): path for path in tree.rglob("*.ko*")}
     found = []

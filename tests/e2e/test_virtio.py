@@ -131,13 +131,15 @@ def test_power_off_keeps_what_was_written(start, linux_with, tmp_path):
     args = [*linux_with("virtio_pci", "virtio_blk", "crc32c_generic", "ext4"), "-d", disk]
     guest = start(*args).ready()
     guest.sh("load; mkdir -p /mnt; mount -t ext4 /dev/vda /mnt")
-    guest.sh("dd if=/dev/urandom of=/mnt/file bs=1M count=3 2>/dev/null; md5sum </mnt/file >/mnt/sum")
+    guest.sh("dd if=/dev/urandom of=/mnt/file bs=1M count=3 2>/dev/null; "
+             "md5sum </mnt/file >/mnt/sum")
     guest.sh("umount /mnt")
     guest.send("poweroff -f\n")
     assert guest.wait() == 0
     subprocess.run(["/sbin/e2fsck", "-f", "-n", disk], check=True, capture_output=True)
     guest = start(*args).ready()
-    guest.sh("load; mkdir -p /mnt; mount -t ext4 -o ro /dev/vda /mnt; md5sum </mnt/file | cmp - /mnt/sum")
+    guest.sh("load; mkdir -p /mnt; mount -t ext4 -o ro /dev/vda /mnt; "
+             "md5sum </mnt/file | cmp - /mnt/sum")
 
 
 def test_programs_from_a_disk(start, linux_with, programs, tmp_path):
@@ -181,7 +183,7 @@ def wait_for(condition, what, timeout=60):
 
 
 def test_balloon(start, linux_with):
-    """The guest gives 100 MiB; memory that it has used and freed comes back without being asked for."""
+    """The guest gives 100 MiB; memory that it has used and freed comes back unasked."""
     guest = start(*linux_with("virtio_pci", "virtio_balloon"), "-m", "512M", "--balloon", "100M")
     guest.ready()
     before = available_kib(guest)
@@ -193,7 +195,8 @@ def test_balloon(start, linux_with):
     guest.sh("umount /big")
     wait_for(lambda: resident_kib(guest) < full - 120 * 1024, "what is free is not given back")
     # What comes back is good memory.
-    guest.sh("mount -t tmpfs tmpfs /big; dd if=/dev/urandom of=/big/file bs=1M count=120 2>/dev/null")
+    guest.sh("mount -t tmpfs tmpfs /big; "
+             "dd if=/dev/urandom of=/big/file bs=1M count=120 2>/dev/null")
     assert guest.sh("md5sum /big/file") == guest.sh("md5sum /big/file")
     guest.sh("rmmod virtio_balloon")
     wait_for(lambda: available_kib(guest) > before - 200 * 1024, "nothing comes back")
@@ -236,7 +239,8 @@ def test_rebinding_all(start, linux_with, tmp_path, rounds):
                  "rebind virtio_blk virtio2; wait")
         guest.sh("dd if=/dev/vda of=/dev/null bs=64k iflag=direct 2>/dev/null & "
                  "gone 02.0; gone 03.0; gone 04.0; wait")
-        assert guest.sh("dd if=/dev/vda bs=8k iflag=direct 2>/dev/null | md5sum").split()[0] == digest
+        said = guest.sh("dd if=/dev/vda bs=8k iflag=direct 2>/dev/null | md5sum")
+        assert said.split()[0] == digest
         # What was taken off the bus comes back under the next free number, which is its old one.
         assert guest.sh("ls /sys/bus/virtio/devices").split() == ["virtio0", "virtio1", "virtio2"]
     guest.sh("dd if=/dev/hwrng of=/dev/null bs=64 count=1 2>/dev/null")
@@ -257,7 +261,8 @@ def test_mmio(start, linux_with, tmp_path):
     guest.sh("dd if=/dev/hwrng of=/dev/vda bs=512 count=1 conv=fsync 2>/dev/null")
     assert re.search(r"IO-APIC.*virtio2", guest.sh("cat /proc/interrupts"))
     for _ in range(5):
-        guest.sh("cd /sys/bus/virtio/drivers/virtio_blk; echo virtio2 >unbind; echo virtio2 >bind; cd /")
+        guest.sh("cd /sys/bus/virtio/drivers/virtio_blk; echo virtio2 >unbind; "
+                 "echo virtio2 >bind; cd /")
         guest.sh("dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null")
     assert bad_lines(guest.dmesg()) == []
 
@@ -289,7 +294,8 @@ def test_dry_run_lists_devices(ringlet, linux, tmp_path):
     disk.write_bytes(bytes(MIB))
     done = run(ringlet, *linux(), "--dry-run", "-d", f"{disk},ro")
     devices = [device for device in json.loads(done.stdout)["devices"] if "virtio" in device]
-    assert [device["virtio"] for device in devices] == ["virtio-rng", "virtio-balloon", "virtio-blk"]
+    names = [device["virtio"] for device in devices]
+    assert names == ["virtio-rng", "virtio-balloon", "virtio-blk"]
     assert devices[2]["file"] == str(disk) and devices[2]["bytes"] == MIB
     assert devices[2]["readonly"] is True and devices[2]["pci"] == "04.0"
 

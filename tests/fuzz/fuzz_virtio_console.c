@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzz target: the console device with three ports, and a host that reads and writes as it likes. */
+/* Fuzz target: the console device with three ports, and a host that does as it likes. */
 #include <stdlib.h>
 
 #include "ui/chardev.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Block back ends: options, requests and their limits, raw files, the pool that carries them out. */
+/* Block back ends: options, requests and their limits, raw files, the pool that does the work. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The block device: requests however their pieces lie, what may not be, resets with work under way. */
+/* The block device: requests however their pieces lie, what may not be, resets under way. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

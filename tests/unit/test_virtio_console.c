@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The console device: data both ways, a host that has no room, ports and what is said about them. */
+/* The console device: data both ways, a host without room, ports and what is said about them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,7 +56,8 @@ static int setup(void **state)
 
 	*state = b;
 	for (unsigned i = 0; i < 2; i++) {
-		b->host[i] = (struct host){ .chardev = { &host_ops, &b->host[i] }, .room = 64 };
+		b->host[i] = (struct host){ .chardev = { .ops = &host_ops, .opaque = &b->host[i] },
+					   .room = 64 };
 		options.port[i].chardev = &b->host[i].chardev;
 	}
 	options.port[0].console = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest's virtio driver, for tests: finds the device on a PCI bus of its own, negotiates, lays out
- * rings (split or packed) in guest memory, offers chains, takes back what was used. It can do
+ * A guest's virtio driver, for tests: finds the device on a PCI bus of its own, negotiates, lays
+ * out rings (split or packed) in guest memory, offers chains, takes back what was used. It can do
  * everything wrong, too: rings and registers are open to the test.
  */
 #ifndef RINGLET_TESTS_UNIT_VIRTIO_DRIVER_H
@@ -59,8 +59,8 @@ uint8_t driver_status(struct virtio_driver *driver);
 void driver_set_status(struct virtio_driver *driver, uint8_t status);
 
 /*
- * From reset to DRIVER_OK: takes features (of those offered; the ring's format besides) and enables
- * every queue with DRIVER_QUEUE_SIZE entries and its own vector.
+ * From reset to DRIVER_OK: takes features (of those offered; the ring's format besides) and
+ * enables every queue with DRIVER_QUEUE_SIZE entries and its own vector.
  */
 void driver_start(struct virtio_driver *driver, int format, uint64_t features);
 /* The same up to, and without, DRIVER_OK. */
