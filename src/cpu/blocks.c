@@ -86,14 +86,20 @@ static struct block **page_link(struct blocks *blocks, struct block *block, stru
 	return &block->page_next[page_bucket(blocks, page_of(block->phys)) == bucket ? 0 : 1];
 }
 
-static void page_unlink(struct blocks *blocks, struct block *block, uint64_t page)
+/* Takes what is not valid any more out of the chain of page. */
+static void page_sweep(struct blocks *blocks, uint64_t page)
 {
 	struct block **bucket = page_bucket(blocks, page);
 	struct block **link = bucket;
 
-	while (*link != block)
-		link = page_link(blocks, *link, bucket);
-	*link = *page_link(blocks, block, bucket);
+	while (*link) {
+		struct block **next = page_link(blocks, *link, bucket);
+
+		if (atomic_load(&(*link)->valid))
+			link = next;
+		else
+			*link = *next;
+	}
 }
 
 /* A block whose two pages share a bucket is in that chain once, by link 0. */
@@ -183,23 +189,25 @@ void blocks_chain(struct blocks *blocks, struct block *from, struct block_exit *
 
 /* ---- linking and unlinking ---- */
 
-static void unlink_block(struct blocks *blocks, struct block *block)
+/* Nobody goes to the block any more, who is not in it already. */
+static void retire(struct blocks *blocks, struct block *block)
 {
-	_Atomic(struct block *) *link = bucket_of(blocks, block->phys, block->key);
-
 	atomic_store(&block->valid, false);
 	unchain(blocks, block);
-	while (atomic_load(link) != block)
-		link = &atomic_load(link)->hash_next;
-	/* hash_next of the dead block stays, so that a concurrent look-up passes through it. */
-	atomic_store(link, atomic_load(&block->hash_next));
-	page_unlink(blocks, block, page_of(block->phys));
-	if (second_page_linked(blocks, block))
-		page_unlink(blocks, block, block->phys2);
 	block->dead_next = blocks->dead;
 	blocks->dead = block;
 	atomic_fetch_sub(&blocks->live_bytes, block->alloc_bytes);
 	atomic_fetch_add(&blocks->dead_bytes, block->alloc_bytes);
+}
+
+/* hash_next of the dead block stays, so that a concurrent look-up passes through it. */
+static void hash_unlink(struct blocks *blocks, struct block *block)
+{
+	_Atomic(struct block *) *link = bucket_of(blocks, block->phys, block->key);
+
+	while (atomic_load(link) != block)
+		link = &atomic_load(link)->hash_next;
+	atomic_store(link, atomic_load(&block->hash_next));
 }
 
 /* With all blocks that its code is one piece with. True: there was code, which may be running. */
@@ -210,9 +218,13 @@ static bool unlink_region(struct blocks *blocks, struct block *block)
 
 	do {
 		next = member->region_next;
-		unlink_block(blocks, member);
+		hash_unlink(blocks, member);
+		retire(blocks, member);
+		if (second_page_linked(blocks, member))
+			page_sweep(blocks, member->phys2);
 		member = next;
 	} while (member != block);
+	page_sweep(blocks, page_of(block->phys));
 	return had_code;
 }
 
@@ -263,7 +275,7 @@ struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t
 		found = blocks_find(blocks, block->phys, block->key);
 		if (found && found->phys2 != block->phys2) {
 			/* The next linear page is another one than when the old block was made. */
-			unlink_block(blocks, found);
+			unlink_region(blocks, found);
 			found = NULL;
 		}
 		if (!found) {
@@ -284,14 +296,17 @@ bool blocks_wants_reclaim(const struct blocks *blocks)
 	       atomic_load_explicit(&blocks->live_bytes, memory_order_relaxed) > blocks->limit_bytes;
 }
 
-static void unlink_all(struct blocks *blocks)
+static void retire_all(struct blocks *blocks)
 {
 	for (unsigned i = 0; i < 1u << HASH_BITS; i++) {
-		struct block *block;
+		struct block *block = atomic_load(&blocks->hash[i]);
 
-		while ((block = atomic_load(&blocks->hash[i])))
-			unlink_block(blocks, block);
+		for (; block; block = atomic_load(&block->hash_next))
+			retire(blocks, block);
+		atomic_store(&blocks->hash[i], NULL);
 	}
+	for (unsigned i = 0; i < 1u << PAGE_HASH_BITS; i++)
+		blocks->page_hash[i] = NULL;
 	blocks->stats.flushes++;
 }
 
@@ -301,7 +316,7 @@ void blocks_reclaim(struct blocks *blocks, bool everything)
 
 	pthread_mutex_lock(&blocks->mutex);
 	if (everything || atomic_load(&blocks->live_bytes) > blocks->limit_bytes)
-		unlink_all(blocks);
+		retire_all(blocks);
 	block = blocks->dead;
 	blocks->dead = NULL;
 	for (; block; block = next) {
@@ -400,7 +415,7 @@ void blocks_destroy(struct blocks *blocks)
 
 	if (!blocks)
 		return;
-	unlink_all(blocks);
+	retire_all(blocks);
 	for (struct block *block = blocks->dead; block; block = next) {
 		next = block->dead_next;
 		blocks->release(block);
