@@ -153,6 +153,44 @@ static bool all_valid(const struct block_entry *entries, unsigned count)
 	return true;
 }
 
+/* In addition to what older code of the block depends on. */
+static void watch(struct block *block, unsigned start, unsigned end)
+{
+	if (start >= end)
+		return;
+	if (block->watch_start >= block->watch_end) {
+		block->watch_start = (uint16_t)start;
+		block->watch_end = (uint16_t)end;
+		return;
+	}
+	if (start < block->watch_start)
+		block->watch_start = (uint16_t)start;
+	if (end > block->watch_end)
+		block->watch_end = (uint16_t)end;
+}
+
+/* Makes the rings of two blocks one, unless they are. */
+static void join(struct block *a, struct block *b)
+{
+	struct block *next = a->region_next;
+
+	for (const struct block *block = next; block != a; block = block->region_next)
+		if (block == b)
+			return;
+	if (a == b)
+		return;
+	a->region_next = b->region_next;
+	b->region_next = next;
+}
+
+/* Those who jump to older code of the block come to the new one from now on. */
+static void give_code(struct block *block, const void *code)
+{
+	atomic_store(&block->code, code);
+	for (struct block_exit *exit = block->incoming; exit; exit = exit->next)
+		atomic_store(&exit->target, code);
+}
+
 bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, unsigned count,
 		     unsigned watch_start, unsigned watch_end, uint32_t generation)
 {
@@ -162,11 +200,10 @@ bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, u
 	valid = all_valid(entries, count) &&
 		blocks_generation(blocks, entries[0].block->phys) == generation;
 	if (valid) {
-		entries[0].block->watch_start = (uint16_t)watch_start;
-		entries[0].block->watch_end = (uint16_t)watch_end;
+		watch(entries[0].block, watch_start, watch_end);
 		for (unsigned i = 0; i < count; i++) {
-			entries[i].block->region_next = entries[(i + 1) % count].block;
-			atomic_store(&entries[i].block->code, entries[i].code);
+			join(entries[0].block, entries[i].block);
+			give_code(entries[i].block, entries[i].code);
 		}
 	}
 	pthread_mutex_unlock(&blocks->mutex);

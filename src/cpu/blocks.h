@@ -101,8 +101,9 @@ struct block_entry {
 
 /*
  * Gives blocks of one page their generated code, one piece that watches [watch_start, watch_end) of the
- * page beside the blocks' own bytes. From now on they become invalid together. False, and nothing
- * done: one is invalid already, or the page was written since generation was read.
+ * page beside the blocks' own bytes. From now on they become invalid together, and with what a block that
+ * had code already was one piece with: that code may still be running. False, and nothing done: one is
+ * invalid already, or the page was written since generation was read.
  */
 bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, unsigned count,
 		     unsigned watch_start, unsigned watch_end, uint32_t generation);

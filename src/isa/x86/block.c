@@ -103,6 +103,7 @@ static struct x86_block *copy_block(struct x86_cpu *cpu, const struct insn *insn
 	block->count = (uint16_t)count;
 	block->heat = 0;
 	block->uses_vec = block->uses_x87 = false;
+	block->translations = 0;
 	for (unsigned i = 0; i < count; i++) {
 		block->insn[i] = insns[i];
 		block->insn[i].position = (uint16_t)i;

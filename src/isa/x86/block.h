@@ -15,6 +15,7 @@ struct x86_block {
 	struct block block; /* must be first */
 	uint16_t count;
 	uint16_t heat;     /* executions, until it is hot enough to be translated */
+	uint8_t translations; /* how often code was made of it */
 	bool uses_vec;     /* its translation wants the vector state live */
 	bool uses_x87;     /* … and x87_live */
 	struct insn insn[];

@@ -256,8 +256,11 @@ static void prepare_blocks(struct emit *e)
 	for (unsigned i = 0; i < e->member_count; i++) {
 		struct x86_block *block = e->members[i].block;
 
-		block->uses_vec = e->uses_vec;
-		block->uses_x87 = e->uses_x87;
+		/* Code made before may be running, and keeps its exits. */
+		block->uses_vec |= e->uses_vec;
+		block->uses_x87 |= e->uses_x87;
+		if (atomic_load(&block->block.code))
+			continue;
 		for (unsigned k = 0; k < BLOCK_EXITS; k++) {
 			block->block.exit[k] = (struct block_exit){ .owner = &block->block };
 			atomic_store(&block->block.exit[k].target,
