@@ -83,7 +83,7 @@ struct x86_state {
 	uint64_t mcg_status, mc_ctl[4]; /* machine-check banks */
 	uint64_t tsc_offset; /* guest TSC = host TSC + this */
 	uint64_t tsc_adjust;
-	uint64_t xcr0;
+	uint64_t xcr0, xfd, xfd_err;
 	uint32_t pkru;
 	uint32_t smbase;
 

@@ -223,7 +223,8 @@ static void nobody_has(void **state)
 static void xcr0_rules(void **state)
 {
 	struct x86_fixture *f = *state;
-	static const uint64_t wrong[] = { 0, 2, 5, 0x27, 0xe1, 1ull << 62 | 1, 0x60001 };
+	static const uint64_t wrong[] = { 0, 2, 5, 0x27, 0xe1, 1ull << 62 | 1, 0x20001,
+					 0x40007 };
 
 	if (!x86_cpuid_has(f->cpu, X86_FEATURE_AVX))
 		skip();

@@ -24,6 +24,8 @@ static uint64_t model_xcr0(struct x86_cpuid *cpuid)
 		mask |= 7 << 5;
 	if (x86_model_has(cpuid, X86_FEATURE_PKU))
 		mask |= 1 << 9;
+	if (x86_model_has(cpuid, X86_FEATURE_AMX_TILE))
+		mask |= 3 << 17;
 	return mask;
 }
 
@@ -118,7 +120,8 @@ const struct x86_cpuid_leaves *x86_cpuid_leaves(const struct x86_cpuid *cpuid)
 
 static bool has_subleaves(uint32_t leaf)
 {
-	return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x1f;
+	return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x1d ||
+	       leaf == 0x1e || leaf == 0x1f;
 }
 
 void x86_cpuid_query(const struct x86_cpuid *cpuid, uint32_t leaf, uint32_t subleaf,

@@ -114,6 +114,9 @@
 	X(AVX512_VP2INTERSECT, 7_EDX, 8, HOST, NATIVE, AVX512F)                                    \
 	X(SERIALIZE, 7_EDX, 14, HOST, NATIVE, FPU)                                                 \
 	X(AVX512_FP16, 7_EDX, 23, HOST, NATIVE, AVX512BW)                                          \
+	X(AMX_TILE, 7_EDX, 24, HOST, NATIVE, XSAVE)                                                \
+	X(AMX_BF16, 7_EDX, 22, HOST, NATIVE, AMX_TILE)                                             \
+	X(AMX_INT8, 7_EDX, 25, HOST, NATIVE, AMX_TILE)                                             \
 	X(SPEC_CTRL, 7_EDX, 26, V1, OURS, FPU)                                                     \
 	X(ARCH_CAPABILITIES, 7_EDX, 29, V1, OURS, FPU)                                             \
 	X(AVX_VNNI, 7_1_EAX, 4, HOST, NATIVE, AVX2)                                                \
@@ -124,6 +127,7 @@
 	X(XSAVEOPT, D_1_EAX, 0, HOST, NATIVE, XSAVE)                                               \
 	X(XSAVEC, D_1_EAX, 1, HOST, NATIVE, XSAVE)                                                 \
 	X(XGETBV1, D_1_EAX, 2, HOST, OURS, XSAVE)                                                  \
+	X(XFD, D_1_EAX, 4, HOST, NATIVE, AMX_TILE)                                                 \
 	X(LAHF64, X1_ECX, 0, V1, OURS, FPU)                                                        \
 	X(LZCNT, X1_ECX, 5, V3, NATIVE, FPU)                                                       \
 	X(PREFETCHW, X1_ECX, 8, V1, OURS, FPU)                                                     \

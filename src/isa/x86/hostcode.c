@@ -479,11 +479,42 @@ static void plan_flags(const struct insn_info *info, struct host_plan *plan)
 			      (uint32_t)X86_STATUS_FLAGS;
 }
 
+/* TILELOADD and TILESTORED: VEX with [RSI + RCX]. */
+static void recode_rows(const struct insn_info *info, const uint8_t *bytes, struct host_plan *plan)
+{
+	unsigned at = opcode_at(info, bytes);
+	const unsigned sib = EMIT_RCX << 3 | EMIT_RSI;
+
+	plan->rows = true;
+	put(plan, 0xc4);
+	put(plan, bytes[at + 1] | 0xe0u);
+	put(plan, bytes[at + 2]);
+	put(plan, bytes[at + 3]);
+	put(plan, info->z.raw.modrm.reg << 3 | 4u);
+	put(plan, sib);
+}
+
+static bool has_rows(const struct insn_info *info)
+{
+	switch (info->z.mnemonic) {
+	case ZYDIS_MNEMONIC_TILELOADD:
+	case ZYDIS_MNEMONIC_TILELOADDT1:
+	case ZYDIS_MNEMONIC_TILESTORED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool host_recode(const struct insn_info *info, const uint8_t *bytes, struct host_plan *plan)
 {
 	struct fields fields = { .reg = -1, .rm = -1, .vvvv = -1 };
 
 	memset(plan, 0, sizeof(*plan));
+	if (has_rows(info)) {
+		recode_rows(info, bytes, plan);
+		return true;
+	}
 	if (!plan_implied(info, plan) || !plan_explicit(info, plan, &fields) ||
 	    !plan_memory(info, plan, &fields))
 		return false;

@@ -9,12 +9,13 @@
  *	hoststub.c   a callable stub around it, cached
  *	hostrun.c    calls it, with the memory operand's host address
  *	hostmem.c, gather.c   memory operands of which only some elements are touched
+ *	tile.c       AMX
  *	x87env.c, fxsave.c, xsave.c   images of the state in guest memory, made in software
  *	hostfault.c  exceptions that the host raises in a stub
  *	vec.c        the state at rest
  *
  * Only instructions on the list here run: no system call, nothing that touches what belongs to the
- * monitor (FS and GS base, PKRU, AMX tiles).
+ * monitor (FS and GS base, PKRU).
  */
 #include "isa/x86/hostexec.h"
 
@@ -30,6 +31,7 @@
 
 #define STUB_LIMIT 32768u /* a power of two */
 #define CODE_BYTES (STUB_LIMIT * 96u)
+#define XSAVE_ALIGNED 2u /* CPUID.0DH.n:ECX */
 #define MXCSR_MASK_DEFAULT 0xffbfu /* of processors that report zero */
 
 /* What processors note of x87 instructions varies (Intel SDM vol. 1, 8.1.8): ours is this one's. */
@@ -57,10 +59,15 @@ static bool detect_host(struct hostexec *he)
 	he->components = a & (VEC_BIT(VEC_X87) | VEC_BIT(VEC_SSE) | VEC_BIT(VEC_AVX));
 	if ((a & VEC_AVX512) == VEC_AVX512)
 		he->components |= VEC_AVX512;
+	he->live = he->components;
+	if ((a & VEC_AMX) == VEC_AMX && host_tiles_granted())
+		he->components |= VEC_AMX;
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
 		__cpuid_count(0xd, i, he->size[i], he->offset[i], c, d);
 		if (he->offset[i] + he->size[i] > X86_XSAVE_MAX)
 			return false;
+		if (c & XSAVE_ALIGNED)
+			he->aligned |= VEC_BIT(i);
 	}
 	__cpuid_count(0xd, 1, a, b, c, d);
 	he->has_xsaveopt = a & 1;
@@ -228,9 +235,25 @@ static bool describe_legacy(const struct insn_info *info, struct host_stub *stub
 	return true;
 }
 
+static bool is_tile(const struct insn_info *info)
+{
+	switch (info->z.meta.isa_ext) {
+	case ZYDIS_ISA_EXT_AMX_BF16: case ZYDIS_ISA_EXT_AMX_INT8: case ZYDIS_ISA_EXT_AMX_TILE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool describe_vex(const struct insn_info *info, struct host_stub *stub)
 {
 	stub->flags |= HOST_PROTECTED_ONLY;
+	if (is_tile(info)) {
+		stub->flags |= HOST_VEC | HOST_UNALIGNED;
+		stub->cr4_need = X86_CR4_OSXSAVE;
+		stub->xcr0_need = VEC_AMX;
+		return true;
+	}
 	if (is_stateless(info))
 		return true;
 	stub->flags |= HOST_VEC;
@@ -246,6 +269,8 @@ static bool describe_vex(const struct insn_info *info, struct host_stub *stub)
 /* Sets that are the host's to run. What is missing here is #UD, or another group's. */
 static bool is_listed(const struct insn_info *info)
 {
+	if (is_tile(info))
+		return true;
 	switch (info->z.meta.isa_ext) {
 	case ZYDIS_ISA_EXT_X87: case ZYDIS_ISA_EXT_MMX:
 	case ZYDIS_ISA_EXT_SSE: case ZYDIS_ISA_EXT_SSE2: case ZYDIS_ISA_EXT_SSE3:
@@ -608,6 +633,17 @@ static insn_fn *select_vsib(const struct insn_info *info)
 	}
 }
 
+static insn_fn *select_tile(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_LDTILECFG: case ZYDIS_MNEMONIC_STTILECFG:
+	case ZYDIS_MNEMONIC_TILERELEASE: return host_run_tile_config;
+	case ZYDIS_MNEMONIC_TILELOADD: case ZYDIS_MNEMONIC_TILELOADDT1: return host_run_tile_load;
+	case ZYDIS_MNEMONIC_TILESTORED: return host_run_tile_store;
+	default: return host_run_tile;
+	}
+}
+
 /* Images are made in software; the checks differ from the other instructions' of their set. */
 static bool describe_image(const struct insn_info *info, struct insn *insn, struct host_stub *stub)
 {
@@ -653,6 +689,8 @@ bool host_describe(const struct insn_info *info, const uint8_t *bytes, struct in
 		stub->fn = host_run_fninit;
 	if (info->z.mnemonic == ZYDIS_MNEMONIC_FLDCW)
 		stub->fn = host_run_fldcw;
+	if (is_tile(info))
+		stub->fn = select_tile(info->z.mnemonic);
 	*has_code = true;
 	if (!host_recode(info, bytes, plan))
 		return false;

@@ -43,6 +43,10 @@ static void emit_instruction(struct emitter *e, const struct host_plan *plan,
 		emit_move(e, EMIT_R11, EMIT_RDI);
 		emit_move(e, EMIT_RDI, EMIT_RSI);
 	}
+	if (plan->rows) {
+		emit_byte(e, 0xb9); /* mov ecx, imm32 */
+		emit_u32(e, HOST_TILE_STRIDE);
+	}
 	stub->insn_at = (uint8_t)e->size;
 	emit_bytes(e, plan->bytes, plan->size);
 	if (plan->memory_in_rdi)

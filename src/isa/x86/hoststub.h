@@ -78,14 +78,20 @@ struct host_plan {
 	uint8_t gprs;
 	struct host_gpr gpr[HOST_GPRS];
 	bool memory_in_rdi;    /* MASKMOV* */
+	bool rows;             /* of a tile: HOST_TILE_STRIDE apart, in RCX */
 	uint32_t flags_read, flags_written;
 };
 
-#define HOST_COMPONENTS 10
+#define HOST_COMPONENTS 19
 #define HOST_BOUNCE_BYTES 256
+#define HOST_TILE_STRIDE 64u /* a tile has at most 16 rows of as many bytes */
+#define HOST_TILE_BYTES 1024u
 
 struct hostexec {
 	uint64_t components;           /* vector state components that guest and host share */
+	uint64_t live;                 /* those that the host's registers may hold: without AMX's
+					* unless the guest uses it, so that it costs nobody else */
+	uint64_t aligned;              /* those that begin at a cache line in the compacted form */
 	bool has_xsaveopt;
 	/* x87: the operand's address, the opcode are noted by instructions with an unmasked error
 	 * only. */
@@ -104,6 +110,7 @@ struct hostexec {
 	uint8_t clean[1024] __attribute__((aligned(64)));
 	uint8_t bounce[HOST_BOUNCE_BYTES] __attribute__((aligned(64)));
 	uint8_t bounce2[HOST_BOUNCE_BYTES] __attribute__((aligned(64)));
+	uint8_t tile[HOST_TILE_BYTES] __attribute__((aligned(64)));
 	uint8_t image[X86_XSAVE_MAX] __attribute__((aligned(64))); /* of the guest's XSAVE area */
 };
 
@@ -190,6 +197,18 @@ static inline bool host_call(struct x86_cpu *cpu, const struct insn *insn, void 
 
 insn_fn host_run_masked_load, host_run_masked_store, host_run_gather, host_run_scatter;
 insn_fn host_run_movdir64b;
+
+/* ---- tile.c ---- */
+
+insn_fn host_run_tile, host_run_tile_config, host_run_tile_load, host_run_tile_store;
+/* Asks the host's kernel for AMX; once granted, it is the process's for good. */
+bool host_tiles_request(void);
+/* Whether it was granted. */
+bool host_tiles_granted(void);
+/* What an invalid configuration becomes, after XRSTOR. */
+void host_tiles_settle(struct x86_cpu *cpu);
+/* #NM, if IA32_XFD has one of these components disabled. */
+void host_check_xfd(struct x86_cpu *cpu, uint64_t components);
 
 /* ---- x87env.c, fxsave.c, xsave.c ---- */
 

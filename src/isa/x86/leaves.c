@@ -142,6 +142,26 @@ static void add_xsave(struct x86_cpuid *cpuid)
 	add(cpuid, 0xd, 1, cpuid->feature[X86_WORD_D_1_EAX], XSAVE_LEGACY, 0, 0);
 }
 
+/* Tiles and what multiplies them are the host's. */
+static void add_tiles(struct x86_cpuid *cpuid)
+{
+	static const struct {
+		uint32_t leaf, subleaf;
+	} leaves[] = { { 0x1d, 0 }, { 0x1d, 1 }, { 0x1e, 0 } };
+	uint32_t regs[4];
+
+	if (!x86_model_has(cpuid, X86_FEATURE_AMX_TILE))
+		return;
+	for (unsigned i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+		x86_host_cpuid(leaves[i].leaf, leaves[i].subleaf, regs);
+		/* Palette 1 is all there is. */
+		if (leaves[i].leaf == 0x1d && !leaves[i].subleaf)
+			regs[X86_EAX] = 1;
+		add(cpuid, leaves[i].leaf, leaves[i].subleaf, regs[X86_EAX], regs[X86_EBX],
+		    regs[X86_ECX], regs[X86_EDX]);
+	}
+}
+
 static void add_timing(struct x86_cpuid *cpuid)
 {
 	uint32_t mhz = (uint32_t)(cpuid->tsc_hz / 1000000);
@@ -205,6 +225,7 @@ void x86_cpuid_build(struct x86_cpuid *cpuid)
 	add_topology(cpuid, 0xb);
 	add_xsave(cpuid);
 	add_timing(cpuid);
+	add_tiles(cpuid);
 	add_topology(cpuid, 0x1f);
 	add_hypervisor(cpuid);
 	add_extended(cpuid);

@@ -10,7 +10,7 @@
 #define XSAVE_XSTATE_BV 512 /* of the XSAVE image: components that are not in their initial state */
 
 enum { XCR0_X87 = 1 << 0, XCR0_SSE = 1 << 1, XCR0_AVX = 1 << 2, XCR0_AVX512 = 7 << 5,
-       XCR0_PKRU = 1 << 9 };
+       XCR0_PKRU = 1 << 9, XCR0_AMX = 3 << 17 };
 
 void x86_cpuid_insn(struct x86_cpu *cpu, const struct insn *insn)
 {
@@ -110,6 +110,8 @@ static bool xcr0_valid(const struct x86_cpu *cpu, uint64_t value)
 	if (value & ~x86_xcr0_mask(cpu) || !(value & XCR0_X87))
 		return false;
 	if (value & XCR0_AVX && !(value & XCR0_SSE))
+		return false;
+	if (value & XCR0_AMX && (value & XCR0_AMX) != XCR0_AMX)
 		return false;
 	if (!(value & XCR0_AVX512))
 		return true;

@@ -6,6 +6,7 @@
  */
 #include "isa/x86/cpuid.h"
 #include "isa/x86/tlb.h"
+#include "isa/x86/vec.h"
 #include "isa/x86/x86.h"
 
 static uint8_t code_mode(const struct x86_cpu *cpu)
@@ -46,13 +47,14 @@ void x86_update_mmu(struct x86_cpu *cpu)
 	x86_tlb_check_alignment(cpu, cpu->cpl == 3 && ac && (state->cr0 & X86_CR0_AM));
 }
 
-/* Vector instructions can be translated where no control register forbids any. */
+/* Vector instructions can be translated where no control register forbids any. AMX's are not. */
 static bool vector_ready(const struct x86_cpu *cpu)
 {
 	const struct x86_state *state = &cpu->state;
 
 	return !(state->cr0 & (X86_CR0_EM | X86_CR0_TS)) && (state->cr4 & X86_CR4_OSFXSR) &&
-	       (state->cr4 & X86_CR4_OSXSAVE) && state->xcr0 == x86_xcr0_mask(cpu);
+	       (state->cr4 & X86_CR4_OSXSAVE) &&
+	       (state->xcr0 | VEC_AMX) == (x86_xcr0_mask(cpu) | VEC_AMX);
 }
 
 /* Reads and writes at every offset are within the segment. */

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "cpu/x86_state.h"
 #include "isa/x86/cpuid_model.h"
+#include "isa/x86/hoststub.h"
 
 enum level { LEVEL_V1 = 1, LEVEL_V2, LEVEL_V3, LEVEL_HOST };
 enum source { SOURCE_OURS, SOURCE_NATIVE, SOURCE_FACT };
@@ -76,9 +77,10 @@ static bool has(const uint32_t *word, enum x86_feature feature)
 	return word[feature / 32] >> feature % 32 & 1;
 }
 
-static void read_host(uint32_t *word)
+/* tiles: AMX is wanted, if it can be had. */
+static void read_host(uint32_t *word, bool tiles)
 {
-	const uint64_t avx = 6, avx512 = 0xe6;
+	const uint64_t avx = 6, avx512 = 0xe6, amx = 3 << 17;
 	uint64_t xcr0 = host_xcr0();
 
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
@@ -96,6 +98,9 @@ static void read_host(uint32_t *word)
 		clear(word, X86_FEATURE_AVX);
 	if ((xcr0 & avx512) != avx512)
 		clear(word, X86_FEATURE_AVX512F);
+	if (!has(word, X86_FEATURE_AMX_TILE) || (xcr0 & amx) != amx || !tiles ||
+	    !host_tiles_request())
+		clear(word, X86_FEATURE_AMX_TILE);
 }
 
 static bool within(const struct x86_cpuid_leaves *limit, enum x86_feature feature)
@@ -115,7 +120,7 @@ static int choose_features(uint32_t *word, enum level level, const char *model,
 {
 	uint32_t host[X86_FEATURE_WORD_COUNT];
 
-	read_host(host);
+	read_host(host, level == LEVEL_HOST);
 	for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
 		enum x86_feature feature = features[i].feature, needs = features[i].needs;
 		bool on_host = (features[i].source == SOURCE_OURS || has(host, feature)) &&

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "isa/x86/cpuid.h"
 #include "isa/x86/msr_table.h"
+#include "isa/x86/vec.h"
 #include "isa/x86/x86.h"
 
 #define EFER_WRITABLE (X86_EFER_SCE | X86_EFER_LME | X86_EFER_NXE)
@@ -187,6 +188,25 @@ static bool write_debugctl(struct x86_cpu *cpu, uint32_t index, uint64_t value)
 	return !(value & ~DEBUGCTL_LBR_BTF);
 }
 
+/* ---- extended feature disable: only of AMX's tiles ---- */
+
+static bool read_xfd(struct x86_cpu *cpu, uint32_t index, uint64_t *value)
+{
+	*value = index == MSR_XFD ? cpu->state.xfd : cpu->state.xfd_err;
+	return x86_cpuid_has(cpu, X86_FEATURE_XFD);
+}
+
+static bool write_xfd(struct x86_cpu *cpu, uint32_t index, uint64_t value)
+{
+	if (!x86_cpuid_has(cpu, X86_FEATURE_XFD) || value & ~VEC_BIT(VEC_TILEDATA))
+		return false;
+	if (index == MSR_XFD)
+		cpu->state.xfd = value;
+	else
+		cpu->state.xfd_err = value;
+	return true;
+}
+
 /* ---- machine check: banks that never report ---- */
 
 static bool read_mcg_cap(struct x86_cpu *cpu, uint32_t index, uint64_t *value)
@@ -230,6 +250,7 @@ static const struct msr msrs[] = {
 	{ 0x17a, 0x17a, 1, FIELD(mcg_status), .bits = 7 },
 	{ 0x198, 0x198, 1, .read = read_platform_info },              /* IA32_PERF_STATUS */
 	{ 0x1a0, 0x1a0, 1, FIELD(misc_enable), .write = write_misc_enable },
+	{ MSR_XFD, MSR_XFD + 1, 1, .read = read_xfd, .write = write_xfd }, /* and IA32_XFD_ERR */
 	{ 0x1d9, 0x1d9, 1, .read = read_zero, .write = write_debugctl },
 	{ 0x1db, 0x1de, 1, .read = read_zero },                       /* last branches */
 	{ 0x200, 0x20e, 2, FIELD(mtrr_phys_base), .write = x86_mtrr_write_base },

@@ -8,6 +8,7 @@
 
 struct x86_cpu;
 
+#define MSR_XFD 0x1c4u
 #define MSR_MC0_CTL 0x400u
 #define MSR_TSC_DEADLINE 0x6e0u
 

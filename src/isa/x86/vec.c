@@ -19,7 +19,7 @@
 
 static void host_xsave(struct hostexec *he, uint8_t *image)
 {
-	uint32_t low = (uint32_t)he->components, high = (uint32_t)(he->components >> 32);
+	uint32_t low = (uint32_t)he->live, high = (uint32_t)(he->live >> 32);
 
 	if (he->has_xsaveopt)
 		__asm__ volatile("xsaveopt64 (%0)" : : "r"(image), "a"(low), "d"(high) : "memory");
@@ -31,8 +31,7 @@ static void host_xrstor(struct hostexec *he, const uint8_t *image)
 {
 	__asm__ volatile("xrstor64 (%0)"
 			 :
-			 : "r"(image), "a"((uint32_t)he->components),
-			   "d"((uint32_t)(he->components >> 32))
+			 : "r"(image), "a"((uint32_t)he->live), "d"((uint32_t)(he->live >> 32))
 			 : "memory");
 }
 
@@ -42,6 +41,9 @@ void x86_vec_park(struct x86_cpu *cpu)
 		return;
 	host_xsave(cpu->hostexec, cpu->state.xsave);
 	host_xrstor(cpu->hostexec, cpu->hostexec->clean);
+	if (unlikely(cpu->hostexec->live & VEC_AMX) &&
+	    !(vec_get64(cpu->state.xsave, VEC_XSTATE_BV) & VEC_AMX))
+		cpu->hostexec->live &= ~VEC_AMX;
 	cpu->vec_live = cpu->x87_live = false;
 }
 
@@ -57,6 +59,8 @@ void x86_vec_load(struct x86_cpu *cpu)
 	for (unsigned at = VEC_XCOMP_BV; at < VEC_HEADER_END; at += 8)
 		vec_put64(image, at, 0);
 	vec_put32(image, VEC_MXCSR, vec_get32(image, VEC_MXCSR) & he->mxcsr_mask);
+	if (unlikely(vec_get64(image, VEC_XSTATE_BV) & VEC_AMX))
+		he->live |= VEC_AMX;
 	host_fault_bind(cpu);
 	host_xrstor(he, image);
 	cpu->vec_live = true;

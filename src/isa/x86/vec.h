@@ -13,12 +13,14 @@ struct x86_cpu;
 /* Numbers of state components; their bits are 1 << number. */
 enum vec_component {
 	VEC_X87 = 0, VEC_SSE = 1, VEC_AVX = 2, VEC_OPMASK = 5, VEC_ZMM_HI256 = 6, VEC_HI16_ZMM = 7,
-	VEC_PKRU = 9,
+	VEC_PKRU = 9, VEC_TILECFG = 17, VEC_TILEDATA = 18,
 };
 
 #define VEC_BIT(component) (1ull << (component))
 #define VEC_AVX512                                                                                 \
 	(VEC_BIT(VEC_OPMASK) | VEC_BIT(VEC_ZMM_HI256) | VEC_BIT(VEC_HI16_ZMM))
+
+#define VEC_AMX (VEC_BIT(VEC_TILECFG) | VEC_BIT(VEC_TILEDATA))
 
 /* Offsets into the legacy region and the header. */
 enum {

@@ -2,7 +2,8 @@
 /*
  * XSAVE, XSAVEOPT, XSAVEC and XRSTOR between the parked image and guest memory, with the guest's
  * own XCR0. Intel SDM vol. 1, chapter 13. In guest memory components lie at the host's standard
- * offsets, or one behind the other in the compacted form (none of ours asks for alignment).
+ * offsets, or one behind the other in the compacted form. What IA32_XFD disables counts as if it
+ * were in its initial configuration (13.14).
  *
  * XSAVEOPT leaves out what is in its initial configuration; that a component was not modified since
  * the last XRSTOR is an optimisation it may, and here does, forgo.
@@ -59,16 +60,21 @@ static unsigned component_offset(const struct x86_cpu *cpu, const struct area *a
 
 	if (!area->format)
 		return cpu->hostexec->offset[i];
-	for (unsigned below = VEC_AVX; below < i; below++) {
-		if (area->format & VEC_BIT(below))
-			at += cpu->hostexec->size[below];
+	for (unsigned c = VEC_AVX; c <= i; c++) {
+		if (!(area->format & VEC_BIT(c)))
+			continue;
+		if (cpu->hostexec->aligned & VEC_BIT(c))
+			at = (at + XSAVE_ALIGN) & ~XSAVE_ALIGN;
+		if (c < i)
+			at += cpu->hostexec->size[c];
 	}
 	return at;
 }
 
 /* ---- to memory ---- */
 
-static void probe_area(struct x86_cpu *cpu, const struct area *area)
+/* Components that are not written are not touched: there may be no room for them. */
+static void probe_area(struct x86_cpu *cpu, const struct area *area, uint64_t written)
 {
 	x86_probe(cpu, area->linear, VEC_HEADER_END, X86_WRITE);
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
@@ -76,7 +82,7 @@ static void probe_area(struct x86_cpu *cpu, const struct area *area)
 
 		uint64_t linear = area->linear + component_offset(cpu, area, i);
 
-		if (area->mask & VEC_BIT(i) && size)
+		if (written & VEC_BIT(i) && size)
 			x86_probe(cpu, linear, size, X86_WRITE);
 	}
 }
@@ -107,6 +113,12 @@ static void store_legacy(struct x86_cpu *cpu, const struct insn *insn, const str
 		store_range(cpu, area, image, VEC_XMM, fx_xmm_end(cpu));
 }
 
+static void store_initial(struct x86_cpu *cpu, uint64_t to, unsigned size)
+{
+	memset(cpu->hostexec->image, 0, size);
+	x86_store_bytes(cpu, to, cpu->hostexec->image, size);
+}
+
 static void store_extended(struct x86_cpu *cpu, const struct area *area, uint64_t written)
 {
 	const struct hostexec *he = cpu->hostexec;
@@ -119,6 +131,8 @@ static void store_extended(struct x86_cpu *cpu, const struct area *area, uint64_
 			continue;
 		if (i == VEC_PKRU)
 			x86_store_bytes(cpu, to, &pkru, sizeof(pkru));
+		else if (cpu->state.xfd & VEC_BIT(i))
+			store_initial(cpu, to, component_bytes(cpu, i));
 		else
 			x86_store_bytes(cpu, to, cpu->state.xsave + he->offset[i],
 					component_bytes(cpu, i));
@@ -143,12 +157,12 @@ void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 	struct area area = open_area(cpu, insn, X86_WRITE);
 	bool optimise = insn->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT ||
 			insn->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT64;
-	uint64_t inuse, present;
+	uint64_t inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd, present;
+	uint64_t written = optimise ? area.mask & inuse : area.mask;
 
-	probe_area(cpu, &area);
+	probe_area(cpu, &area, written);
 	present = x86_load(cpu, area.linear + VEC_XSTATE_BV, 8);
-	inuse = x86_vec_inuse(cpu);
-	store_components(cpu, insn, &area, optimise ? area.mask & inuse : area.mask);
+	store_components(cpu, insn, &area, written);
 	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8,
 		  (present & ~area.mask) | (inuse & area.mask));
 }
@@ -156,11 +170,10 @@ void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 void host_run_xsavec(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct area area = open_area(cpu, insn, X86_WRITE);
-	uint64_t inuse;
+	uint64_t inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd & area.mask;
 
 	area.format = area.mask | COMPACTED;
-	probe_area(cpu, &area);
-	inuse = x86_vec_inuse(cpu) & area.mask;
+	probe_area(cpu, &area, inuse);
 	store_components(cpu, insn, &area, inuse);
 	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8, inuse);
 	x86_store(cpu, area.linear + VEC_XCOMP_BV, 8, area.format);
@@ -270,38 +283,49 @@ static void set_pkru(struct x86_cpu *cpu, bool load)
 }
 
 /* What is initialised whole may be forgotten: then the processor need not carry it on. */
-static void forget_initial(struct x86_cpu *cpu, uint64_t initial)
+static uint64_t forgettable(const struct x86_cpu *cpu, uint64_t initial)
+{
+	const uint64_t modeless = VEC_BIT(VEC_OPMASK) | VEC_AMX;
+
+	return cpu->mode == X86_MODE_64 ? initial : initial & modeless;
+}
+
+static void forget(struct x86_cpu *cpu, uint64_t initial)
 {
 	uint8_t *image = cpu->state.xsave;
 
-	if (cpu->mode == X86_MODE_64)
-		vec_put64(image, VEC_XSTATE_BV, vec_get64(image, VEC_XSTATE_BV) & ~initial);
+	vec_put64(image, VEC_XSTATE_BV, vec_get64(image, VEC_XSTATE_BV) & ~initial);
 }
 
 void host_run_xrstor(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct hostexec *he = cpu->hostexec;
 	struct area area = open_area(cpu, insn, X86_READ);
-	uint64_t present, loaded;
+	uint64_t present, loaded, initial, set;
 	uint32_t mxcsr;
 
 	present = read_header(cpu, &area);
 	loaded = area.mask & present;
+	host_check_xfd(cpu, loaded);
+	initial = forgettable(cpu, area.mask & ~loaded);
+	set = area.mask & ~(initial & VEC_AMX); /* no need to write 8 KiB of zeros */
 	x86_vec_park(cpu);
 	mxcsr = load_mxcsr(cpu, &area, present);
 	load_components(cpu, &area, loaded);
-	vec_materialise(cpu, area.mask);
+	vec_materialise(cpu, set);
 	vec_put32(cpu->state.xsave, VEC_MXCSR, mxcsr);
 	if (area.mask & VEC_BIT(VEC_X87))
 		set_x87(cpu, insn, loaded & VEC_BIT(VEC_X87));
 	if (area.mask & VEC_BIT(VEC_SSE))
 		set_range(cpu, VEC_XMM, fx_xmm_end(cpu), loaded & VEC_BIT(VEC_SSE));
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
-		if (area.mask & VEC_BIT(i) && i != VEC_PKRU)
+		if (set & VEC_BIT(i) && i != VEC_PKRU)
 			set_range(cpu, he->offset[i], he->offset[i] + component_bytes(cpu, i),
 				  loaded & VEC_BIT(i));
 	}
 	if (area.mask & VEC_BIT(VEC_PKRU))
 		set_pkru(cpu, loaded & VEC_BIT(VEC_PKRU));
-	forget_initial(cpu, area.mask & ~loaded);
+	forget(cpu, initial);
+	if (loaded & VEC_BIT(VEC_TILECFG))
+		host_tiles_settle(cpu);
 }
