@@ -32,6 +32,17 @@ def interrupts(guest):
     return counts
 
 
+def test_tiles(machine, programs):
+    """AMX is offered where this machine has it; products come out the same, in several processes
+    at once too."""
+    here = subprocess.run([programs["tiles"]], capture_output=True, text=True, check=False)
+    offered = "amx_tile" in machine.sh("cat /proc/cpuinfo")
+    assert offered == (here.returncode == 0)
+    if not offered:
+        pytest.skip("this machine has no AMX")
+    assert machine.sh("tiles & tiles & tiles; wait").split() == [here.stdout.strip()] * 3
+
+
 def test_processors(machine):
     assert int(machine.sh("nproc")) == machine.cpus
     for cpu in range(machine.cpus):
