@@ -19,6 +19,7 @@
 #include "cpu/isa.h"
 #include "dev/bus.h"
 #include "host/loop.h"
+#include "isa/x86/cpuid.h"
 #include "isa/x86/x86.h"
 #include "mem/mem.h"
 #include "oracle.h"
@@ -379,7 +380,7 @@ static void set_state(struct engine *engine, const struct oracle_case *c)
 		     X86_CR4_UMIP | X86_CR4_FSGSBASE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE;
 	state->cr3 = TABLES_AT;
 	state->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
-	state->xcr0 = 0x2e7;
+	state->xcr0 = 0x2e7 | (XSTATE_COMPARED & x86_xcr0_mask(x86_cpu(engine->cpu)));
 	state->pkru = engine->pkru;
 	state->halted = false;
 	state->dr6 = 0xffff0ff0;

@@ -42,7 +42,7 @@ static const char *excluded_mnemonic(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_XSAVE: case ZYDIS_MNEMONIC_XSAVE64:
 	case ZYDIS_MNEMONIC_XSAVEC: case ZYDIS_MNEMONIC_XSAVEC64:
 	case ZYDIS_MNEMONIC_XSAVEOPT: case ZYDIS_MNEMONIC_XSAVEOPT64:
-		return "the host has components (AMX) that the model has not";
+		return "tells which components the processor takes for used; may load PKRU";
 	case ZYDIS_MNEMONIC_WRPKRU:
 		return "locks the native side's signal handler out";
 	default:

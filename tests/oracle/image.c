@@ -208,6 +208,46 @@ static void fill_masks(uint64_t seed, uint8_t *xsave)
 	}
 }
 
+/* Half of them let any tiles be multiplied with each other. */
+void image_tile_config(uint64_t *seed, uint8_t *config)
+{
+	bool alike = one_in(seed, 2);
+
+	memset(config, 0, 64);
+	config[0] = 1;
+	if (one_in(seed, 6))
+		config[1] = (uint8_t)random_below(seed, 18);
+	for (unsigned i = 0; i < 8; i++) {
+		unsigned bytes = alike ? 64 : 4 * (1 + random_below(seed, 16));
+		unsigned rows = alike ? 16 : 1 + random_below(seed, 16);
+
+		if (one_in(seed, 32))
+			bytes = rows = 0;
+		else if (one_in(seed, 64))
+			bytes = random_below(seed, 64) | 1;
+		put16(config + 16 + 2 * i, bytes);
+		config[48 + i] = (uint8_t)rows;
+	}
+}
+
+static void fill_tiles(uint64_t seed, uint8_t *xsave)
+{
+	uint8_t *config = xsave + XSAVE_TILECFG;
+
+	image_tile_config(&seed, config);
+	for (unsigned i = 0; i < 8; i++) {
+		unsigned bytes = config[16 + 2 * i], rows = config[48 + i];
+
+		for (unsigned row = 0; row < rows && row < 16; row++) {
+			uint8_t data[64];
+
+			fill(&seed, data, sizeof(data));
+			memcpy(xsave + XSAVE_TILES + 1024 * i + 64 * row, data,
+			       bytes < 64 ? bytes : 64);
+		}
+	}
+}
+
 void image_xsave(const struct oracle_case *c, uint8_t *xsave)
 {
 	uint64_t present = 0;
@@ -226,6 +266,10 @@ void image_xsave(const struct oracle_case *c, uint8_t *xsave)
 	if (c->mask_seed) {
 		fill_masks(c->mask_seed, xsave);
 		present |= 0x20;
+	}
+	if (c->tile_seed) {
+		fill_tiles(c->tile_seed, xsave);
+		present |= 0x60000;
 	}
 	memcpy(xsave + XSTATE_BV, &present, 8);
 }

@@ -13,6 +13,8 @@
  *
  * In the handler nothing may rely on the FS base or on flags before they are put back.
  */
+#include <asm/prctl.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -60,6 +62,7 @@ static struct {
 	uint8_t *page[CASE_PAGES];
 	unsigned running; /* index of the case, + 1 */
 	unsigned ticked;  /* the case that ran when the last tick came */
+	bool tiles;       /* AMX is there, and frames have room for it */
 } child;
 
 #define DEFINE_BASE(seg)                                                                           \
@@ -148,9 +151,11 @@ static void load_case(const struct oracle_case *c, ucontext_t *context)
 	memcpy(&kept, frame + XSAVE_HEADER, 8);
 	image_xsave(c, image);
 	memcpy(frame, image, XSAVE_SOFTWARE);
-	memcpy(frame + XSAVE_HEADER, image + XSAVE_HEADER, XSAVE_BYTES - XSAVE_HEADER);
+	memcpy(frame + XSAVE_HEADER, image + XSAVE_HEADER, XSAVE_VECTORS_END - XSAVE_HEADER);
+	if (child.tiles && c->tile_seed)
+		memcpy(frame + XSAVE_TILECFG, image + XSAVE_TILECFG, XSAVE_BYTES - XSAVE_TILECFG);
 	/* Components that are not compared (PKRU) stay. */
-	kept = (kept & ~0xe7ull) | (*(uint64_t *)(image + XSAVE_HEADER) & 0xe7);
+	kept = (kept & ~XSTATE_COMPARED) | (*(uint64_t *)(image + XSAVE_HEADER) & XSTATE_COMPARED);
 	memcpy(frame + XSAVE_HEADER, &kept, 8);
 	image_pages(c, (uint8_t(*)[PAGE_BYTES])child.page[0]);
 	put_code(c, true);
@@ -188,7 +193,7 @@ static void store_outcome(const ucontext_t *context, int signal, struct outcome 
 		out->selector[i] = read_selector(i);
 	out->selector[X86_CS] = (uint16_t)regs[REG_CSGSFS];
 	out->selector[X86_SS] = (uint16_t)((uint64_t)regs[REG_CSGSFS] >> 48);
-	memcpy(out->xsave, frame, XSAVE_BYTES);
+	memcpy(out->xsave, frame, child.tiles ? XSAVE_BYTES : XSAVE_VECTORS_END);
 	memcpy(out->page, child.page[0], sizeof(out->page));
 }
 
@@ -308,6 +313,25 @@ static void catch_signals(void)
 		sigaction(signals[i], &action, NULL);
 }
 
+/* The kernel makes room for tiles, in frames too, when they are used for the first time. */
+static void use_tiles(void)
+{
+	uint8_t config[64] = { [0] = 1, [16] = 64, [48] = 16 };
+	uint32_t a, at_config, at_data, c, d;
+
+	__cpuid_count(0xd, 17, a, at_config, c, d);
+	__cpuid_count(0xd, 18, a, at_data, c, d);
+	if (at_config != XSAVE_TILECFG || at_data != XSAVE_TILES ||
+	    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, 18))
+		return;
+	__asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0x00\n\t" /* ldtilecfg (%%rax) */
+			 ".byte 0xc4, 0xe2, 0x7b, 0x49, 0xc0\n\t" /* tilezero %%tmm0 */
+			 ".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"     /* tilerelease */
+			 :
+			 : "a"(config), "m"(config));
+	child.tiles = true;
+}
+
 static _Noreturn void run_child(struct batch *batch, int input, int output)
 {
 	static const struct itimerval tick = { { 0, TICK_US }, { 0, TICK_US } };
@@ -320,6 +344,7 @@ static _Noreturn void run_child(struct batch *batch, int input, int output)
 	image_page(1);
 	map_pages();
 	catch_signals();
+	use_tiles();
 	setitimer(ITIMER_VIRTUAL, &tick, NULL);
 	forbid_system_calls();
 	__asm__ volatile("int3");

@@ -166,11 +166,34 @@ static bool is_indirect(const struct decoded *d)
 		d->z.meta.category == ZYDIS_CATEGORY_UNCOND_BR) && !d->z.raw.imm[0].is_relative;
 }
 
+static bool is_tile(const struct decoded *d)
+{
+	return d->z.meta.category == ZYDIS_CATEGORY_AMX_TILE;
+}
+
+/* What LDTILECFG finds. */
+static void patch_config(struct builder *b, uint64_t target)
+{
+	uint64_t config[8];
+	unsigned offset;
+
+	image_tile_config(&b->seed, (uint8_t *)config);
+	if (one_in(&b->seed, 8)) /* perhaps one that cannot */
+		((uint8_t *)config)[random_below(&b->seed, 64)] ^= (uint8_t)random_next(&b->seed);
+	for (unsigned i = 0; i < 8; i++) {
+		if (b->c->patches < CASE_PATCHES && image_page_of(target + 8 * i, &offset) >= 0)
+			b->c->patch[b->c->patches++] = (struct patch){ target + 8 * i, config[i] };
+	}
+}
+
 static void prepare_memory(struct builder *b, const struct decoded *d,
 			   const ZydisDecodedOperand *op, uint8_t *bytes)
 {
-	unsigned size = op->size / 8 ? op->size / 8 : 1;
+	unsigned size = op->size / 8 ? op->size / 8 : is_tile(d) ? 64 : 1;
 	uint64_t target = choose_target(b, size < 512 ? size : 512);
+
+	if (d->z.mnemonic == ZYDIS_MNEMONIC_LDTILECFG)
+		patch_config(b, target);
 
 	if (settle_address(b, d, op, bytes, target - segment_base(b, op->mem.segment)) &&
 	    is_indirect(d) && !one_in(&b->seed, 4))
@@ -200,6 +223,14 @@ static void set_if_free(struct builder *b, int reg, uint64_t value)
 		set_register(b, reg, value);
 }
 
+/* From one row to the next: forwards or back, up to a page. */
+static uint64_t draw_stride(uint64_t *seed)
+{
+	uint64_t stride = one_in(seed, 3) ? 64 : random_below(seed, one_in(seed, 4) ? 4096 : 128);
+
+	return one_in(seed, 4) ? -stride : stride;
+}
+
 /* Registers that are neither numbers nor parts of an address. */
 static void prepare_special(struct builder *b, const struct decoded *d)
 {
@@ -224,9 +255,18 @@ static void prepare_special(struct builder *b, const struct decoded *d)
 		if (!(b->written >> X86_RSP & 1) && !one_in(seed, 4))
 			patch_target(b, d, b->c->gpr[X86_RSP]);
 		break;
+	case ZYDIS_MNEMONIC_TILELOADD: case ZYDIS_MNEMONIC_TILELOADDT1:
+	case ZYDIS_MNEMONIC_TILESTORED:
+		for (unsigned i = 0; i < d->z.operand_count; i++) {
+			if (d->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && !one_in(seed, 8))
+				set_if_free(b, gpr_of(b, d->op[i].mem.index), draw_stride(seed));
+		}
+		break;
 	default:
 		break;
 	}
+	if (is_tile(d) && !b->c->tile_seed && !one_in(seed, 8))
+		b->c->tile_seed = random_next(seed) >> 32;
 	if (is_indirect(d) && d->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && !one_in(seed, 4))
 		set_if_free(b, gpr_of(b, d->op[0].reg.value),
 			    builder_address(b, b->c->code_size) + d->z.length);

@@ -27,7 +27,7 @@
 #include "cpu/x86_state.h"
 
 #define CASE_CODE_BYTES 160
-#define CASE_PATCHES 6
+#define CASE_PATCHES 16
 #define CASE_PAGES 6 /* data, then stack */
 #define CASE_INSNS 12
 
@@ -67,13 +67,18 @@ struct oracle_case {
 	uint64_t gpr[X86_GPRS];
 	uint64_t rflags, fs_base, gs_base;
 	uint32_t mxcsr;
-	uint64_t x87_seed, vector_seed, mask_seed;
+	uint64_t x87_seed, vector_seed, mask_seed, tile_seed;
 	uint16_t page_seed[CASE_PAGES];
 	struct patch patch[CASE_PATCHES];
 	uint8_t patches;
 };
 
-#define XSAVE_BYTES 2688 /* x87 … ZMM16-31, standard format; checked against CPUID */
+/* Standard format; offsets checked against CPUID. PKRU is between vectors and tiles. */
+#define XSAVE_VECTORS_END 2688 /* x87 … ZMM16-31 */
+#define XSAVE_TILECFG 2752
+#define XSAVE_TILES 2816
+#define XSAVE_BYTES (XSAVE_TILES + 8192)
+#define XSTATE_COMPARED 0x600e7ull
 
 enum outcome_kind {
 	OUTCOME_NONE,    /* not run */
@@ -122,6 +127,8 @@ const uint8_t *image_page(unsigned seed);
 uint64_t image_page_address(unsigned page);
 /* Where [address, address+8) is in a case's pages, or -1. */
 int image_page_of(uint64_t address, unsigned *offset);
+/* A tile configuration that can be loaded: 64 bytes. */
+void image_tile_config(uint64_t *seed, uint8_t *config);
 /* The case's pages and the XSAVE image, header included. */
 void image_pages(const struct oracle_case *c, uint8_t page[CASE_PAGES][PAGE_BYTES]);
 void image_xsave(const struct oracle_case *c, uint8_t *xsave);

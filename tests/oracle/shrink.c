@@ -72,6 +72,7 @@ static void shrink_numbers(struct shrinking *s)
 		offsetof(struct oracle_case, rflags), offsetof(struct oracle_case, fs_base),
 		offsetof(struct oracle_case, gs_base), offsetof(struct oracle_case, x87_seed),
 		offsetof(struct oracle_case, vector_seed), offsetof(struct oracle_case, mask_seed),
+		offsetof(struct oracle_case, tile_seed),
 	};
 
 	for (unsigned i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)

@@ -28,6 +28,7 @@
 struct options {
 	const char *engine;
 	const char *replay, *regressions;
+	const char *only; /* cases begin with mnemonics that begin so */
 	uint64_t seed, cases;
 	unsigned bits, jobs;
 	bool list, counts;
@@ -43,7 +44,8 @@ struct totals {
 struct worker {
 	const struct options *options;
 	const struct forms *forms;
-	const uint32_t *order;
+	const uint32_t *order; /* of the forms that cases begin with */
+	unsigned order_count;
 	struct totals *totals;
 	struct native *native;
 	struct engine *engine;
@@ -115,7 +117,7 @@ static void run_batch(struct worker *worker, uint64_t first, unsigned count)
 
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t seed = worker->options->seed * 0x9e3779b97f4a7c15ull + first + i;
-		unsigned form = worker->order[(first + i) % worker->forms->count];
+		unsigned form = worker->order[(first + i) % worker->order_count];
 
 		generate_case(worker->forms, engine_cpu(worker->engine), form, seed, &cases[i]);
 	}
@@ -185,6 +187,20 @@ static uint32_t *shuffle(unsigned count, uint64_t seed)
 		order[j] = i;
 	}
 	return order;
+}
+
+/* Leaves those that were asked for; how many. */
+static unsigned choose(const struct forms *forms, const char *only, uint32_t *order)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < forms->count; i++) {
+		const char *name = ZydisMnemonicGetString(forms->form[order[i]].mnemonic);
+
+		if (!only || !strncmp(name, only, strlen(only)))
+			order[count++] = order[i];
+	}
+	return count;
 }
 
 static void print_totals(const struct options *options, const struct forms *forms,
@@ -264,6 +280,7 @@ static int run(const struct options *options)
 	struct totals *totals;
 	struct timespec begin, end;
 	uint32_t *order;
+	unsigned order_count;
 	int result;
 
 	find_forms(&forms, options);
@@ -274,11 +291,14 @@ static int run(const struct options *options)
 	order = shuffle(forms.count, options->seed);
 	if (totals == MAP_FAILED || !order)
 		return 2;
+	order_count = choose(&forms, options->only, order);
+	if (!order_count)
+		return 2;
 	fflush(stdout);
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	for (unsigned i = 0; i < options->jobs; i++) {
 		struct worker worker = { .options = options, .forms = &forms, .order = order,
-					 .totals = totals };
+					 .order_count = order_count, .totals = totals };
 
 		if (!fork())
 			run_worker(&worker, i);
@@ -345,6 +365,7 @@ static int replay_file(const struct options *options, const char *path)
 static void usage(void)
 {
 	puts("usage: test_oracle [--engine NAME] [--bits 64|32] [--seed N] [--cases N] [--jobs N]\n"
+	     "                   [--only MNEMONIC]\n"
 	     "                   [--list] [--counts] [--replay CASE] [--regressions FILE]\n"
 	     "Runs generated code natively and in an engine and compares. --list says what is not\n"
 	     "tested, --counts which forms never ran to their end. Status 1: a difference.");
@@ -370,6 +391,8 @@ static bool parse(int argc, char **argv, struct options *options)
 			options->seed = strtoull(value, NULL, 0);
 		else if (!strcmp(name, "--cases"))
 			options->cases = strtoull(value, NULL, 0);
+		else if (!strcmp(name, "--only"))
+			options->only = value;
 		else if (!strcmp(name, "--jobs"))
 			options->jobs = (unsigned)strtoul(value, NULL, 0);
 		else if (!strcmp(name, "--replay"))

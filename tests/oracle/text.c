@@ -37,6 +37,8 @@ void case_write(FILE *stream, const struct oracle_case *c)
 		fprintf(stream, " vectors=%lx", c->vector_seed);
 	if (c->mask_seed)
 		fprintf(stream, " masks=%lx", c->mask_seed);
+	if (c->tile_seed)
+		fprintf(stream, " tiles=%lx", c->tile_seed);
 	for (unsigned i = 0; i < CASE_PAGES; i++) {
 		if (c->page_seed[i])
 			fprintf(stream, " page%u=%x", i, c->page_seed[i]);
@@ -109,6 +111,8 @@ static bool read_item(const char *name, const char *text, struct oracle_case *c)
 		c->vector_seed = value;
 	else if (!strcmp(name, "masks"))
 		c->mask_seed = value;
+	else if (!strcmp(name, "tiles"))
+		c->tile_seed = value;
 	else if (!strncmp(name, "page", 4) && name[4] >= '0' && name[4] < '0' + CASE_PAGES)
 		c->page_seed[name[4] - '0'] = (uint16_t)value;
 	else
