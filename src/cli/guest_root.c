@@ -204,11 +204,32 @@ static int put_program(struct maker *m)
 
 /* ---- all of it ---- */
 
+#define NEEDS (sizeof(needs) / sizeof(needs[0]))
+#define FURTHER_NEEDS 3
+
+/* What every guest needs, and what the devices of this one do; returns how many there are. */
+static unsigned list_needs(const struct vm_config *config, struct initramfs_need *list)
+{
+	unsigned count = NEEDS;
+
+	memcpy(list, needs, sizeof(needs));
+	if (config->virtio_mmio)
+		list[count++] = (struct initramfs_need){ "virtio_mmio",
+							 "to reach the machine's devices", false };
+	if (config->disks.count)
+		list[count++] = (struct initramfs_need){ "virtio_blk", "for the disks", false };
+	if (config->balloon_bytes)
+		list[count++] = (struct initramfs_need){ "virtio_balloon", "to give memory back",
+							 false };
+	return count;
+}
+
 static int make_initramfs(struct maker *m, const char *text, size_t size)
 {
+	struct initramfs_need list[NEEDS + FURTHER_NEEDS];
 	struct initramfs_plan plan = {
-		.kernel = m->config->kernel, .config = text, .config_bytes = size, .needs = needs,
-		.need_count = sizeof(needs) / sizeof(needs[0]),
+		.kernel = m->config->kernel, .config = text, .config_bytes = size, .needs = list,
+		.need_count = list_needs(m->config, list),
 	};
 	int ret = initramfs_make(&plan, &m->root->initramfs, m->err);
 

@@ -51,6 +51,15 @@ def test_a_shell_where_we_stand(shell, tmp_path, monkeypatch):
     assert (tmp_path / "link").is_symlink() and not (tmp_path / "other").exists()
 
 
+def test_disks(shell, tmp_path):
+    """The modules for what the machine has beside its root are there, too."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"from the host\n".ljust(1 << 20, b"\0"))
+    guest = shell("-d", disk, "--virtio-mmio")
+    assert run(guest, "head -n 1 /dev/vda") == ("from the host\n", 0)
+    assert run(guest, "cat /sys/block/vda/size") == ("2048\n", 0)
+
+
 def test_parts_of_the_root(shell, tmp_path):
     directories = {name: tmp_path / name for name in ("write", "read", "copy", "tagged")}
     for directory in directories.values():
