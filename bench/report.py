@@ -104,7 +104,14 @@ def host():
     return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}"
 
 
-def report(classes, results, boots, kernel, load):
+def start_line(starts):
+    """What starting a machine that does nothing costs."""
+    found = [f"{name} {cost[0]:.1f} ms of processor time, {cost[1] / 1024:.1f} MiB" if cost else
+             f"{name} does not start" for name, cost in starts.items()]
+    return f"From exec to a guest that halts (-c 1 -m 128): {'; '.join(found)}."
+
+
+def report(classes, results, boots, kernel, load, starts):
     """The whole text between the markers."""
     engines = [engine for engine in results if engine != "native"]
     rounds = len(results["native"])
@@ -120,6 +127,7 @@ def report(classes, results, boots, kernel, load):
     native = speedup(results, "native")
     if native:
         lines += ["", f"On the host, two CPUs are worth {native:.2f}."]
+    lines += ["", start_line(starts)]
     lines += ["", "Time of a program in a guest, divided by its time on the host:", ""]
     lines += table(["program", "class", "host"] + engines,
                    program_rows(classes, results, engines))

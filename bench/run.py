@@ -14,6 +14,7 @@ import tempfile
 
 import machine
 import report
+import startup
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Classes that want two processors get a machine of their own.
@@ -87,6 +88,11 @@ class Bench:
                 run.checksums.update(more.checksums)
         self.results[engine].append(run)
 
+    def starts(self, directory):
+        """What starting costs, by engine; KVM, too, of whatever kind."""
+        engines = ["kvm"] + [name for name in self.boots if name not in ("kvm", "tcg")]
+        return {name: startup.measure(self.ringlet, name, directory) for name in engines}
+
     def run(self):
         for number in range(self.args.rounds):
             for engine in self.results:
@@ -100,6 +106,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="ringlet-bench-") as directory:
         bench = Bench(args, directory)
         try:
+            starts = bench.starts(directory)
             bench.run()
         except machine.Failed as failure:
             sys.exit(f"bench: {failure}")
@@ -108,7 +115,7 @@ def main():
     for name, engine, got, expected in wrong:
         print(f"bench: {name} computed {got} on {engine}, not {expected}", file=sys.stderr)
     text = report.report(bench.classes, bench.results, bench.boots,
-                         pathlib.Path(bench.kernel).name, load)
+                         pathlib.Path(bench.kernel).name, load, starts)
     print(text)
     if args.write and not wrong:
         report.write_between_markers(args.write, text)
