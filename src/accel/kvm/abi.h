@@ -9,6 +9,11 @@
 
 #include <linux/kvm.h>
 
+/* Its lists end in arrays without a length; here, the elements stand behind them in one struct. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-variable-sized-type-not-at-end"
+#endif
+
 #ifndef KVM_CAP_XSAVE2 /* Linux 5.17 */
 #define KVM_CAP_XSAVE2 208
 #define KVM_GET_XSAVE2 _IOR(KVMIO, 0xcf, struct kvm_xsave)

@@ -31,7 +31,7 @@
 #include "cpu/x86_state.h"
 
 #define KVM_PINS 24u
-#define KVM_EXIT_KINDS 48u
+#define KVM_EXIT_KINDS 48u /* counted; there are some forty */
 
 struct accel_machine;
 
@@ -84,7 +84,7 @@ struct kvm_cpuid2 *kvm_cpuid_compose(const struct accel_machine *machine,
 void kvm_kick(struct cpu *cpu);
 void kvm_run_cpu(struct cpu *cpu);
 /* Finishes what the last exit left open, so that the state is at an instruction's boundary. */
-int kvm_settle(struct kvm_vcpu *vcpu);
+int kvm_settle(struct kvm_vcpu *vcpu, struct error *err);
 
 /* ---- exits.c ---- */
 

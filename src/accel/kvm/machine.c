@@ -280,6 +280,8 @@ static int pause_machine(struct accel_machine *machine, struct error *err)
 		ret = kvm_state_pull(vcpu, err);
 		if (!ret && machine->split)
 			ret = kvm_lapic_pull(vcpu, err);
+		/* We took the request that said so; whoever goes on has to look again. */
+		cpu_request(vcpu->cpu, CPU_REQ_INTERRUPT);
 	}
 	return ret;
 }

@@ -94,17 +94,22 @@ static int enter(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
-int kvm_settle(struct kvm_vcpu *vcpu)
+/* An access may have several parts, each with an exit of its own. */
+int kvm_settle(struct kvm_vcpu *vcpu, struct error *err)
 {
-	int ret;
+	int ret = 0;
 
-	if (!vcpu->io_pending)
-		return 0;
-	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	if (!immediate(vcpu))
-		syscall(SYS_tgkill, getpid(), atomic_load(&vcpu->thread), SIGRTMIN);
-	ret = enter(vcpu);
-	return ret == -EINTR ? 0 : ret;
+	while (vcpu->io_pending && !ret) {
+		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		if (!immediate(vcpu))
+			syscall(SYS_tgkill, getpid(), atomic_load(&vcpu->thread), SIGRTMIN);
+		ret = enter(vcpu);
+		if (ret && ret != -EINTR)
+			return error_set_errno(err, -ret, "KVM: CPU %u cannot be stopped",
+					       vcpu->cpu->index);
+		ret = ret ? 0 : kvm_handle_exit(vcpu, err);
+	}
+	return ret;
 }
 
 /* ---- whole: the interrupt controller is here ---- */
@@ -166,14 +171,15 @@ static void offer_interrupt(struct kvm_vcpu *vcpu)
 static int take_by_isa(struct kvm_vcpu *vcpu, struct error *err)
 {
 	struct cpu *cpu = vcpu->cpu;
-	int ret = kvm_settle(vcpu);
+	int ret = kvm_settle(vcpu, err);
 
-	if (ret)
-		return error_set_errno(err, -ret, "KVM: CPU %u cannot be stopped", cpu->index);
-	ret = kvm_state_pull(vcpu, err);
+	if (!ret)
+		ret = kvm_state_pull(vcpu, err);
 	if (ret)
 		return ret;
 	cpu->isa->take_requests(cpu);
+	/* It may have taken the request that says so. */
+	vcpu->interrupt_maybe = true;
 	return kvm_state_push(vcpu, err);
 }
 
@@ -266,9 +272,7 @@ static int run(struct kvm_vcpu *vcpu, struct error *err)
 		offer_interrupt(vcpu);
 		ret = turn(vcpu, err);
 	}
-	if (!ret && kvm_settle(vcpu))
-		ret = error_set(err, EIO, "KVM: CPU %u cannot be stopped", cpu->index);
-	return ret;
+	return ret ? ret : kvm_settle(vcpu, err);
 }
 
 void kvm_run_cpu(struct cpu *cpu)
