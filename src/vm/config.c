@@ -55,6 +55,9 @@ int vm_config_check(const struct vm_config *config, struct error *err)
 	if (config->debug_lockstep && config->cpus > 1)
 		return error_set(err, EINVAL, "--debug-lockstep compares one CPU, not %u: use -c 1",
 				 config->cpus);
+	if (config->debug_lockstep && config->switch_accel_ms)
+		return error_set(err, EINVAL, "--debug-lockstep and --debug-switch-accel exclude each "
+				 "other");
 	if (config->debug_lockstep && config->accel != VM_ACCEL_AUTO &&
 	    config->accel != VM_ACCEL_TRANSLATE)
 		return error_set(err, EINVAL, "--debug-lockstep needs --accel translate, not %s",
