@@ -18,7 +18,7 @@
 #include "isa/x86/tlb.h"
 #include "mem/mem.h"
 
-#define JUMP_CACHE_BITS 13
+#define JUMP_CACHE_BITS 15
 #define MAX_LENGTH 15
 #define PAGE_MASK 0xfffull
 
