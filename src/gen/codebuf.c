@@ -10,6 +10,7 @@
 
 #define PAGE_BYTES 4096u
 #define ALIGN_BYTES 16u
+#define SETTLED_BYTES (256u << 10)
 
 /* Shared memory without a file: perf looks its symbols up by address, in /tmp/perf-PID.map. */
 int codebuf_create(struct codebuf *buf, size_t size_bytes, struct error *err)
@@ -43,6 +44,18 @@ void codebuf_destroy(struct codebuf *buf)
 	*buf = (struct codebuf){ 0 };
 }
 
+/*
+ * The writable mapping of what is written already only costs page tables, and counts as memory a second
+ * time; the pages themselves stay, as they are shared.
+ */
+static void forget_written(struct codebuf *buf, size_t from, size_t to)
+{
+	from -= from % SETTLED_BYTES;
+	to -= to % SETTLED_BYTES;
+	if (from < to)
+		madvise(buf->rw + from, to - from, MADV_DONTNEED);
+}
+
 const void *codebuf_add(struct codebuf *buf, const void *code, size_t size)
 {
 	size_t at = buf->used_bytes;
@@ -53,6 +66,7 @@ const void *codebuf_add(struct codebuf *buf, const void *code, size_t size)
 	at += (size + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1);
 	at = at > buf->size_bytes ? buf->size_bytes : at;
 	code = buf->rx + buf->used_bytes;
+	forget_written(buf, buf->used_bytes, at);
 	buf->used_bytes = at;
 	return code;
 }
