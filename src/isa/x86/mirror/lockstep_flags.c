@@ -64,6 +64,8 @@ static uint64_t wanted(struct search *search, uint64_t linear, uint64_t asked)
 {
 	uint64_t found = 0;
 
+	if (search->cpu->mode != X86_MODE_64)
+		linear = (uint32_t)linear;
 	if (search->places == MAX_PLACES)
 		return asked;
 	if (!asked || been_here(search, linear, asked))
