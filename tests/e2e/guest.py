@@ -31,7 +31,7 @@ FINE = re.compile(
     r"|MCE banks|MCE support|In-kernel MCE|using timed")
 
 
-NO_KVM = re.compile(r"^ringlet: warn: .*; the engine '\w+' runs the CPUs\n", re.MULTILINE)
+NO_KVM = re.compile(r"^ringlet: warn: .*; the engine '\w+' runs the CPUs\r?\n", re.MULTILINE)
 
 
 def bad_lines(log):
