@@ -125,7 +125,7 @@ static const struct option_spec run_options[] = {
 	{ .name = "perf-map", .type = OPTION_FLAG, .offset = ARG(config.perf_map),
 	  .help = "name translated code for perf, in /tmp/perf-PID.map" },
 	{ .name = "stats", .type = OPTION_FLAG, .offset = ARG(config.stats),
-	  .help = "print what the engine counted on standard error at the end" },
+	  .help = "print what the engine counted on standard error, at the end and at SIGUSR1" },
 	{ .name = "debug-switch-accel", .type = OPTION_UINT, .offset = ARG(config.switch_accel_ms),
 	  .metavar = "MS", .min = 1, .max = 3600000,
 	  .help = "change between KVM and another accelerator each MS milliseconds" },

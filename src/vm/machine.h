@@ -59,6 +59,8 @@ struct vm {
 	struct loop_timer *switch_timer; /* the next change is due */
 	bool switch_due;
 	unsigned switches;
+	struct loop_watch *stats_watch;  /* of stats_fd, which SIGUSR1 writes to; NULL: it does not */
+	int stats_fd;
 	struct device_env env;  /* loop, memory, buses */
 	struct blocks *blocks;
 	struct translator *translator; /* NULL when CPUs interpret */

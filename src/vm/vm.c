@@ -25,6 +25,7 @@
 #include "vm/accel.h"
 #include "vm/config.h"
 #include "vm/machine.h"
+#include "vm/stats.h"
 
 #define BLOCKS_BYTES (128ull << 20)
 
@@ -99,6 +100,7 @@ static void release_block(struct block *block)
 
 static void destroy(struct vm *vm)
 {
+	stats_ignore(vm);
 	while (vm->device_count) {
 		struct device *dev = vm->devices[--vm->device_count];
 
@@ -203,6 +205,8 @@ static int create(struct vm *vm, const struct vm_config *config, bool with_termi
 		ret = open_terminal(vm, err);
 	if (!ret)
 		ret = config->board->build(vm, err);
+	if (!ret && config->stats && with_terminal)
+		ret = stats_listen(vm, err);
 	if (!ret)
 		accel_connect(vm);
 	return ret;
@@ -321,26 +325,6 @@ static int run_once(struct vm *vm, struct error *err)
 	return ret;
 }
 
-static void print_stats(const struct vm *vm)
-{
-	struct blocks_stats blocks;
-	char text[4096];
-
-	blocks_stats(vm->blocks, &blocks);
-	fprintf(stderr, "blocks: made %lu, invalidated %lu, thrown away as a whole %lu times\n",
-		blocks.inserted, blocks.invalidated, blocks.flushes);
-	if (vm->other_accel)
-		fprintf(stderr, "changes of the accelerator: %u\n", vm->switches);
-	for (unsigned i = 0; i < vm->cpu_count; i++) {
-		vm->threads[i].cpu->isa->describe_stats(vm->threads[i].cpu, text, sizeof(text));
-		fprintf(stderr, "CPU %u: %s", i, text);
-		if (!vm->host_accel)
-			continue;
-		vm->host_accel->describe_stats(vm->threads[i].cpu, text, sizeof(text));
-		fprintf(stderr, "CPU %u: %s", i, text);
-	}
-}
-
 static void log_cpus(const struct vm *vm)
 {
 	char text[2048];
@@ -376,7 +360,7 @@ int vm_run(const struct vm_config *config, struct vm_result *result, struct erro
 		}
 	} while (again);
 	if (!ret && (config->stats || config->debug_lockstep))
-		print_stats(&vm);
+		stats_print(&vm);
 	destroy(&vm);
 	return ret;
 }

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 
 import pytest
@@ -137,3 +138,26 @@ def test_a_capability_that_is_none(run):
     assert done.returncode in (1, 4)
     if os.path.exists("/dev/kvm"):
         assert "'speed' is no capability of KVM" in done.stderr
+
+
+def test_stats_on_a_signal(ringlet, tmp_path):
+    """With --stats, SIGUSR1 has the counts printed, as often as it comes; the machine goes on."""
+    rom = bytearray(0x10000)
+    # mov $0x3f8, %dx; mov $'R', %al; out %al, %dx; hlt; jmp .-1
+    rom[0xfff0:0xfff9] = bytes.fromhex("baf803b052eef4ebfd")
+    (tmp_path / "rom").write_bytes(rom)
+    with subprocess.Popen([ringlet, "run", "--stats", "-f", tmp_path / "rom"], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        try:
+            assert os.read(process.stdout.fileno(), 1) == b"R"
+            for _ in range(2):
+                process.send_signal(signal.SIGUSR1)
+                for line in process.stderr:
+                    if line.startswith("CPU 0: "):
+                        break
+                else:
+                    pytest.fail("nothing was told")
+            assert process.poll() is None
+        finally:
+            process.kill()

@@ -564,6 +564,7 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 	if (slot == X86_TLB_SLOTS || !(set->info[slot].allow & need)) {
 		if (slot < X86_TLB_SLOTS)
 			x86_tlb_forget(cpu);
+		cpu->mirror.stats.walks++;
 		if (!x86_walk(cpu, linear, walk_access(need), mmu, &walk)) {
 			/* A fault forgets the translation that caused it: SDM 4.10.4.1. */
 			if (slot < X86_TLB_SLOTS)

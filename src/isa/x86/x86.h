@@ -155,6 +155,9 @@ struct x86_mirror_stats {
 	uint64_t interpreted;   /* instructions within blocks, cold paths included */
 	uint64_t last;          /* … at the end of blocks */
 	uint64_t last_left;     /* after which translated code was left */
+	uint64_t walks;         /* page walks: what the TLB did not know */
+	uint64_t translations;  /* pieces of code made */
+	uint64_t translating_ticks; /* of the host's TSC, spent on it */
 	uint32_t *by_mnemonic;  /* both kinds, by ZydisMnemonic */
 };
 

@@ -66,7 +66,7 @@ void mirror_run(struct x86_cpu *cpu, struct x86_block *block);
  */
 uint64_t mirror_fault(struct x86_cpu *cpu, uint64_t rip, uint64_t flags);
 
-/* Counts for humans, NUL-terminated; nothing where nothing is translated. The CPU does not run. */
+/* Counts for humans, NUL-terminated; nothing where nothing is translated. The CPU may run. */
 void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size);
 
 /* In an exclusive section: forgets what points at blocks. */

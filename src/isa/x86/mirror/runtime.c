@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "isa/x86/block.h"
+#include "isa/x86/cpuid.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/mirror/translate.h"
@@ -361,9 +362,13 @@ void mirror_consider(struct x86_cpu *cpu, struct x86_block *block)
 		return;
 	}
 	if (block->heat == HOT_EXECUTIONS) {
+		uint64_t start = __builtin_ia32_rdtsc();
+
 		block->heat++; /* once only: what cannot be translated now cannot be later */
 		x86_vec_park(cpu);
 		mirror_translate(cpu, block);
+		cpu->mirror.stats.translations++;
+		cpu->mirror.stats.translating_ticks += __builtin_ia32_rdtsc() - start;
 	}
 }
 
@@ -389,9 +394,12 @@ void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 		return;
 	used = (size_t)snprintf(text, size,
 				"translated code: entered %lu, exits chained %lu, jumps learned %lu, "
-				"tables emptied %lu\ninterpreted: %lu, of these last %lu (left %lu)\n",
+				"tables emptied %lu\n%lu translations in %lu ms, %lu page walks\n"
+				"interpreted: %lu, of these last %lu (left %lu)\n",
 				stats->entries, stats->chained, stats->learned, stats->emptied,
-				stats->interpreted, stats->last, stats->last_left);
+				stats->translations,
+				stats->translating_ticks / (x86_tsc_hz(cpu->cpuid) / 1000),
+				stats->walks, stats->interpreted, stats->last, stats->last_left);
 	for (unsigned i = 0; i < STATS_MNEMONICS && used < size; i++) {
 		unsigned mnemonic = most_interpreted(stats->by_mnemonic, below);
 
