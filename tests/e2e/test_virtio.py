@@ -15,9 +15,11 @@ from guest import bad_lines
 
 MIB = 1 << 20
 DISK_MIB = 16
+FILES = 20
 
 
-@pytest.fixture(scope="module", params=["translate", "interp"], name="machine")
+@pytest.fixture(scope="module", name="machine",
+                params=["translate", pytest.param("interp", marks=pytest.mark.long)])
 def machine_fixture(request, start_for_module, linux_with, tmp_path_factory):
     """A guest with a disk vda, a read-only one vdb with random content, and their files."""
     directory = tmp_path_factory.mktemp("disks")
@@ -110,7 +112,7 @@ def test_readonly_disk_stays_as_it_is(machine):
 def test_rebinding(machine):
     """Drivers that let go of their devices and take them again, while they are used."""
     machine.sh("cd /sys/bus/virtio/drivers/virtio_blk")
-    for i in range(10):
+    for i in range(4):
         machine.sh("dd if=/dev/vda of=/dev/null bs=4k iflag=direct 2>/dev/null & "
                    "echo virtio2 >unbind; wait; echo virtio2 >bind")
         assert machine.sh("dd if=/dev/vda bs=4k count=1 2>/dev/null | wc -c").strip() == "4096", i
@@ -146,10 +148,10 @@ def test_programs_from_a_disk(start, linux_with, programs, tmp_path):
     """Pages of code that the disk overwrites again and again: what runs is what was read last."""
     tree, disk = tmp_path / "tree", tmp_path / "disk"
     tree.mkdir()
-    for number in range(40):
+    for number in range(FILES):
         shutil.copy(programs["mix"], tree / f"mix{number}")
         (tree / f"noise{number}").write_bytes(random.Random(number).randbytes(MIB))
-    disk.write_bytes(bytes(128 * MIB))
+    disk.write_bytes(bytes(96 * MIB))
     subprocess.run(["/sbin/mkfs.ext4", "-q", "-d", tree, disk], check=True)
     # Else the kernel zeroes each page before the disk writes to it, and so hides what we look for.
     args = linux_with("virtio_pci", "virtio_blk", "crc32c_generic", "ext4",
@@ -159,7 +161,7 @@ def test_programs_from_a_disk(start, linux_with, programs, tmp_path):
     guest.sh("load; mkdir -p /mnt; mount -t ext4 /dev/vda /mnt")
     native = {seed: subprocess.run([programs["mix"], str(seed), "20"], check=True, text=True,
                                    capture_output=True).stdout for seed in range(4)}
-    for number in range(40):
+    for number in range(FILES):
         guest.sh(f"md5sum /mnt/noise{number} >/dev/null & echo 3 >/proc/sys/vm/drop_caches; wait")
         assert guest.sh(f"/mnt/mix{number} {number % 4} 20") == native[number % 4]
     assert bad_lines(guest.dmesg()) == []
@@ -218,7 +220,7 @@ def test_console(start, linux_with):
     assert guest.wait() == 0
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.long)])
 def test_rebinding_all(start, linux_with, tmp_path, rounds):
     """Every driver lets go and comes back while it works; functions leave the bus and return."""
     disk = tmp_path / "disk"
