@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compilers in the guest that make code as they run: what they compute there is what they compute here."""
+"""Compilers in the guest that make code as they run: they compute there what they compute here."""
 import itertools
 import pathlib
 import re
@@ -21,7 +21,7 @@ def libraries(program):
 
 @pytest.fixture(scope="session", name="with_program")
 def with_program_fixture(debian_kernel, tmp_path_factory):
-    """Arguments that boot a machine whose initramfs has a program of this host, and a file for it."""
+    """What boots a machine whose initramfs has a program of this host, and a file for it."""
     def arguments(program, script, params=""):
         target = tmp_path_factory.mktemp("initramfs") / "jit.cpio"
         files = [program, *libraries(program)]

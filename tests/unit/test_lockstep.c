@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The comparison of translator and interpreter. A loop of 64-bit code is run until it is hot, with the
- * translator as it is and with bugs put into it: the linker has what copies instructions go through
- * __wrap_mirror_recode below.
+ * The comparison of translator and interpreter. A loop of 64-bit code is run until it is hot, with
+ * the translator as it is and with bugs put into it: the linker has what copies instructions go
+ * through __wrap_mirror_recode below.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -150,7 +150,8 @@ static struct machine *machine_create(void)
 	assert_int_equal(bus_create(&env->mmio, "mmio", env->loop, NULL), 0);
 	assert_int_equal(blocks_create(&env->blocks, env->mem, 1 << 20, release_block, NULL), 0);
 	assert_int_equal(exclusive_create(&env->exclusive, NULL), 0);
-	assert_int_equal(isa_x86.translator_create(&env->translator, env->blocks, &config, NULL), 0);
+	assert_int_equal(isa_x86.translator_create(&env->translator, env->blocks, &config, NULL),
+			 0);
 	env->broken = count_broken;
 	env->opaque = machine;
 	assert_int_equal(isa_x86.cpu_create(env, 0, 1, NULL, &machine->cpu, NULL), 0);

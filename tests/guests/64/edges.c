@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hot code that comes to the edge of what it may access: vectors, strings and stacks that run from a good
- * page into one that is missing, read-only, a device's or that very code; addresses that wrap around; masked
- * elements; faults half-way. Each piece runs a thousand times, so that it is translated, and meets the edge
- * now and then between good accesses. What a handler sees and what was written must be exact.
+ * Hot code that comes to the edge of what it may access: vectors, strings and stacks that run from
+ * a good page into one that is missing, read-only, a device's or that very code; addresses that
+ * wrap around; masked elements; faults half-way. Each piece runs a thousand times, so that it is
+ * translated, and meets the edge now and then between good accesses. What a handler sees and what
+ * was written must be exact.
  */
 #include "guest.h"
 
@@ -157,17 +158,19 @@ static void comparisons(void)
 	DONE();
 }
 
-/* ---- stacks: at the start of DATA, below which nothing is; PF, SS and GP have stacks of their own ---- */
+/* ---- stacks: at DATA's start, below which nothing is; faults have stacks of their own ---- */
 
 CODE(push_one, "mov %rsp, %rdx; mov %rdi, %rsp; push %rsi; mov %rdx, %rsp; ret");
 CODE(push_flags, "mov %rsp, %rdx; mov %rdi, %rsp; pushf; mov %rdx, %rsp; ret");
 CODE(push_memory, "mov %rsp, %rdx; mov %rdi, %rsp; push record; mov %rdx, %rsp; ret");
 CODE(call_near, "mov %rsp, %rdx; mov %rdi, %rsp; call 1f; 1: mov %rdx, %rsp; ret");
-CODE(call_through, "mov %rsp, %rdx; lea 1f(%rip), %rcx; mov %rdi, %rsp; call *%rcx; 1: mov %rdx, %rsp; ret");
+CODE(call_through, "mov %rsp, %rdx; lea 1f(%rip), %rcx; mov %rdi, %rsp; call *%rcx\n"
+     "1: mov %rdx, %rsp; ret");
 CODE(enter_frame, "mov %rsp, %rdx; mov %rbp, %r8; mov %rdi, %rsp; enter $16, $0; mov %r8, %rbp; "
      "mov %rdx, %rsp; ret");
 CODE(pop_one, "mov %rsp, %rdx; mov %rdi, %rsp; pop %rax; mov %rdx, %rsp; ret");
-CODE(leave_frame, "mov %rsp, %rdx; mov %rbp, %r8; mov %rdi, %rbp; leave; mov %r8, %rbp; mov %rdx, %rsp; ret");
+CODE(leave_frame, "mov %rsp, %rdx; mov %rbp, %r8; mov %rdi, %rbp; leave; mov %r8, %rbp\n"
+     "mov %rdx, %rsp; ret");
 
 static void stacks(void)
 {
@@ -211,19 +214,21 @@ static void wrapping(void)
 	static word low; /* below 4 GiB */
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		word turns = (word)i << 61;
+		word turns = (word)i << 61, fs = i & 1 ? -0x1000ul : 0x7ffffffff000ul;
 
 		here[2] = i;
-		note(run(scaled, AT_PAGE(DATA) - 0x80000000ul * 8, 0x80000000ul | turns, 0, 0) == NONE);
+		note(run(scaled, AT_PAGE(DATA) - (8ul << 31), 1ul << 31 | turns, 0, 0) == NONE);
 		note(record[0] == i);
 		low = ~(word)i;
-		note(run(short_address, ((AT(&low) - 0x20) & 0xffffffff) | (word)i << 32, 0, 0, 0) == NONE);
+		note(run(short_address, (uint32_t)(AT(&low) - 0x20) | (word)i << 32, 0, 0, 0) ==
+		     NONE);
 		note(record[0] == ~(word)i);
-		note(run(short_store, AT(&low) + 0xfffff000, (0x1000 - 0x20) / 4 | ~0ul << 32, i, 0) == NONE);
+		note(run(short_store, AT(&low) + 0xfffff000, (0x1000 - 0x20) / 4 | ~0ul << 32, i,
+			 0) == NONE);
 		note(low == i);
-		wrmsr(MSR_FS_BASE, i & 1 ? -0x1000ul : 0x7ffffffff000ul);
+		wrmsr(MSR_FS_BASE, fs);
 		here[1] = i;
-		note(run(from_fs, AT_PAGE(DATA) - (i & 1 ? -0x1000ul : 0x7ffffffff000ul), 0, 0, 0) == NONE);
+		note(run(from_fs, AT_PAGE(DATA) - fs, 0, 0, 0) == NONE);
 		note(record[0] == i);
 		wrmsr(MSR_GS_BASE, 0xffff800000000000ul);
 		note(run(to_gs, AT_PAGE(DATA) - 0xffff800000000000ul, i * 3, 0, 0) == NONE);
@@ -290,7 +295,8 @@ word vector[8] __attribute__((aligned(64)));
 static void sixteen(void)
 {
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		word good = AT_PAGE(NEXT) + PAGE - 16 - i % 64, bad = AT_PAGE(NEXT) + PAGE - i % 15 - 1;
+		word good = AT_PAGE(NEXT) + PAGE - 16 - i % 64;
+		word bad = AT_PAGE(NEXT) + PAGE - i % 15 - 1;
 
 		note(run(store_16, good, i, 0, 0) == NONE && *(volatile word *)(good + 8) == i);
 		note(run(load_16, good, 0, 0, 0) == NONE && record[0] == i && record[1] == i);
@@ -319,7 +325,8 @@ static void sixty_four(void)
 		unsigned room = (unsigned)(end - bad);
 		word inside = room == 64 ? ~0ul : (1ul << room) - 1;
 
-		note(run(store_64, AT_PAGE(NEXT) - i % 64, i, 0, 0) == NONE); /* across two good pages */
+		/* Across two good pages. */
+		note(run(store_64, AT_PAGE(NEXT) - i % 64, i, 0, 0) == NONE);
 		note(run(load_64, AT_PAGE(NEXT) - i % 64, i, 0, 0) == NONE);
 		fill(FRAME_OF(NEXT) + PAGE - LINE, LINE, 0x77);
 		note(run(masked_store, bad, 0x88, inside, 0) == NONE);
@@ -327,7 +334,8 @@ static void sixty_four(void)
 		     filled(FRAME_OF(NEXT) + PAGE - LINE, LINE - room, 0x77));
 		note(run(masked_load, bad, 0, inside, 0) == NONE);
 		note(filled(AT(vector), room, 0x88) && filled(AT(vector) + room, LINE - room, 0));
-		note(run(masked_store, AT_PAGE(LOW) - LINE, 0x99, 0, 0) == NONE); /* nothing at all */
+		/* Nothing at all. */
+		note(run(masked_store, AT_PAGE(LOW) - LINE, 0x99, 0, 0) == NONE);
 		if (i % EVERY)
 			continue;
 		note(faulted(run(store_64, bad, i, 0, 0), PF, E_W, end));
@@ -384,13 +392,15 @@ static void images(void)
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		word across = AT_PAGE(NEXT) - 256, end = AT_PAGE(NEXT) + PAGE;
 
-		note(run(save_image, across, 0, 0, 0) == NONE && run(load_image, across, 0, 0, 0) == NONE);
+		note(run(save_image, across, 0, 0, 0) == NONE);
+		note(run(load_image, across, 0, 0, 0) == NONE);
 		if (i % EVERY)
 			continue;
 		/* Which byte of the missing page is told is the processor's choice. */
 		note(run(save_image, end - 64 - i % 4 * 16, 0, 0, 0) == PF && caught.error == E_W &&
 		     caught_cr2 - end < PAGE);
-		note(run(load_image, end - 64, 0, 0, 0) == PF && !caught.error && caught_cr2 - end < PAGE);
+		note(run(load_image, end - 64, 0, 0, 0) == PF && !caught.error &&
+		     caught_cr2 - end < PAGE);
 		note(faulted(run(save_image, across + 8, 0, 0, 0), GP, 0, 0));
 	}
 	DONE();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events in hot loops: a tick of the APIC timer, single steps, breakpoints on instructions and data that
- * are set while the loop is hot, NMIs, faults that the handler mends. Whatever comes between, the loop's
- * result is as if nothing had. Intel SDM vol. 3, 6.3, 10.5.4, 17.
+ * Events in hot loops: a tick of the APIC timer, single steps, breakpoints on instructions and
+ * data that are set while the loop is hot, faults that the handler mends. Whatever comes
+ * between, the loop's result is as if nothing had. Intel SDM vol. 3, 6.3, 10.5.4, 17.
  */
 #include "guest.h"
 
@@ -23,11 +23,13 @@ static volatile unsigned ticks, stray;
 static volatile word steps, hits;
 
 /* rcx: how often; rdi: a place of eight bytes. All that it computes depends on flags, too. */
-CODE(loop, "xor %eax, %eax; xor %edx, %edx; 1: add $0x7fffffff, %eax; adc $0, %rdx; mov %rdx, (%rdi)\n"
+CODE(loop, "xor %eax, %eax; xor %edx, %edx; 1: add $0x7fffffff, %eax; adc $0, %rdx\n"
+     "mov %rdx, (%rdi)\n"
      "add (%rdi), %rax; rol $3, %rax; sbb $1, %rdx; add %rcx, %rdx; dec %rcx; jnz 1b; ret");
 CODE(tight, "1: dec %rcx; jnz 1b; ret");
 CODE(spins, "1: pause; cmp %rcx, (%rdi); jb 1b; ret");
-CODE(vectors_loop, "movq %rcx, %xmm0; pxor %xmm1, %xmm1; 1: paddd %xmm0, %xmm1; pshufd $0x39, %xmm1, %xmm1\n"
+CODE(vectors_loop, "movq %rcx, %xmm0; pxor %xmm1, %xmm1; 1: paddd %xmm0, %xmm1\n"
+     "pshufd $0x39, %xmm1, %xmm1\n"
      "movdqu %xmm1, (%rdi); dec %rcx; jnz 1b; movq %xmm1, %rax; ret");
 CODE(stepped, "mov $5, %ecx; 1: lea 3(%rax), %rax; dec %ecx; jnz 1b; ret");
 
@@ -145,10 +147,12 @@ static void single_steps(void)
 		word result = 0;
 
 		steps = 0;
-		asm volatile("pushf; orl $0x100, (%%rsp); popf; call *%1; pushf; andl $~0x100, (%%rsp); popf"
+		asm volatile("pushf; orl $0x100, (%%rsp); popf; call *%1\n"
+			     "pushf; andl $~0x100, (%%rsp); popf"
 			     : "+a"(result) : "r"(stepped) : "ecx", "memory", "cc");
 		wrong += result != 15;
-		wrong += ONCE(steps) != 1 + 1 + 15 + 1 + 3; /* CALL, MOV, the loop, RET, PUSHF to POPF */
+		/* CALL, MOV, the loop, RET, PUSHF to POPF */
+		wrong += ONCE(steps) != 1 + 1 + 15 + 1 + 3;
 		for (unsigned k = 0; k < 50; k++)
 			wrong += run(stepped, 0, NULL) != 15;
 	}
@@ -198,9 +202,13 @@ static bool on_fault(struct frame *frame)
 	return true;
 }
 
-CODE(walk, "xor %eax, %eax; 1: add %rcx, (%rdi); adc (%rdi), %rax; add $4096, %rdi; dec %rcx; jnz 1b; ret");
+CODE(walk, "xor %eax, %eax; 1: add %rcx, (%rdi); adc (%rdi), %rax; add $4096, %rdi; dec %rcx\n"
+     "jnz 1b; ret");
 
-/* Pages that come when they are touched, under a loop that has flags to keep: a kernel's daily work. */
+/*
+ * Pages that come when they are touched, under a loop that has flags to keep: a kernel's daily
+ * work.
+ */
 static void demand(void)
 {
 	const unsigned pages = 32;

@@ -3,9 +3,9 @@
  * Running a stretch twice: see lockstep.h.
  *
  * Translated code goes first, because nobody but itself knows where it will leave. How often the
- * interpreter has to pass there is not known either, since translated code counts nothing; but a state
- * that is the same in all respects has the same future, so the first time that it comes to that state
- * is as good as any.
+ * interpreter has to pass there is not known either, since translated code counts nothing; but a
+ * state that is the same in all respects has the same future, so the first time that it comes to
+ * that state is as good as any.
  *
  * The TLB is part of what is put back: an entry that translated code filled has the page walk's
  * accessed and dirty bits behind it, which are undone, and the interpreter must set again.
@@ -239,8 +239,8 @@ static bool same_now(struct x86_cpu *cpu, struct lockstep *ls, enum run_end end)
 }
 
 /*
- * Translated code may have looked for the next block before it left, which sets the accessed bits on
- * the way there: the interpreter then does so, too.
+ * Translated code may have looked for the next block before it left, which sets the accessed bits
+ * on the way there: the interpreter then does so, too.
  */
 static bool same_here(struct x86_cpu *cpu, struct lockstep *ls)
 {
@@ -431,11 +431,11 @@ void lockstep_describe_stats(const struct x86_cpu *cpu, char *text, size_t size)
 	for (unsigned i = 0; i < LOCKSTEP_CAUSES; i++)
 		outside += stats->outside[i];
 	used = (size_t)snprintf(text, size,
-				"lockstep: %lu stretches of translated code compared, %lu instructions;"
-				" %lu not, for they touch the outside:\n",
+				"lockstep: %lu stretches of translated code compared, "
+				"%lu instructions; %lu not, for they touch the outside:\n",
 				stats->stretches, stats->instructions, outside);
 	for (unsigned i = 0; i < LOCKSTEP_CAUSES && used < size; i++)
 		if (names[i])
-			used += (size_t)snprintf(text + used, size - used, "  %-30s %lu\n", names[i],
-						 stats->outside[i]);
+			used += (size_t)snprintf(text + used, size - used, "  %-30s %lu\n",
+						 names[i], stats->outside[i]);
 }

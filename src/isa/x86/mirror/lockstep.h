@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * --debug-lockstep: the interpreter beside the translator. Where translated code would run, it runs
- * with everything that it changes written down, until it leaves by itself: a stretch, which may be
- * many blocks. All is undone, and the interpreter goes from the same start until it comes to the same
- * state: registers, flags, vector state, memory, pending fault. If it never does, they differ.
- * The guest goes on with what the interpreter made.
+ * --debug-lockstep: the interpreter beside the translator. Where translated code would run, it
+ * runs with everything that it changes written down, until it leaves by itself: a stretch, which
+ * may be many blocks. All is undone, and the interpreter goes from the same start until it comes
+ * to the same state: registers, flags, vector state, memory, pending fault. If it never does, they
+ * differ. The guest goes on with what the interpreter made.
  *
- * What cannot be done twice or undone (ports, device memory, clocks, random numbers, control registers and
- * model-specific ones, TLB flushes: "the outside") ends a stretch before it happens, and is then done
- * once, by the interpreter.
+ * What cannot be done twice or undone (ports, device memory, clocks, random numbers, control
+ * registers and model-specific ones, TLB flushes: "the outside") ends a stretch before it happens,
+ * and is then done once, by the interpreter.
  *
- * Below are the places where the engine reports to it; each costs one test of a pointer when it is off.
- * One CPU only: nobody else may write memory during a stretch. The CPU's thread.
+ * Below are the places where the engine reports to it; each costs one test of a pointer when it is
+ * off. One CPU only: nobody else may write memory during a stretch. The CPU's thread.
  */
 #ifndef RINGLET_ISA_X86_MIRROR_LOCKSTEP_H
 #define RINGLET_ISA_X86_MIRROR_LOCKSTEP_H
@@ -45,7 +45,9 @@ void lockstep_instruction(struct x86_cpu *cpu, const struct insn *insn);
 /* The entries of set that may hold a page which belongs to slot are about to change. */
 void lockstep_tlb_changes(struct x86_cpu *cpu, struct x86_tlb *set, unsigned slot);
 
-/* A page has been found for an access (X86_TLB_ALLOW_…). May unwind, before anything is accessed. */
+/*
+ * A page has been found for an access (X86_TLB_ALLOW_…). May unwind, before anything is accessed.
+ */
 void lockstep_page(struct x86_cpu *cpu, const struct x86_page *page, unsigned need);
 /* May the entry for page get its write tag? */
 bool lockstep_may_write(struct x86_cpu *cpu, const struct x86_page *page, struct x86_tlb *set,

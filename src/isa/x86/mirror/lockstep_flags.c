@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The translator's one inexactness: status flags that the next writer replaces before anybody reads them
- * may be stale where translated code is left. Here the code that follows is read to see which these are,
- * further than the translator looks; everything unknown reads all flags.
+ * The translator's one inexactness: status flags that the next writer replaces before anybody
+ * reads them may be stale where translated code is left. Here the code that follows is read to see
+ * which these are, further than the translator looks; everything unknown reads all flags.
  */
 #include "isa/x86/mirror/lockstep_impl.h"
 #include "isa/x86/mirror/translate.h"
@@ -40,7 +40,10 @@ static unsigned fetch(struct x86_cpu *cpu, uint64_t linear, uint8_t *bytes)
 	return size;
 }
 
-/* Leads elsewhere with the flags on a stack or in a register; a fault's image is allowed to be stale. */
+/*
+ * Leads elsewhere with the flags on a stack or in a register; a fault's image is allowed to be
+ * stale.
+ */
 static bool shows_flags(const struct insn_info *info)
 {
 	return info->z.meta.category == ZYDIS_CATEGORY_SYSCALL ||
@@ -48,7 +51,10 @@ static bool shows_flags(const struct insn_info *info)
 	       info->z.meta.category == ZYDIS_CATEGORY_INTERRUPT;
 }
 
-/* Whether readers of these flags have been looked for at linear; false: they have not, but are now. */
+/*
+ * Whether readers of these flags have been looked for at linear; false: they have not, but are
+ * now.
+ */
 static bool been_here(struct search *search, uint64_t linear, uint64_t asked)
 {
 	for (unsigned i = 0; i < search->places; i++)
@@ -75,8 +81,9 @@ static uint64_t wanted(struct search *search, uint64_t linear, uint64_t asked)
 		struct insn_info info;
 		struct flag_use use;
 
-		if (!mirror_describe(search->cpu, bytes, fetch(search->cpu, linear, bytes), &info) ||
-		    shows_flags(&info))
+		unsigned size = fetch(search->cpu, linear, bytes);
+
+		if (!mirror_describe(search->cpu, bytes, size, &info) || shows_flags(&info))
 			break;
 		linear += info.z.length;
 		use = mirror_flag_use(&info);

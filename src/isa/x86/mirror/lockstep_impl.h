@@ -19,8 +19,8 @@ struct lockstep_stats {
 struct lockstep {
 	enum { LOCKSTEP_IDLE, LOCKSTEP_TRANSLATED, LOCKSTEP_INTERPRETED } run;
 	bool unchained;
-	bool came_near;      /* the interpreter was at the right place with the right registers … */
-	bool stop_when_near; /* … where it is to stay, so that what else differs can be told */
+	bool came_near;      /* the interpreter was at the right place, registers right … */
+	bool stop_when_near; /* … where it is to stay, so that what else differs is told */
 	enum lockstep_cause cause; /* of the last RUN_OUTSIDE */
 	uint64_t ticks;            /* that translated code took */
 	uint64_t ignored_flags;    /* status flags that nobody will read */

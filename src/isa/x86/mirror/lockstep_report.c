@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When the two runs of a stretch differ: what differs, and then where. A stretch may have been millions
- * of instructions long; so it is begun again with all code translated anew and no block chained to
- * another, and the first block that differs is told with the code that was made for it.
+ * When the two runs of a stretch differ: what differs, and then where. A stretch may have been
+ * millions of instructions long; so it is begun again with all code translated anew and no block
+ * chained to another, and the first block that differs is told with the code that was made for it.
  */
 #include <stdio.h>
 
@@ -55,7 +55,8 @@ static void tell_memory(const struct lockstep *ls)
 	unsigned left = MEMORY_LINES;
 
 	for (unsigned k = 0; k < t->count; k++)
-		left -= tell_page(t->page[k].phys, t->before[k], page_log_after(t, k), t->page[k].host, left);
+		left -= tell_page(t->page[k].phys, t->before[k], page_log_after(t, k),
+				  t->page[k].host, left);
 	for (unsigned k = 0; k < i->count; k++)
 		if (!page_log_has(t, i->page[k].phys))
 			left -= tell_page(i->page[k].phys, i->before[k], i->before[k],

@@ -109,7 +109,8 @@ static bool same_bytes(const void *a, const void *b, unsigned size)
 	return true;
 }
 
-static bool same_field(const struct snapshot *a, const struct snapshot *b, const struct field *field)
+static bool same_field(const struct snapshot *a, const struct snapshot *b,
+		       const struct field *field)
 {
 	return same_bytes(a->head + field->offset, b->head + field->offset, field->size);
 }

@@ -71,7 +71,9 @@ void trail_destroy(struct trail *trail)
 
 static unsigned hash_of(uint64_t phys)
 {
-	return (unsigned)((phys >> MEM_PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 40) & (TRAIL_HASH - 1);
+	uint64_t number = phys >> MEM_PAGE_SHIFT;
+
+	return (unsigned)(number * 0x9e3779b97f4a7c15ull >> 40) & (TRAIL_HASH - 1);
 }
 
 /* The place of phys in the hash table, or the empty one where it would be. */

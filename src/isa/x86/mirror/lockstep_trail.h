@@ -2,9 +2,10 @@
 /*
  * What a run changes in guest memory and in the TLB, so that it can be undone and compared.
  *
- * Memory is logged by pages: the first write to a page in a run copies it as it was. So that no write
- * goes by unseen, no TLB entry has a write tag at the start of a run but for pages that were copied
- * then: those that were written last, to let translated code meet open pages as it does elsewhere.
+ * Memory is logged by pages: the first write to a page in a run copies it as it was. So that no
+ * write goes by unseen, no TLB entry has a write tag at the start of a run but for pages that were
+ * copied then: those that were written last, to let translated code meet open pages as it does
+ * elsewhere.
  */
 #ifndef RINGLET_ISA_X86_MIRROR_LOCKSTEP_TRAIL_H
 #define RINGLET_ISA_X86_MIRROR_LOCKSTEP_TRAIL_H
@@ -80,13 +81,15 @@ void trail_grant(struct trail *trail, struct x86_tlb *set, unsigned slot);
 /* The run is over. */
 void trail_end(struct trail *trail);
 
-/* Keeps what the run made, then puts memory, respectively TLB entries, back. Vector state parked. */
+/*
+ * Keeps what the run made, then puts memory, respectively TLB entries, back. Vector state parked.
+ */
 void trail_undo_pages(struct x86_cpu *cpu, struct trail *trail, struct page_log *pages);
 void trail_undo_tlb(struct trail *trail);
 
 /*
- * Where what first made (undone since) and what second made (in place) are different: the guest-physical
- * address of the first such byte.
+ * Where what first made (undone since) and what second made (in place) are different: the guest-
+ * physical address of the first such byte.
  */
 #define TRAIL_SAME (~0ull)
 uint64_t trail_compare(const struct page_log *first, const struct page_log *second);
