@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Ringlet under KVM, in a machine that QEMU emulates, so that it can be shown anywhere: nested.py.
+
+Its processor is the emulator's, which knows no segment limits, few alignment checks, and more that the
+bare-metal guests check: so only those are here that the emulator itself passes. KVM does not see it
+execute XSETBV, so that Linux does without XSAVE there.
+"""
+import json
+
+import pytest
+
+# The way to deliver interrupts, as options.
+WAYS = {"split": "", "whole": "--debug-kvm-without all"}
+GUESTS = ["32-boot", "64-shadows", "64-smc", "64-timers"]
+CAPABILITIES = ["split-irqchip", "signal-msi", "irq-routing", "mp-state", "immediate-exit",
+                "tsc-deadline", "readonly-mem", "xsave2", "tsc-khz", "tsc-offset", "kvmclock"]
+QUICK_S, LONG_S = 400, 3000
+PASSED = 1
+
+
+def guest_job(guest, options):
+    return (f"timeout 60 ringlet run --accel kvm --debug-exit -i none -k /guests/{guest} {options}")
+
+
+def quick_jobs():
+    jobs = {"doctor": "ringlet doctor --json",
+            "auto": "ringlet run --debug-exit -i none -k /guests/32-boot --stats"}
+    for guest in GUESTS:
+        for way, options in WAYS.items():
+            jobs[f"{guest}-{way}"] = guest_job(guest, options)
+    for capability in CAPABILITIES:
+        jobs[f"without-{capability}"] = guest_job("64-timers", f"--debug-kvm-without {capability}")
+    jobs["switch"] = guest_job("64-timers", "--debug-switch-accel 20 --stats")
+    return jobs
+
+
+@pytest.fixture(scope="module", name="quick")
+def quick_fixture(make_nested):
+    """Results of the jobs that take seconds: status and output by name."""
+    nested = make_nested()
+    results = nested.run(quick_jobs(), QUICK_S)
+    assert results, nested.console[-3000:]
+    return results
+
+
+def test_doctor(quick):
+    status, output = quick["doctor"]
+    found = json.loads(output)
+    assert status == 0
+    assert found["kvm"]["usable"] and found["kvm"]["reason"] is None
+    assert found["auto"] == "kvm"
+    assert [c["name"] for c in found["kvm"]["capabilities"]] == CAPABILITIES
+
+
+def test_auto_takes_it(quick):
+    status, output = quick["auto"]
+    assert status == PASSED, output
+    assert "KVM exits: port" in output and "warn" not in output
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("guest", GUESTS)
+def test_checks(quick, guest, way):
+    """All of a guest's checks pass."""
+    status, output = quick[f"{guest}-{way}"]
+    assert status == PASSED, output
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_without(quick, capability):
+    """An older kernel will do."""
+    status, output = quick[f"without-{capability}"]
+    assert status == PASSED, output
+
+
+def test_switch(quick):
+    """A guest that lives by its timers goes on under the other engine and comes back."""
+    status, output = quick["switch"]
+    assert status == PASSED, output
+    assert int(output.split("changes of the accelerator: ")[1].split()[0]) > 1
+
+
+# ---- Debian's kernel, to its shell ----
+
+def linux_job(cpus, options):
+    """Types until there is a shell: it answers, and switches the machine off."""
+    said = r'echo cpus=$(nproc) loc=$(grep -c LOC /proc/interrupts) bad=$(dmesg | grep -cE \"BUG:|lockup|stall\"); poweroff -f'
+    typed = f"i=0; while [ $i -lt 200 ]; do sleep 2; echo '{said}'; i=$((i+1)); done"
+    return (f"( {typed} ) 2>/dev/null | timeout 600 ringlet run --accel kvm -c {cpus} -m 256 -k /vmlinuz "
+            f"-i /shell.cpio -p 'quiet cryptomgr.notests noxsave' --stats {options}")
+
+
+LINUX = {"split-1": (1, ""), "split-2": (2, ""),
+         "whole-1": (1, "--debug-kvm-without all"), "whole-2": (2, "--debug-kvm-without all"),
+         "switch-split-1": (1, "--debug-switch-accel 4000"),
+         "switch-split-2": (2, "--debug-switch-accel 4000"),
+         "switch-whole-1": (1, "--debug-switch-accel 4000 --debug-kvm-without all")}
+
+
+@pytest.fixture(scope="module", name="booted")
+def booted_fixture(make_nested, debian_kernel, shell_initramfs):
+    nested = make_nested()
+    nested.files.update({"vmlinuz": debian_kernel, "shell.cpio": shell_initramfs})
+    results = nested.run({name: linux_job(*job) for name, job in LINUX.items()}, LONG_S)
+    assert results, nested.console[-3000:]
+    return results
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LINUX)
+def test_linux(booted, name):
+    status, output = booted[name]
+    assert status == 0, output
+    assert f"cpus={LINUX[name][0]} loc=1 bad=0" in output
+    if name.startswith("switch"):
+        assert int(output.split("changes of the accelerator: ")[1].split()[0]) > 2
