@@ -227,7 +227,8 @@ static uint64_t hpet_counter(void)
 static void hpet_level(void)
 {
 	uint32_t routes = hpet_read(0x124), pin = 23;
-	uint64_t period = hpet_read(4), ticks = 1000000000000ull / period; /* a millisecond */
+	/* A tenth of a second: the comparator is not to be passed before the timer is on. */
+	uint64_t period = hpet_read(4), ticks = 100000000000000ull / period;
 
 	while (pin && !(routes >> pin & 1))
 		pin--;
