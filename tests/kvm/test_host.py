@@ -42,3 +42,17 @@ def test_seabios(ringlet, way):
         finally:
             process.kill()
     assert "SeaBIOS (version" in said
+
+
+@pytest.mark.parametrize("way", ["split", "whole"])
+def test_floating_point(ringlet, way, tmp_path):
+    """fninit; fld1; fistp word [0x1000]; the byte there to the debug-exit port. A KVM in software has no x87
+    instructions: the interpreter carries them out."""
+    rom = bytearray(65536)
+    rom[0xff00:0xff0e] = b"\xdb\xe3\xd9\xe8\xdf\x1e\x00\x10\xa0\x00\x10\xe6\xf4\xf4"
+    rom[0xfff0:0xfff3] = b"\xe9\x0d\xff"
+    (tmp_path / "rom").write_bytes(rom)
+    done = subprocess.run([ringlet, "run", "--accel", "kvm", "--debug-exit", "-f", tmp_path / "rom",
+                           *WAYS[way]], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 1 << 1 | 1, done.stderr

@@ -320,12 +320,8 @@ static void release(struct block *block)
 	free(block);
 }
 
-/* False: no KVM, which is said. */
-static bool rig_up(struct rig *rig, const char *without)
+static void rig_init(struct rig *rig)
 {
-	struct accel_config config = { .cpus = 1, .portable = true, .without = without };
-	struct error err;
-
 	*rig = (struct rig){ .intc = {
 		.opaque = rig, .pending = lapic_pending, .acknowledge = lapic_acknowledge,
 		.cr8_read = lapic_cr8, .msr_read = lapic_msr, .save = lapic_save,
@@ -335,32 +331,46 @@ static bool rig_up(struct rig *rig, const char *without)
 	rig->lapic.reg[0xf] = 0x1ff;
 	for (unsigned i = 0x32; i < 0x38; i++)
 		rig->lapic.reg[i] = 0x10000;
+	rig->env.intc = &rig->intc;
 	assert_int_equal(mem_create(&rig->env.mem, NULL), 0);
 	assert_int_equal(mem_add(rig->env.mem, 0, 1 << 20, false, "RAM", NULL), 0);
+}
+
+static void rig_add_cpu(struct rig *rig)
+{
+	assert_int_equal(blocks_create(&rig->env.blocks, rig->env.mem, 1 << 20, release, NULL), 0);
+	assert_int_equal(exclusive_create(&rig->env.exclusive, NULL), 0);
+	assert_int_equal(isa_x86.cpu_create(&rig->env, 0, 1, NULL, &rig->cpu, NULL), 0);
+	assert_int_equal(exclusive_add(rig->env.exclusive, rig->cpu, NULL), 0);
+}
+
+/* False: no KVM, which is said. */
+static bool rig_up(struct rig *rig, const char *without)
+{
+	struct accel_config config = { .cpus = 1, .portable = true, .without = without };
+	struct error err;
+
+	rig_init(rig);
 	config.mem = rig->env.mem;
 	if (accel_kvm.create(&config, &rig->machine, &err)) {
 		print_message("%s\n", err.message);
 		mem_destroy(rig->env.mem);
 		return false;
 	}
-	assert_int_equal(blocks_create(&rig->env.blocks, rig->env.mem, 1 << 20, release, NULL), 0);
-	assert_int_equal(exclusive_create(&rig->env.exclusive, NULL), 0);
-	rig->env.intc = &rig->intc;
 	rig->env.limit = accel_kvm.traits(rig->machine)->limit;
-	assert_int_equal(isa_x86.cpu_create(&rig->env, 0, 1, NULL, &rig->cpu, NULL), 0);
-	assert_int_equal(exclusive_add(rig->env.exclusive, rig->cpu, NULL), 0);
+	rig_add_cpu(rig);
 	return true;
 }
 
 static void rig_down(struct rig *rig)
 {
-	accel_kvm.destroy(rig->machine);
+	if (rig->machine)
+		accel_kvm.destroy(rig->machine);
 	blocks_destroy(rig->env.blocks);
 	isa_x86.cpu_destroy(rig->cpu);
 	exclusive_destroy(rig->env.exclusive);
 	mem_destroy(rig->env.mem);
 }
-
 /* 64-bit mode, and a value of its own in each register. */
 static void fill(struct x86_state *state)
 {
@@ -482,6 +492,36 @@ static void test_there_and_back_with_an_old_kernel(void **state)
 	check_there_and_back("all");
 }
 
+/* The engine finishes what the kernel began: an interrupt in real mode, to a handler that halts. */
+static void test_an_engine_goes_on_with_the_event(void **state)
+{
+	static const uint8_t vector[4] = { 0x00, 0x20, 0x00, 0x00 }, halt = 0xf4;
+	struct x86_state *cpu;
+	struct rig rig;
+	uint16_t frame[3];
+
+	(void)state;
+	rig_init(&rig);
+	rig_add_cpu(&rig);
+	assert_int_equal(mem_write(rig.env.mem, 0x41 * 4, vector, sizeof(vector)), 0);
+	assert_int_equal(mem_write(rig.env.mem, 0x2000, &halt, 1), 0);
+	cpu = isa_x86.state(rig.cpu);
+	cpu->seg[X86_CS] = (struct x86_seg){ .limit = 0xffff, .attr = 0x9b };
+	cpu->rip = 0x1234;
+	cpu->gpr[X86_RSP] = 0x3000;
+	cpu->event = (struct x86_pending){ .kind = X86_PENDING_EXTERNAL, .vector = 0x41 };
+	isa_x86.state_changed(rig.cpu);
+	exclusive_enter(rig.cpu);
+	isa_x86.run(rig.cpu, 10);
+	exclusive_leave(rig.cpu);
+	assert_int_equal(cpu->rip, 0x2001);
+	assert_true(cpu->halted);
+	assert_int_equal(cpu->event.kind, X86_PENDING_NONE);
+	assert_int_equal(mem_read(rig.env.mem, 0x2ffa, frame, sizeof(frame)), 0);
+	assert_int_equal(frame[0], 0x1234);
+	rig_down(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +535,7 @@ int main(void)
 		cmocka_unit_test(test_events_under_way),
 		cmocka_unit_test(test_cpuid_of_a_portable_machine),
 		cmocka_unit_test(test_cpuid_of_the_host),
+		cmocka_unit_test(test_an_engine_goes_on_with_the_event),
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_there_and_back_with_an_old_kernel),
 	};
