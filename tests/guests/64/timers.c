@@ -227,8 +227,8 @@ static uint64_t hpet_counter(void)
 static void hpet_level(void)
 {
 	uint32_t routes = hpet_read(0x124), pin = 23;
-	/* A tenth of a second: the comparator is not to be passed before the timer is on. */
-	uint64_t period = hpet_read(4), ticks = 100000000000000ull / period;
+	uint64_t period = hpet_read(4), ticks = 1000000000000ull / period; /* a millisecond */
+	volatile uint64_t *comparator = (volatile uint64_t *)(HPET + 0x128);
 
 	while (pin && !(routes >> pin & 1))
 		pin--;
@@ -237,8 +237,12 @@ static void hpet_level(void)
 	count[0x61] = 0;
 	ioapic_write(0x11 + 2 * pin, 0);
 	ioapic_write(0x10 + 2 * pin, 0x8061); /* level */
-	*(volatile uint64_t *)(HPET + 0x128) = hpet_counter() + ticks;
 	hpet_write(0x120, pin << 9 | 1 << 2 | 1 << 1);
+	/* On a slow machine the counter may have passed it before it was set. */
+	do {
+		*comparator = hpet_counter() + ticks;
+		ticks *= 2;
+	} while (hpet_counter() >= *comparator && !(hpet_read(0x20) & 1 << 1));
 	asm volatile("sti");
 	CHECK(WAIT(ONCE(count[0x61]) >= 1));
 	spin(1000000);
