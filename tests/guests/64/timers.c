@@ -106,6 +106,7 @@ static void through_the_pic(void)
 	acknowledge = 0;
 	count[PIC1_VECTOR] = 0;
 	asm volatile("sti");
+	CHECK(WAIT(ONCE(count[PIC1_VECTOR]) >= 1));
 	spin(20000000);
 	asm volatile("cli");
 	CHECK_EQ(count[PIC1_VECTOR], 1);
