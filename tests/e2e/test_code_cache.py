@@ -12,7 +12,7 @@ GROWTH_BYTES = 4 * MIB
 GUEST_MIB = 128
 LOAD = ("storm 2 2; mix 1 20 >/dev/null; ls -lR /proc/self /sys/bus >/dev/null 2>&1; "
         "dd if=/dev/urandom bs=64K count=2 2>/dev/null | gzip | gunzip | md5sum >/dev/null; "
-        "sort -R /etc/profile | awk '{ print length }' | sed s/1/2/ >/dev/null; true")
+        "sort -r /etc/profile | awk '{ print length }' | sed s/1/2/ >/dev/null; true")
 
 
 def own_bytes(guest):
