@@ -33,7 +33,8 @@ static void emit_value(word at, uint32_t value)
 	*(volatile uint8_t *)(at + 5) = 0xc3;
 }
 
-static uint32_t run(word at)
+/* One place for all, so that it is hot. */
+static __attribute__((noinline)) uint32_t run(word at)
 {
 	uint32_t value;
 
@@ -192,6 +193,26 @@ static void across_pages(void)
 	map(1, FRAME + 0x1000);
 }
 
+/* A jump across, by 4096 back or by 0xf000 on: nothing else is known of its second page. */
+static void jump_across(void)
+{
+	const word page = TEST + 3 * 4096;
+
+	map(3, FRAME + 0x3000);
+	map(19, FRAME + 0x5000);
+	emit_value(page + 2, 1);
+	emit_value(page + 0x10002, 2);
+	emit(FRAME + 0x2000, "\xff\xff", 2);
+	emit(FRAME + 0x4000, "\0\0", 2);
+	emit(page + 4093, "\xe9\0\xf0", 3);
+	for (unsigned i = 0; i < 3; i++) {
+		map(4, FRAME + 0x2000);
+		CHECK_EQ(run_hot(page + 4093), 1);
+		map(4, FRAME + 0x4000);
+		CHECK_EQ(run_hot(page + 4093), 2);
+	}
+}
+
 static void code_and_data(void)
 {
 	volatile uint32_t *counter = (volatile uint32_t *)(TEST + 0x800);
@@ -247,6 +268,7 @@ void guest_main(void)
 	through_an_alias();
 	ahead();
 	across_pages();
+	jump_across();
 	code_and_data();
 	fresh_pages();
 }
