@@ -178,6 +178,7 @@ struct x86_mirror {
 	bool local_code;         /* supervisor code in pages that are not global is in its table */
 	struct x86_code_pages code_pages; /* pages that the tables know code in */
 	struct x86_mirror_stats stats;
+	uint64_t delta[X86_GPRS]; /* from linear to host addresses, of a register's group of accesses */
 	struct x86_memo memo[X86_MMUS][2][X86_MEMOS]; /* for reading, for writing */
 };
 

@@ -270,6 +270,147 @@ static void becomes_code(void)
 	}
 }
 
+/* Several accesses through one register. rsi: what is written; rax: what can be told of it. */
+CODE(eight_words, "mov %rsi, (%rdi); mov %rsi, 8(%rdi); lea 1(%rsi), %rax; mov %rax, 16(%rdi); "
+     "add $24, %rdi; mov %rax, (%rdi); add %rax, 8(%rdi); sub $8, %rdi; mov %rax, 24(%rdi); "
+     "mov -16(%rdi), %rax; add 24(%rdi), %rax; mov %rax, 32(%rdi); mov %rax, 40(%rdi); ret");
+CODE(push_pop, "mov %rsp, %rcx; mov %rdi, %rsp; push %rsi; push %rdi; push $7; push %rsi; "
+     "stc; push %rdi; push %rsi; pop %rax; pop %rdx; adc %rdx, %rax; pop %rdx; pop %r8; pop %r9; "
+     "adc %r9, %rax; pop %rsi; mov %rcx, %rsp; ret");
+CODE(eight_pushes, "mov %rdi, %rsp; push %rsi; push %rsi; push %rsi; push %rsi; push %rsi; "
+     "push %rsi; push %rsi; push %rsi; mov %r12, %rsp; ret");
+
+/* rdx: another register's group, with the carry of the first; rcx: an index beside them. */
+CODE(two_groups, "mov (%rdi), %rax; add 8(%rdi), %rax; mov (%rdx), %rcx; mov 8(%rdx), %r8; "
+     "adc %r8, %rcx; lea (%rcx,%rax), %rax; ret");
+CODE(index_between, "mov %rsi, (%rdi); mov (%rdx,%rcx,8), %rax; mov %rsi, 8(%rdi); "
+     "add (%rdi), %rax; ret");
+CODE(far_apart, "mov %rsi, (%rdi); mov %rsi, 512(%rdi); mov 256(%rdi), %rax; mov (%rdi), %rax; "
+     "add 512(%rdi), %rax; ret");
+
+static void group_pairs(word at)
+{
+	word (*const two)(word, word, word) = (void *)two_groups;
+	word (*const between)(word, word, word, word) = (void *)index_between;
+
+	*(volatile word *)at = ~0ul;
+	*(volatile word *)(at + 8) = 2;
+	*(volatile word *)(TEST + 64) = 0x100;
+	*(volatile word *)(TEST + 72) = 0x1000;
+	for (word i = 0; i < 12; i++) {
+		word add = i % 5 / 2;
+
+		*(volatile word *)(at + 8) = add;
+		CHECK_EQ(two(at, 0, TEST + 64), 0x1100 + add - !add);
+	}
+	*(volatile word *)(at + 8) = 0;
+	CHECK_EQ(two(TEST + 64, 0, at), 0x10ff);
+	for (unsigned page = 0; page < 2; page++)
+		CHECK_EQ(between(at, 7, TEST + page * PAGE + 8, 7), 7 +
+			 *(volatile word *)(TEST + page * PAGE + 64));
+	CHECK_EQ(((word (*)(word, word))far_apart)(at, at), 2 * at);
+	CHECK_EQ(*(volatile word *)(at + 512), at);
+}
+
+static void eight_words_at(word at)
+{
+	word i = at - TEST;
+
+	((write_fn *)eight_words)(at, i);
+	CHECK_EQ(*(volatile word *)(at + 0), i);
+	CHECK_EQ(*(volatile word *)(at + 8), i);
+	CHECK_EQ(*(volatile word *)(at + 16), i + 1);
+	CHECK_EQ(*(volatile word *)(at + 24), i + 1);
+	CHECK_EQ(*(volatile word *)(at + 40), i + 1);
+	CHECK_EQ(*(volatile word *)(at + 48), i + i + 1);
+	CHECK_EQ(*(volatile word *)(at + 56), i + i + 1);
+}
+
+/* Eight pushes onto a stack of which only the first few bytes are there. */
+static void broken_stack(unsigned good)
+{
+	word top = TEST + PAGE + 8ul * good;
+
+	for (unsigned i = 0; i < good; i++)
+		((volatile word *)(TEST + PAGE))[i] = 0;
+	CHECK_EQ(CATCH(asm volatile("mov %%rsp, %%r12; sub $8, %%r12; call *%0" : : "r"(eight_pushes),
+				    "D"(top), "S"(0x1234ul) : "r12", "memory")), PF);
+	CHECK_EQ(caught.error, E_W);
+	CHECK_EQ(caught.sp, TEST + PAGE);
+	CHECK_EQ(caught_cr2, TEST + PAGE - 8);
+	CHECK_EQ(caught.ip, AT(eight_pushes) + 3 + good);
+	for (unsigned i = 0; i < good; i++)
+		CHECK_EQ(((volatile word *)(TEST + PAGE))[i], 0x1234);
+}
+
+static void groups(void)
+{
+	word (*const pushes)(word, word) = (void *)push_pop;
+
+	map(0, FRAME_A | ALL);
+	map(1, FRAME_B | ALL);
+	for (unsigned i = 0; i < HOT; i++) {
+		group_pairs(TEST + MIDDLE + i);
+		eight_words_at(TEST + MIDDLE + i);
+		CHECK_EQ(pushes(TEST + MIDDLE, 3), 2 * (TEST + MIDDLE) + 4);
+	}
+	for (word at = PAGE - 600; at < PAGE + 80; at++) {
+		group_pairs(TEST + at);
+		eight_words_at(TEST + at);
+		CHECK_EQ(pushes(TEST + at, 3), 2 * (TEST + at) + 4);
+	}
+	for (unsigned i = 0; i < HOT; i++)
+		asm volatile("mov %%rsp, %%r12; sub $8, %%r12; call *%0" : : "r"(eight_pushes),
+			     "D"(TEST + MIDDLE), "S"(5ul) : "r12", "memory");
+	map(0, 0);
+	for (unsigned good = 0; good < 8; good++)
+		broken_stack(good);
+}
+
+/* The mapping changes between two accesses: rdx, the entry; rsi, what it becomes. */
+CODE(remap_inside, "mov (%rdi), %rax; mov 8(%rdi), %rcx; mov %rsi, (%rdx); invlpg (%rdi); "
+     "add 16(%rdi), %rax; add 24(%rdi), %rax; ret");
+/* The same by way of a fault that is handled: the store through r8 is the first to a page. */
+CODE(remap_by_fault, "mov (%rdi), %rax; mov %al, (%r8); add 16(%rdi), %rax; add 24(%rdi), %rax; ret");
+
+static word remap_to;
+
+static bool on_fault(struct frame *frame)
+{
+	(void)frame;
+	if (READ_REG(cr2) != TEST + 2 * PAGE + 64)
+		return false;
+	map(2, FRAME_B | ALL);
+	map(0, remap_to | ALL);
+	return true;
+}
+
+static void changes_inside(void)
+{
+	word (*const remap)(word, word, volatile word *) = (void *)remap_inside;
+
+	fill(FRAME_A, 0x100);
+	fill(FRAME_B, 0x20000);
+	map(0, FRAME_A | ALL);
+	for (unsigned i = 0; i < HOT; i++) {
+		CHECK_EQ(remap(TEST, FRAME_B | ALL, &level[2][0]), 0x40100);
+		CHECK_EQ(remap(TEST, FRAME_A | ALL, &level[2][0]), 0x20200);
+	}
+	hook[PF] = on_fault;
+	for (unsigned i = 0; i < 2 * HOT; i++) {
+		word sum;
+
+		map(0, FRAME_A | ALL);
+		map(2, i % 3 ? (FRAME_B + PAGE) | ALL : 0);
+		remap_to = FRAME_B;
+		asm volatile("mov %2, %%r8; call *%1" : "=a"(sum)
+			     : "r"(remap_by_fault), "r"(TEST + 2 * PAGE + 64), "D"(TEST)
+			     : "r8", "rcx", "memory");
+		CHECK_EQ(sum, i % 3 ? 0x300 : 0x40100);
+	}
+	hook[PF] = NULL;
+}
+
 CODE(read_stac, "stac; mov (%rdi), %rax; clac; ret");
 CODE(read_plain, "mov (%rdi), %rax; ret");
 
@@ -359,4 +500,6 @@ void guest_main(void)
 	smap();
 	rings();
 	alignment();
+	groups();
+	changes_inside();
 }

@@ -227,7 +227,11 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 	struct masm_place place = { .base = H_MEMORY };
 
 	if (copy->memory) {
-		mirror_spare_flags(e);
+		if (!copy->direct)
+			mirror_spare_flags(e);
+		else
+			mirror_spare_flags_for(e, &copy->address, copy->memory_bytes,
+					       copy->memory_write);
 		if (copy->x87_noted)
 			mirror_keep_x87_operand(e, &copy->address);
 		place = mirror_emit_access(e, &copy->address, copy->memory_bytes,

@@ -71,7 +71,7 @@ static void emit_goto(struct emit *e, unsigned number)
 		return;
 	}
 	emit_flags_for(e, to);
-	if (to != e->member + 1)
+	if (e->in_twin || to != e->member + 1)
 		masm_jmp(e->m, &to->start);
 }
 
@@ -137,9 +137,12 @@ static void emit_push_return(struct emit *e, int64_t next)
 {
 	unsigned word = mirror_word_bytes(e);
 	struct mirror_address top = mirror_stack_address(e, X86_RSP, -(int32_t)word);
-	struct masm_place place = mirror_emit_access(e, &top, word, true, true);
-	uint8_t scratch = mirror_free_scratch(&place);
+	struct masm_place place;
+	uint8_t scratch;
 
+	mirror_spare_flags_for(e, &top, word, true);
+	place = mirror_emit_access(e, &top, word, true, true);
+	scratch = mirror_free_scratch(&place);
 	masm_load(e->m, scratch, H_CPU, CPU_FIELD(mirror.code_base));
 	mirror_emit_lea(e, scratch, scratch, (int32_t)next);
 	masm_at(e->m, mirror_wide(e), 0x89, scratch, &place);
@@ -152,7 +155,6 @@ static void emit_move_stack(struct emit *e, int32_t distance)
 
 static void emit_call(struct emit *e, int64_t next)
 {
-	mirror_spare_flags(e);
 	emit_push_return(e, next);
 	emit_move_stack(e, -(int32_t)mirror_word_bytes(e));
 	emit_goto(e, EXIT_TARGET);

@@ -31,6 +31,8 @@ static void head(struct masm *m, bool wide, uint32_t opcode, uint8_t reg, uint8_
 {
 	uint8_t rex = (uint8_t)((wide ? 8 : 0) | (reg & 8) >> 1 | (index & 8) >> 2 | (base & 8) >> 3);
 
+	if (reg == H_SCRATCH || base == H_SCRATCH)
+		m->scratch_touched = true;
 	if (opcode & MASM_66)
 		masm_byte(m, 0x66);
 	if (opcode & MASM_F2)
@@ -207,6 +209,7 @@ void masm_cmp_byte(struct masm *m, uint8_t base, size_t disp, uint8_t imm)
 
 void masm_rorx(struct masm *m, uint8_t to, uint8_t from, uint8_t count)
 {
+	m->scratch_touched |= to == H_SCRATCH;
 	masm_byte(m, 0xc4);
 	masm_byte(m, (uint8_t)((to & 8 ? 0 : 0x80) | 0x40 | (from & 8 ? 0 : 0x20) | 3));
 	masm_byte(m, 0xfb); /* W1, no vvvv, F2 */

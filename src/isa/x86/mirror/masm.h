@@ -19,6 +19,7 @@ struct masm {
 	uint8_t code[MASM_CAPACITY];
 	uint32_t size;
 	bool overflow;
+	bool scratch_touched; /* H_SCRATCH may have another value than when its user cleared this */
 };
 
 /* A place that is jumped to. position is ~0 until bound; fixups chain through the rel32 fields. */

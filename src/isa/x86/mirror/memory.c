@@ -119,6 +119,13 @@ void mirror_spare_flags(struct emit *e)
 		mirror_save_flags(e);
 }
 
+void mirror_spare_flags_for(struct emit *e, const struct mirror_address *address,
+			    unsigned size_bytes, bool write)
+{
+	if (!mirror_access_known(e, address, size_bytes, write))
+		mirror_spare_flags(e);
+}
+
 /* ---- which page ---- */
 
 /* The enum x86_mmu that memos of this block are for. */
@@ -130,8 +137,7 @@ static unsigned memo_mmu(const struct emit *e)
 }
 
 /* The field of the memo for an address, or 0: it is better looked up each time. */
-static size_t memo_of(const struct emit *e, const struct mirror_address *address,
-		      unsigned size_bytes, bool write)
+static size_t memo_of(const struct emit *e, const struct mirror_address *address, bool write)
 {
 	unsigned number;
 
@@ -145,7 +151,7 @@ static size_t memo_of(const struct emit *e, const struct mirror_address *address
 		number = (unsigned)address->index;
 	else
 		return 0;
-	if (e->user_access || size_bytes > X86_MEMO_BYTES || (number < X86_GPRS && e->loaded & 1u << number))
+	if (e->user_access || (number < X86_GPRS && e->loaded & 1u << number))
 		return 0;
 	return CPU_FIELD(mirror.memo[0][0][0]) +
 	       ((memo_mmu(e) * 2 + write) * X86_MEMOS + number) * sizeof(struct x86_memo);
@@ -165,15 +171,15 @@ static void emit_look_up(struct emit *e, struct detour *detour)
 	masm_bind(m, &detour->found);
 }
 
-static struct detour *new_detour(struct emit *e, unsigned size_bytes, bool write)
+static struct detour *new_detour(struct emit *e, const struct mirror_span *span)
 {
 	struct detour *detour = &e->detour[e->detours++];
 
 	*detour = (struct detour){
 		.enter = MASM_LABEL_INIT, .second_way = MASM_LABEL_INIT, .found = MASM_LABEL_INIT,
-		.back = MASM_LABEL_INIT, .cold = mirror_cold(e),
-		.tag = write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag),
-		.limit = PAGE_BYTES - (int32_t)size_bytes,
+		.back = MASM_LABEL_INIT, .otherwise = span->otherwise,
+		.tag = span->write ? ENTRY_FIELD(write_tag) : ENTRY_FIELD(read_tag),
+		.limit = PAGE_BYTES - (int32_t)span->size_bytes,
 	};
 	return detour;
 }
@@ -184,42 +190,73 @@ bool mirror_address_direct(const struct mirror_address *address)
 	       mirror_reg((unsigned)address->base) != H_MEMORY && address->index == MIRROR_NONE;
 }
 
-struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address *address,
-				       unsigned size_bytes, bool write, bool direct)
+/* R11 becomes addend, with direct, or RCX the host address; RCX is the linear one. */
+static void emit_remembered(struct emit *e, struct detour *detour, size_t memo, bool direct,
+			    const struct mirror_span *span)
 {
-	size_t memo = memo_of(e, address, size_bytes, write);
 	struct masm *m = e->m;
 
-	direct &= mirror_address_direct(address);
-	if (!mirror_wide(e) && address->seg != MIRROR_FLAT)
-		mirror_emit_limit_check(e, address, size_bytes);
+	detour->memo = memo;
+	detour->direct = direct;
+	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, tag));
+	masm_rm(m, true, 0x3b, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, limit));
+	masm_jcc(m, COND_AE, &detour->enter);
+	if (span->size_bytes > X86_MEMO_BYTES) {
+		masm_alu_imm(m, true, 7, H_RCX, detour->limit);
+		masm_jcc(m, COND_A, &detour->enter);
+	}
+	if (direct)
+		masm_load(m, H_SCRATCH, H_CPU, MEMO_FIELD(memo, addend));
+	else
+		masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, host));
+	masm_bind(m, &detour->back);
+	m->scratch_touched = true; /* in the detour */
+}
+
+static void emit_checked(struct emit *e, const struct mirror_address *address, bool direct,
+			 const struct mirror_span *span)
+{
+	struct detour *detour = new_detour(e, span);
+	size_t memo = memo_of(e, address, span->write);
+	struct masm *m = e->m;
+
+	detour->address = *address;
 	mirror_emit_address(e, address);
 	if (memo) {
-		struct detour *detour = new_detour(e, size_bytes, write);
-
-		detour->address = *address;
-		detour->memo = memo;
-		detour->direct = direct;
-		masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, tag));
-		masm_rm(m, true, 0x3b, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, limit));
-		masm_jcc(m, COND_AE, &detour->enter);
-		if (direct)
-			masm_load(m, H_SCRATCH, H_CPU, MEMO_FIELD(memo, addend));
-		else
-			masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)MEMO_FIELD(memo, host));
-		masm_bind(m, &detour->back);
+		emit_remembered(e, detour, memo, direct, span);
 	} else {
-		emit_look_up(e, new_detour(e, size_bytes, write));
+		emit_look_up(e, detour);
 		if (direct)
 			masm_load(m, H_SCRATCH, H_SCRATCH, ENTRY_FIELD(addend));
 		else
 			masm_rm(m, true, 0x03, H_RCX, H_SCRATCH, ENTRY_FIELD(host));
 	}
 	e->flags_in_host = false;
+}
+
+struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address *address,
+				     unsigned size_bytes, bool write, bool direct)
+{
+	struct mirror_span span = { .size_bytes = size_bytes, .write = write };
+	struct mirror_address first = *address;
+
+	direct &= mirror_address_direct(address);
+	if (!mirror_wide(e) && address->seg != MIRROR_FLAT)
+		mirror_emit_limit_check(e, address, size_bytes);
+	if (direct && mirror_access_known(e, address, size_bytes, write))
+		return mirror_emit_known(e, address);
+	if (direct && mirror_begin_group(e, address, size_bytes, write, &span)) {
+		first.disp = span.low;
+		emit_checked(e, &first, true, &span);
+		mirror_group_checked(e, address->base);
+		return mirror_emit_known(e, address);
+	}
+	span.otherwise = &mirror_cold(e)->enter;
+	emit_checked(e, address, direct, &span);
 	if (!direct)
 		return (struct masm_place){ .base = H_RCX, .index = H_MEMORY };
 	return (struct masm_place){ .base = mirror_reg((unsigned)address->base),
-				      .index = H_SCRATCH, .disp = address->disp };
+				    .index = H_SCRATCH, .disp = address->disp };
 }
 
 /* A register keeps its page when a constant is added to it, or thereabouts. */
@@ -317,7 +354,7 @@ static void emit_second_way(struct emit *e, struct detour *detour)
 	masm_alu_imm(m, true, 0, H_SCRATCH, WAY_BYTES);
 	masm_rm(m, true, 0x2b, H_RCX, H_SCRATCH, detour->tag);
 	masm_alu_imm(m, true, 7, H_RCX, detour->limit);
-	masm_jcc(m, COND_A, &detour->cold->enter);
+	masm_jcc(m, COND_A, detour->otherwise);
 	masm_jmp(m, &detour->found);
 }
 
@@ -343,4 +380,5 @@ void mirror_emit_lock_check(struct emit *e, unsigned size_bytes)
 	masm_mov(e->m, H_SCRATCH, H_RCX);
 	masm_alu_imm(e->m, false, 4, H_SCRATCH, (int32_t)size_bytes - 1);
 	masm_jcc(e->m, COND_NE, &mirror_cold(e)->enter);
+	e->flags_in_host = false;
 }

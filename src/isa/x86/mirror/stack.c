@@ -39,7 +39,7 @@ static bool emit_push(struct emit *e)
 	if (e->insn->opsize != word ||
 	    (gpr < 0 && op->type != ZYDIS_OPERAND_TYPE_IMMEDIATE))
 		return false;
-	mirror_spare_flags(e);
+	mirror_spare_flags_for(e, &top, (unsigned)word, true);
 	place = mirror_emit_access(e, &top, (unsigned)word, true, true);
 	if (gpr < 0) {
 		masm_at(e->m, mirror_wide(e), 0xc7, 0, &place);
@@ -88,7 +88,7 @@ static bool emit_pop(struct emit *e)
 
 	if (e->insn->opsize != word || gpr < 0)
 		return false;
-	mirror_spare_flags(e);
+	mirror_spare_flags_for(e, &top, (unsigned)word, false);
 	place = mirror_emit_access(e, &top, (unsigned)word, false, true);
 	masm_at(e->m, mirror_wide(e), OP_LOAD, H_RCX, &place);
 	mirror_emit_lea(e, rsp, rsp, word);
@@ -104,7 +104,7 @@ static bool emit_leave(struct emit *e)
 
 	if (e->insn->opsize != word)
 		return false;
-	mirror_spare_flags(e);
+	mirror_spare_flags_for(e, &frame, (unsigned)word, false);
 	place = mirror_emit_access(e, &frame, (unsigned)word, false, true);
 	mirror_emit_lea(e, mirror_reg(X86_RSP), mirror_reg(X86_RBP), word);
 	masm_at(e->m, mirror_wide(e), OP_LOAD, mirror_reg(X86_RBP), &place);

@@ -30,11 +30,12 @@ struct cold_path *mirror_cold(struct emit *e)
 {
 	struct cold_path *last = e->cold_paths ? &e->cold[e->cold_paths - 1] : NULL;
 
-	if (last && last->insn == e->insn)
+	if (last && last->insn == e->insn && last->in_twin == e->in_twin)
 		return last;
 	last = &e->cold[e->cold_paths++];
 	*last = (struct cold_path){
 		.enter = MASM_LABEL_INIT, .back = MASM_LABEL_INIT, .insn = e->insn,
+		.in_twin = e->in_twin,
 		.leaves = e->insn->flags & INSN_ENDS_BLOCK, .x87_last = e->x87_last,
 	};
 	return last;
@@ -173,13 +174,17 @@ static void emit_instruction(struct emit *e)
 	mirror_note_loads(e);
 	if (!done) {
 		emit_interpreted(e);
+		mirror_forget_known(e);
 		return;
 	}
+	mirror_after_operands(e);
 	if (e->cold_paths != before) {
 		struct cold_path *cold = &e->cold[e->cold_paths - 1];
 
 		cold->restores_flags = e->flags_in_host;
 		masm_bind(e->m, &cold->back);
+		if (!cold->leaves && mirror_knows_any(e))
+			cold->resume = mirror_twin_label(e, e->insn->position + 1u);
 	}
 }
 
@@ -196,6 +201,10 @@ static void emit_cold_paths(struct emit *e)
 			continue;
 		}
 		masm_call_to(e->m, e->at, e->translator->thunks.call);
+		if (cold->resume) {
+			masm_jmp(e->m, cold->resume);
+			continue;
+		}
 		if (cold->restores_flags) {
 			e->flags_in_host = false;
 			mirror_restore_flags(e);
@@ -204,28 +213,62 @@ static void emit_cold_paths(struct emit *e)
 	}
 }
 
-static void emit_member(struct emit *e, struct member *member)
+static void begin_member(struct emit *e, struct member *member)
 {
 	e->member = member;
 	e->use = e->all_use + member->first;
 	e->live = e->all_live + member->first + member->position;
+	e->notes = e->all_notes + member->first;
 	e->loaded = 0;
 	e->user_access = false;
+	mirror_forget_known(e);
+}
+
+static void end_member(struct emit *e)
+{
+	if (e->member->ending.kind != ENDING_FALL)
+		return;
+	mirror_settle_x87(e);
+	mirror_emit_fall(e);
+}
+
+static void emit_member(struct emit *e, struct member *member)
+{
+	begin_member(e, member);
 	emit_start(e, member);
 	for (unsigned i = 0; i < member->count; i++) {
 		e->insn = &member->block->insn[i];
 		emit_instruction(e);
 	}
-	if (member->ending.kind != ENDING_FALL)
+	end_member(e);
+}
+
+/* The member again, out of line, for when what was known in it is known no more: groups.c. */
+static void emit_twin(struct emit *e, struct member *member)
+{
+	if (!member->twin)
 		return;
-	mirror_settle_x87(e);
-	mirror_emit_fall(e);
+	begin_member(e, member);
+	e->in_twin = true;
+	e->x87_last = member->twin_x87;
+	e->flags_in_host = false;
+	e->flags_in_memory = true;
+	for (unsigned i = member->twin_from; i < member->count; i++) {
+		mirror_enter_twin(e, i);
+		e->insn = &member->block->insn[i];
+		emit_instruction(e);
+	}
+	mirror_enter_twin(e, member->count);
+	end_member(e);
+	e->in_twin = false;
 }
 
 static void emit_region(struct emit *e)
 {
 	for (unsigned i = 0; i < e->member_count; i++)
 		emit_member(e, &e->members[i]);
+	for (unsigned i = 0; i < e->member_count; i++)
+		emit_twin(e, &e->members[i]);
 	mirror_emit_detours(e);
 	mirror_emit_side_exits(e);
 	emit_cold_paths(e);
@@ -298,7 +341,8 @@ static void publish(struct emit *e, const uint8_t *code, uint32_t generation)
 			e->watch_end, generation);
 }
 
-static void translate_locked(struct emit *e, struct x86_block *head)
+/* False: the code is too long. */
+static bool make_code(struct emit *e, struct x86_block *head)
 {
 	struct translator *t = e->translator;
 	uint32_t generation = blocks_generation(e->cpu->cpu.env.blocks, head->block.phys);
@@ -312,34 +356,46 @@ static void translate_locked(struct emit *e, struct x86_block *head)
 	e->at = t->code.rx + t->code.used_bytes;
 	emit_region(e);
 	if (t->masm.overflow)
-		return;
+		return false;
 	code = codebuf_add(&t->code, t->masm.code, t->masm.size);
 	if (!code)
-		return;
+		return true;
 	mirror_tell(e, code);
 	add_sites(e, (uint32_t)(code - t->code.rx));
 	publish(e, code, generation);
+	return true;
+}
+
+/* Groups make up to twice the code: a long region has to do without. */
+static void translate_locked(struct x86_cpu *cpu, struct x86_block *head)
+{
+	bool done = false;
+
+	for (unsigned tries = 0; tries < 2 && !done; tries++) {
+		struct emit *e = calloc(1, sizeof(*e));
+
+		if (!e)
+			return;
+		e->cpu = cpu;
+		e->translator = cpu->cpu.env.translator;
+		e->m = &e->translator->masm;
+		e->no_groups = tries;
+		done = make_code(e, head);
+		free(e);
+	}
 }
 
 void mirror_translate(struct x86_cpu *cpu, struct x86_block *head)
 {
 	struct translator *t = cpu->cpu.env.translator;
-	struct emit *e;
 
 	bool wide = (head->block.key & X86_KEY_MODE) == X86_MODE_64;
 
 	if (!wide && !(head->block.key & X86_KEY_FLAT))
 		return;
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return;
-	e->cpu = cpu;
-	e->translator = t;
-	e->m = &t->masm;
 	pthread_mutex_lock(&t->mutex);
 	/* Another CPU may have been here first: its code is running, its exits are chained. */
 	if (!atomic_load(&head->block.code))
-		translate_locked(e, head);
+		translate_locked(cpu, head);
 	pthread_mutex_unlock(&t->mutex);
-	free(e);
 }

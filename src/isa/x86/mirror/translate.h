@@ -42,6 +42,16 @@ struct ending {
 	int64_t next, target;
 };
 
+/* What an instruction does with memory, as far as it is simple: groups.c. */
+struct operand_note {
+	uint16_t written;   /* general-purpose registers, a bit each, moved aside */
+	int8_t base, moved; /* general-purpose registers, or -1 */
+	int32_t disp;       /* the access is at [base + disp] */
+	int32_t moved_by;   /* after it a constant is added to moved */
+	uint8_t size_bytes;
+	bool write;
+};
+
 /* A block of the region. */
 struct member {
 	struct x86_block *block;
@@ -53,6 +63,9 @@ struct member {
 	/* Flags wanted by what is outside of the region, where the ending leads there. */
 	uint16_t wanted_target, wanted_next;
 	struct masm_label start, event;
+	bool twin;         /* there are ways into the member's twin, from this instruction on */
+	unsigned twin_from;
+	const struct insn *twin_x87; /* emit's x87_last there */
 	uint32_t entry;    /* where it is entered from outside, in the code */
 };
 
@@ -67,7 +80,9 @@ struct side_exit {
 /* The way off the beaten track of one instruction: the interpreter does it. */
 struct cold_path {
 	struct masm_label enter, back;
+	struct masm_label *resume; /* in the member's twin: instead of back; or NULL */
 	const struct insn *insn;
+	bool in_twin;
 	bool leaves;         /* what follows is not the next instruction: never back */
 	bool restores_flags; /* the code at back has them in the host's flags */
 	const struct insn *x87_last; /* emit's when the instruction began */
@@ -89,11 +104,32 @@ enum { MIRROR_FLAT = -1, MIRROR_NONE = -1, MIRROR_RIP = -2 };
 /* The rest of a check that failed in line: memory.c. */
 struct detour {
 	struct masm_label enter, found, second_way, back;
-	struct cold_path *cold;
+	struct masm_label *otherwise; /* when the TLB has it not */
 	struct mirror_address address;
 	size_t memo; /* field of struct x86_cpu to update; 0: none */
 	bool direct;
 	int32_t tag, limit;
+};
+
+/* Bytes that were checked at once, from the base register's value then. */
+struct known_range {
+	int64_t low, high;
+	int64_t moved; /* by how much the register has changed since */
+	unsigned uses; /* accesses that are still to come; 0: nothing is known */
+	bool write;
+};
+
+struct twin_entry {
+	struct masm_label label;
+	bool wanted;
+};
+
+/* Of a group's first access: what is checked. */
+struct mirror_span {
+	int32_t low; /* from the base register */
+	unsigned size_bytes;
+	bool write;
+	struct masm_label *otherwise;
 };
 
 struct emit {
@@ -113,17 +149,24 @@ struct emit {
 	 * before instruction i. */
 	const struct flag_use *use;
 	const uint16_t *live;
+	const struct operand_note *notes;
+	struct operand_note all_notes[REGION_INSNS];
 	struct flag_use all_use[REGION_INSNS];
 	uint16_t all_live[REGION_INSNS + REGION_BLOCKS];
 	unsigned watch_start, watch_end;    /* bytes of the page that liveness was read from */
 	unsigned cold_paths;
-	struct cold_path cold[REGION_INSNS];
+	/* Members and their twins; no instruction makes more than two checks. */
+	struct cold_path cold[2 * REGION_INSNS];
 	unsigned detours;
-	struct detour detour[2 * REGION_INSNS]; /* no instruction makes more than two checks */
+	struct detour detour[4 * REGION_INSNS];
+	bool no_groups, in_twin;
+	struct known_range known[X86_GPRS]; /* by base register */
+	int8_t delta_in_r11;                /* the register whose mirror.delta is in R11 as well, or -1 */
+	struct twin_entry twin[REGION_INSNS + REGION_BLOCKS]; /* by instruction, and behind the last */
 	uint16_t loaded;  /* general-purpose registers with values from memory, a bit each */
 	bool user_access; /* AC was set in this block: another enum x86_mmu than it began with */
 	unsigned side_exits;
-	struct side_exit side[2 * REGION_BLOCKS];
+	struct side_exit side[4 * REGION_BLOCKS];
 };
 
 /* 64-bit code; else flat 32-bit code (X86_KEY_FLAT), with addresses and stack words of 32 bits. */
@@ -208,6 +251,33 @@ void mirror_emit_detours(struct emit *e);
 void mirror_note_loads(struct emit *e);
 /* Before a check: brings flags to safety that are read later. */
 void mirror_spare_flags(struct emit *e);
+
+/* The same, unless the access needs no check. */
+void mirror_spare_flags_for(struct emit *e, const struct mirror_address *address,
+			    unsigned size_bytes, bool write);
+
+/* groups.c: one check for several accesses */
+/* info: of insn, or NULL. */
+void mirror_note_operands(struct operand_note *note, const struct insn *insn,
+			  const struct insn_info *info);
+bool mirror_access_known(const struct emit *e, const struct mirror_address *address,
+			 unsigned size_bytes, bool write);
+/* Where a known operand is: as mirror_emit_access says of direct ones. Keeps flags. */
+struct masm_place mirror_emit_known(struct emit *e, const struct mirror_address *address);
+/* Whether the check for this access is to be made for a span that more of them will need. */
+bool mirror_begin_group(struct emit *e, const struct mirror_address *address, unsigned size_bytes,
+			bool write, struct mirror_span *span);
+/* It is made; R11 is what addresses of this base register need. */
+void mirror_group_checked(struct emit *e, int base);
+/* Something was called that may have changed what is mapped, or registers. */
+void mirror_forget_known(struct emit *e);
+bool mirror_knows_any(const struct emit *e);
+/* The current instruction is done. */
+void mirror_after_operands(struct emit *e);
+/* Where the current member's twin is at its instruction's start; then there has to be a twin. */
+struct masm_label *mirror_twin_label(struct emit *e, unsigned position);
+/* In the twin, before an instruction: it may be entered here. */
+void mirror_enter_twin(struct emit *e, unsigned position);
 
 /* copy.c: an instruction that is itself. False, and nothing emitted: it has to be interpreted. */
 bool mirror_emit_copy(struct emit *e);

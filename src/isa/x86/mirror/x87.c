@@ -89,6 +89,7 @@ static bool emit_fldcw(struct emit *e)
 	masm_rr(m, false, 0xf7, 0, H_RCX); /* test ecx, imm32 */
 	masm_u32(m, VEC_FCW_MASKS);
 	masm_jcc(m, COND_NE, &mirror_cold(e)->enter);
+	e->flags_in_host = false;
 	masm_rm(m, false, 0xd9, 5, H_CPU, (int32_t)CPU_FIELD(mirror.spare));
 	return true;
 }
