@@ -377,7 +377,7 @@ static void fill(struct x86_state *state)
 	for (unsigned i = 0; i < X86_GPRS; i++)
 		state->gpr[i] = 0x1111111111111111ull * (i + 1) ^ i;
 	state->rip = 0xffffffff81234567;
-	state->rflags = X86_F1 | X86_CF | X86_DF | X86_AC;
+	state->rflags = X86_F1 | X86_CF | X86_DF | X86_AC | X86_IF;
 	for (unsigned i = 0; i < X86_SEGS; i++)
 		state->seg[i] = (struct x86_seg){ .limit = ~0u, .attr = 0xc093,
 						  .selector = (uint16_t)(0x10 + 8 * i) };
@@ -437,6 +437,7 @@ static void check_there_and_back(const char *without)
 	before = *after;
 	rig.lapic.reg[8] = 0x50;
 	assert_int_equal(accel_kvm.resume(rig.machine, &rig.cpu, 1, &err), 0);
+	assert_int_equal(((struct kvm_vcpu *)rig.cpu->engine)->run->if_flag, 1);
 	/* All that comes back comes from the kernel. */
 	memset(after, 0, sizeof(*after));
 	after->tsc_offset = 1;

@@ -142,6 +142,9 @@ static int push_regs(struct kvm_vcpu *vcpu, const struct x86_state *state, struc
 		memcpy((char *)&regs + gpr_offset[i], &state->gpr[i], sizeof(state->gpr[i]));
 	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
 		return failed(vcpu, "it does not take the general registers", err);
+	/* What the last exit said of interrupts was of another state. */
+	vcpu->run->if_flag = !!(state->rflags & X86_IF);
+	vcpu->run->ready_for_interrupt_injection = 0;
 	return 0;
 }
 
