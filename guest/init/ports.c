@@ -47,6 +47,9 @@ int port_open(const char *name, int flags)
 	char node[300];
 	int fd = -1;
 
+	if (access(PORTS_DIR, F_OK))
+		die("this kernel has no virtio console: neither built in nor as a module that was "
+		    "found");
 	for (unsigned i = 0; i < WAIT_STEPS && fd < 0; i++) {
 		if (find_port(name, node, sizeof(node)))
 			fd = open(node, flags | O_CLOEXEC);

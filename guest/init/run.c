@@ -105,6 +105,7 @@ static void channel_close(struct channel *channel)
 	if (channel->to >= 0)
 		close(channel->to);
 	channel->from = channel->to = -1;
+	channel->start = channel->end = 0;
 }
 
 static bool would_block(void)
@@ -143,6 +144,15 @@ static struct pollfd channel_interest(const struct channel *channel)
 	if (channel->start < channel->end)
 		return (struct pollfd){ .fd = channel->to, .events = POLLOUT };
 	return (struct pollfd){ .fd = channel->from, .events = POLLIN };
+}
+
+/* A port whose reader is gone never becomes writable. */
+static void channel_ready(struct channel *channel, short events)
+{
+	if (channel->start < channel->end && !(events & POLLOUT))
+		channel_close(channel);
+	else
+		channel_move(channel);
 }
 
 static void set_nonblocking(int fd)
@@ -190,7 +200,7 @@ static int carry(struct channel channels[CHANNELS], pid_t child, int signals)
 			return status;
 		for (unsigned i = 0; i < CHANNELS; i++)
 			if (interest[i].fd >= 0 && interest[i].revents)
-				channel_move(&channels[i]);
+				channel_ready(&channels[i], interest[i].revents);
 		if (interest[CHANNELS].revents) {
 			struct signalfd_siginfo info;
 

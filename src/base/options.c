@@ -241,8 +241,8 @@ static int parse_short(struct parser *parser, const char *letters)
 	return 0;
 }
 
-int options_parse(const struct option_spec *specs, void *target, int argc, char **argv,
-		  int *operands, struct error *err)
+static int parse(const struct option_spec *specs, void *target, int argc, char **argv,
+		 bool operand_ends, int *operands, struct error *err)
 {
 	struct parser parser = { .specs = specs, .target = target, .argc = argc, .argv = argv,
 				 .err = err };
@@ -263,8 +263,21 @@ int options_parse(const struct option_spec *specs, void *target, int argc, char 
 			ret = parse_short(&parser, arg + 1);
 		if (ret)
 			return ret;
+		ended |= operand_ends && *operands;
 	}
 	return 0;
+}
+
+int options_parse(const struct option_spec *specs, void *target, int argc, char **argv,
+		  int *operands, struct error *err)
+{
+	return parse(specs, target, argc, argv, false, operands, err);
+}
+
+int options_parse_before(const struct option_spec *specs, void *target, int argc, char **argv,
+			 int *operands, struct error *err)
+{
+	return parse(specs, target, argc, argv, true, operands, err);
 }
 
 /* ---- help ---- */

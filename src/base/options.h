@@ -56,6 +56,10 @@ struct option_spec {
 int options_parse(const struct option_spec *specs, void *target, int argc, char **argv,
 		  int *operands, struct error *err);
 
+/* The same, but the first operand ends the options: what follows it belongs to it, a command, say. */
+int options_parse_before(const struct option_spec *specs, void *target, int argc, char **argv,
+			 int *operands, struct error *err);
+
 /* One line or more an option: spelling, what it takes, help text. */
 void options_help(const struct option_spec *specs, FILE *stream);
 

@@ -19,6 +19,7 @@
 #include "legacy/rtc.h"
 #include "legacy/uart.h"
 #include "tables/tables.h"
+#include "ui/keep.h"
 #include "vm/config.h"
 
 /* The VM takes over what a constructor just made. */
@@ -145,21 +146,27 @@ static int add_keyboard(struct pc *pc, struct error *err)
 	return keep(pc, i8042_create(&pc->vm->env, &config, &dev, err), &dev, err);
 }
 
+/* Whom the first serial port talks to. */
+static struct chardev *first_serial(const struct pc *pc)
+{
+	if (pc->vm->kernel_log)
+		return keep_chardev(pc->vm->kernel_log);
+	return pc->vm->config->console == VM_CONSOLE_SERIAL ? pc->vm->console : NULL;
+}
+
 static int add_uarts(struct pc *pc, struct error *err)
 {
 	static const struct {
 		uint16_t port;
 		uint8_t irq;
 	} coms[] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
-	enum vm_console console = pc->vm->config->console;
 	int ret = 0;
 
 	for (unsigned i = 0; i < sizeof(coms) / sizeof(coms[0]) && !ret; i++) {
 		struct uart_config config = {
 			.port = coms[i].port,
 			.irq = irq_share_line(&pc->com_irq[i % 2], i),
-			.chardev = i == 0 && console == VM_CONSOLE_SERIAL ?
-					   pc->vm->console : NULL,
+			.chardev = i ? NULL : first_serial(pc),
 		};
 		struct device *dev = NULL;
 

@@ -17,6 +17,8 @@
 #include "virtio/rng.h"
 #include "virtio/transport_mmio.h"
 #include "virtio/transport_pci.h"
+#include "ui/sink.h"
+#include "ui/source.h"
 #include "vm/config.h"
 
 #define FIRST_SLOT 2 /* behind the host bridge and the south bridge */
@@ -87,16 +89,40 @@ static int add_balloon(struct pc *pc, struct error *err)
 	return plug(pc, ret, virtio, err);
 }
 
+/* The ports that our init knows: guest/init/report.c, run.c. */
+static void add_init_ports(struct vm *vm, struct virtio_console_options *options)
+{
+	options->port[options->ports++] = (struct virtio_console_port){
+		.name = "org.ringlet.control", .chardev = &vm->report.chardev,
+	};
+	if (!vm->config->streams)
+		return;
+	options->port[options->ports++] = (struct virtio_console_port){
+		.name = "org.ringlet.stdin", .chardev = source_chardev(vm->input),
+	};
+	options->port[options->ports++] = (struct virtio_console_port){
+		.name = "org.ringlet.stdout", .chardev = sink_chardev(vm->output[0]),
+	};
+	options->port[options->ports++] = (struct virtio_console_port){
+		.name = "org.ringlet.stderr", .chardev = sink_chardev(vm->output[1]),
+	};
+}
+
 static int add_console(struct pc *pc, struct error *err)
 {
-	const struct virtio_console_options options = {
-		.ports = 1, .port = { { .chardev = pc->vm->console, .console = true } },
+	const struct vm_config *config = pc->vm->config;
+	struct virtio_console_options options = {
+		.ports = 1,
+		.port = { { .chardev = config->console == VM_CONSOLE_VIRTIO ? pc->vm->console : NULL,
+			    .console = true } },
 	};
 	struct virtio_device *virtio = NULL;
 	int ret;
 
-	if (pc->vm->config->console != VM_CONSOLE_VIRTIO)
+	if (config->console != VM_CONSOLE_VIRTIO && !config->guest_init)
 		return 0;
+	if (config->guest_init)
+		add_init_ports(pc->vm, &options);
 	ret = virtio_console_create(&pc->vm->env, &options, &virtio, err);
 	return plug(pc, ret, virtio, err);
 }

@@ -27,6 +27,8 @@ struct run_args {
 	char *found_kernel, *params, *unpack_cache; /* ours to free */
 };
 
+#define CONSOLE_UNSET (-1)
+
 static const struct option_choice accel_choices[] = {
 	{ "auto", VM_ACCEL_AUTO },
 	{ "kvm", VM_ACCEL_KVM },
@@ -106,7 +108,8 @@ static const struct option_spec run_options[] = {
 	  .metavar = "MODEL", .help = "CPU model the guest sees" },
 	{ .name = "console", .type = OPTION_CHOICE, .offset = ARG(console),
 	  .choices = console_choices,
-	  .help = "what this terminal is for the guest: ttyS0 (serial, the default) or hvc0" },
+	  .help = "what this terminal is for the guest: ttyS0 (serial) or hvc0 (virtio: the default "
+		  "with the host's files, where serial shows the kernel's messages, too)" },
 	{ .name = "virtio-mmio", .type = OPTION_FLAG, .offset = ARG(config.virtio_mmio),
 	  .help = "virtio devices beside the PCI bus, described by ACPI; 8 at most" },
 	{ .name = "name", .type = OPTION_STRING, .offset = ARG(config.name), .metavar = "NAME",
@@ -157,8 +160,10 @@ static bool has_param(const char *params, const char *name)
 static int complete_params(struct run_args *args, struct error *err)
 {
 	const char *given = args->config.params;
-	const char *tty = args->config.console == VM_CONSOLE_VIRTIO ? "console=hvc0 " :
-								      "console=ttyS0 ";
+	bool virtio = args->config.console == VM_CONSOLE_VIRTIO;
+	/* With our init, the kernel speaks where it is kept for the case that something goes wrong. */
+	const char *tty = !virtio ? "console=ttyS0 " :
+			  args->config.guest_init ? "console=ttyS0 quiet " : "console=hvc0 ";
 	bool console = !has_param(given, "console="), panic = !has_param(given, "panic=");
 	int length = asprintf(&args->params, "%s%s%s", console ? tty : "",
 			      panic ? "panic=-1 " : "", given);
@@ -188,7 +193,11 @@ static int choose_kernel(struct run_args *args, struct error *err)
 		return error_set(err, ENOENT, "no kernel found: name one with --kernel");
 	config->unpack_cache = args->unpack_cache = cache_path("unpacked");
 	if (!config->initrd && !config->firmware && boot_is_linux(config->kernel)) {
-		int ret = guest_root_prepare(&args->made_root, &args->root, config, err);
+		int ret;
+
+		if (args->console == CONSOLE_UNSET)
+			config->console = VM_CONSOLE_VIRTIO;
+		ret = guest_root_prepare(&args->made_root, &args->root, config, err);
 
 		if (ret)
 			return ret;
@@ -203,7 +212,8 @@ static int complete(struct run_args *args, struct error *err)
 	int ret;
 
 	args->config.accel = (enum vm_accel)args->accel;
-	args->config.console = (enum vm_console)args->console;
+	if (args->console != CONSOLE_UNSET)
+		args->config.console = (enum vm_console)args->console;
 	log_set_level((enum log_level)args->log_level);
 	ret = choose_kernel(args, err);
 	return ret ? ret : vm_config_check(&args->config, err);
@@ -211,8 +221,31 @@ static int complete(struct run_args *args, struct error *err)
 
 /* ---- from a machine's end to a status ---- */
 
-static int end_status(const struct vm_result *result)
+/* How our init's program ended, as a shell would say it. */
+static int outcome_status(const struct vm_result *result)
 {
+	switch (result->outcome.kind) {
+	case VM_OUTCOME_EXIT:
+		return (int)result->outcome.number;
+	case VM_OUTCOME_SIGNAL:
+		return 128 + (int)result->outcome.number;
+	case VM_OUTCOME_FAILED:
+		log_error("the guest gave up: %s", result->outcome.text);
+		return STATUS_GUEST_LOST;
+	case VM_OUTCOME_NONE:
+		break;
+	}
+	if (!vm_crashed(result))
+		return STATUS_OK; /* somebody switched it off, from in- or outside */
+	log_error("the guest ended before its program did; its kernel's last messages are above");
+	return STATUS_GUEST_LOST;
+}
+
+static int end_status(const struct vm_config *config, const struct vm_result *result)
+{
+	if (config->guest_init && result->end != VM_END_DEBUG_EXIT &&
+	    result->end != VM_END_DISAGREEMENT)
+		return outcome_status(result);
 	switch (result->end) {
 	case VM_END_POWEROFF:
 	case VM_END_QUIT:
@@ -225,11 +258,11 @@ static int end_status(const struct vm_result *result)
 	case VM_END_PANIC:
 		log_error("the guest crashed: it reported a panic");
 		return STATUS_CRASHED;
+	case VM_END_DEBUG_EXIT:
+		return (int)(result->value << 1 | 1);
 	case VM_END_DISAGREEMENT:
 		log_error("translated code does not do what the interpreter does: see above");
 		return STATUS_INTERNAL;
-	case VM_END_DEBUG_EXIT:
-		return (int)(result->value << 1 | 1);
 	case VM_END_FAILED: /* which vm_run returns as an error */
 		break;
 	}
@@ -265,7 +298,7 @@ static int run(const struct vm_config *config)
 	int ret = vm_run(config, &result, &err);
 
 	if (!ret)
-		return end_status(&result);
+		return end_status(config, &result);
 	usage_error(err.message);
 	return error_status(ret);
 }
@@ -306,13 +339,14 @@ static int help(void)
 
 int cmd_run(int argc, char **argv)
 {
-	struct run_args args = { .accel = VM_ACCEL_AUTO, .log_level = LOG_LEVEL_WARN };
+	struct run_args args = { .accel = VM_ACCEL_AUTO, .console = CONSOLE_UNSET,
+				 .log_level = LOG_LEVEL_WARN };
 	struct error err;
 	int operands, status;
 
 	vm_config_init(&args.config);
 	args.config.board = board_find(NULL);
-	if (options_parse(run_options, &args, argc, argv, &operands, &err))
+	if (options_parse_before(run_options, &args, argc, argv, &operands, &err))
 		return usage_error(err.message);
 	if (args.help)
 		return help();

@@ -13,6 +13,7 @@ enum {
 	STATUS_USAGE = 1,    /* wrong command line, or an input file that is none */
 	STATUS_RESET = 2,    /* the guest asked for a reset, and --reboot was not given */
 	STATUS_CRASHED = 3,  /* triple fault, or the guest said that it crashed */
+	STATUS_GUEST_LOST = 255, /* 'run COMMAND': it is not known how the command ended */
 	STATUS_INTERNAL = 4, /* the host refused what the monitor needs; the engines disagree */
 };
 

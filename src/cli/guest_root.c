@@ -25,6 +25,7 @@ static const char *const mode_names[] = { "ro", "rw", "overlay" };
 
 static const struct initramfs_need needs[] = {
 	{ "virtio_pci", "to reach the machine's devices", false },
+	{ "virtio_console", "to talk to the guest", false },
 	{ "virtiofs", "to share the root file system", false },
 	{ "overlay", "to keep writes off the host's files (--rw goes without)", false },
 };
@@ -175,11 +176,15 @@ static void put_variables(struct maker *m)
 		put(m->text, "env", m->options->env.item[i]);
 }
 
-static void put_terminal(FILE *text)
+/* A terminal of the guest's on ours; or the program sees pipes, as far as we do. */
+static void put_terminal(const struct vm_config *config, FILE *text)
 {
 	struct winsize size;
 
-	put(text, "tty", "ttyS0");
+	put(text, "ports", "yes");
+	if (config->streams)
+		return;
+	put(text, "tty", config->console == VM_CONSOLE_VIRTIO ? "hvc0" : "ttyS0");
 	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_row)
 		fprintf(text, "size=%u %u%c", size.ws_row, size.ws_col, 0);
 }
@@ -191,7 +196,7 @@ static int put_program(struct maker *m)
 	char directory[PATH_MAX];
 
 	put_variables(m);
-	put_terminal(m->text);
+	put_terminal(m->config, m->text);
 	/* Of another tree, our directory means nothing. */
 	if (!options->root && getcwd(directory, sizeof(directory)))
 		put(m->text, "dir", directory);
@@ -237,7 +242,6 @@ static int make_initramfs(struct maker *m, const char *text, size_t size)
 		return ret;
 	snprintf(m->root->initrd, sizeof(m->root->initrd), "/proc/self/fd/%d", m->root->initramfs);
 	m->config->initrd = m->root->initrd;
-	m->config->made_initrd = true;
 	return 0;
 }
 
@@ -253,6 +257,8 @@ int guest_root_prepare(struct guest_root *root, const struct guest_root_options 
 	m.text = open_memstream(&text, &size);
 	if (!m.text)
 		return error_set(err, ENOMEM, "no memory");
+	config->guest_init = true;
+	config->streams = !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
 	put(m.text, "hostname", config->name);
 	ret = add_shares(&m);
 	if (!ret)

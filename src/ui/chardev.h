@@ -37,6 +37,8 @@ struct chardev_front {
 	void (*writable)(void *opaque);
 	/* The other side sent a break condition. May be NULL. */
 	void (*receive_break)(void *opaque);
+	/* The other side is gone: no more input will come, nobody reads the output. May be NULL. */
+	void (*hangup)(void *opaque);
 	void *opaque;
 };
 
@@ -93,6 +95,12 @@ static inline void chardev_writable(const struct chardev *chardev)
 {
 	if (chardev->front.writable)
 		chardev->front.writable(chardev->front.opaque);
+}
+
+static inline void chardev_hangup(const struct chardev *chardev)
+{
+	if (chardev->front.hangup)
+		chardev->front.hangup(chardev->front.opaque);
 }
 
 static inline void chardev_receive_break(const struct chardev *chardev)

@@ -29,17 +29,19 @@ struct console {
 
 /* Messages to the driver, in the order in which they go out; bits of to_say. */
 static const uint16_t messages[] = {
-	VIRTIO_CONSOLE_PORT_ADD, VIRTIO_CONSOLE_CONSOLE_PORT, VIRTIO_CONSOLE_PORT_NAME,
-	VIRTIO_CONSOLE_PORT_OPEN,
+	VIRTIO_CONSOLE_PORT_ADD, VIRTIO_CONSOLE_CONSOLE_PORT,
+	/* Before the name, by which a guest finds a port: it would find one that is closed. */
+	VIRTIO_CONSOLE_PORT_OPEN, VIRTIO_CONSOLE_PORT_NAME,
+	VIRTIO_CONSOLE_PORT_OPEN, /* with 0: closed */
 };
 
 #define MESSAGES (sizeof(messages) / sizeof(messages[0]))
-enum { SAY_ADD = 1, SAY_CONSOLE = 2, SAY_NAME = 4, SAY_OPEN = 8 };
+enum { SAY_ADD = 1, SAY_CONSOLE = 2, SAY_OPEN = 4, SAY_NAME = 8, SAY_CLOSED = 16 };
 
 /* ---- control ---- */
 
 /* Says one thing; false: the driver has no buffer for it. */
-static bool say(struct console *console, unsigned number, uint16_t event)
+static bool say(struct console *console, unsigned number, uint16_t event, uint16_t value)
 {
 	struct virtio_queue *queue = virtio_queue(&console->virtio, QUEUE_CONTROL_IN);
 	struct virtio_chain *chain = virtio_queue_pop(queue);
@@ -47,7 +49,7 @@ static bool say(struct console *console, unsigned number, uint16_t event)
 	struct {
 		struct virtio_console_control control;
 		char name[NAME_MAX_BYTES];
-	} message = { .control = { .id = number, .event = event, .value = 1 } };
+	} message = { .control = { .id = number, .event = event, .value = value } };
 	size_t len = sizeof(message.control);
 
 	if (!chain)
@@ -68,7 +70,7 @@ static void say_pending(struct console *console)
 		for (unsigned i = 0; i < MESSAGES; i++) {
 			if (!(port->to_say >> i & 1))
 				continue;
-			if (!say(console, number, messages[i]))
+			if (!say(console, number, messages[i], 1u << i != SAY_CLOSED))
 				goto out;
 			port->to_say &= ~(1u << i);
 		}
@@ -80,7 +82,8 @@ out:
 static void port_ready(struct console_port *port)
 {
 	port->to_say |= SAY_OPEN | (port->setup.console ? SAY_CONSOLE : 0) |
-			(port->setup.name ? SAY_NAME : 0);
+			(port->setup.name ? SAY_NAME : 0) | (port->hung_up ? SAY_CLOSED : 0);
+	port->ready = true;
 }
 
 static void hear(struct console *console, const struct virtio_console_control *control)
@@ -111,6 +114,14 @@ static void hear_all(struct console *console, struct virtio_queue *queue)
 		virtio_queue_push(queue, chain, 0);
 	}
 	virtio_queue_notify(queue);
+}
+
+static void hung_up(void *opaque, struct console_port *port)
+{
+	if (!port->ready)
+		return;
+	port->to_say |= SAY_CLOSED;
+	say_pending(opaque);
 }
 
 /* ---- the device ---- */
@@ -199,6 +210,7 @@ static void add_ports(struct console *console, const struct virtio_console_optio
 		console->port[i] = (struct console_port){
 			.setup = options->port[i], .rx = virtio_queue(&console->virtio, queue),
 			.tx = virtio_queue(&console->virtio, queue + 1),
+			.on_hangup = hung_up, .opaque = console,
 		};
 		console_port_attach(&console->port[i]);
 	}

@@ -92,11 +92,19 @@ void console_port_input_room(struct console_port *port)
 
 /* ---- life ---- */
 
+static void hangup(void *opaque)
+{
+	struct console_port *port = opaque;
+
+	port->hung_up = true;
+	port->on_hangup(port->opaque, port);
+}
+
 void console_port_attach(struct console_port *port)
 {
 	const struct chardev_front front = {
 		.can_receive = can_receive, .receive = receive, .writable = writable,
-		.opaque = port,
+		.hangup = hangup, .opaque = port,
 	};
 
 	chardev_attach(port->setup.chardev, &front);
@@ -115,6 +123,6 @@ void console_port_stop(struct console_port *port)
 		virtio_chain_drop(port->tx, port->sending);
 	port->filling = port->sending = NULL;
 	port->sent = 0;
-	port->open = false;
+	port->open = port->ready = false;
 	port->to_say = 0;
 }

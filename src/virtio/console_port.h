@@ -10,6 +10,10 @@ struct console_port {
 	struct virtio_console_port setup;
 	struct virtio_queue *rx, *tx; /* from the host, to the host */
 	bool open;                    /* the guest reads it */
+	bool ready;                   /* the driver knows it */
+	bool hung_up;                 /* the host's end is closed */
+	void (*on_hangup)(void *opaque, struct console_port *port);
+	void *opaque;                 /* its */
 	struct virtio_chain *filling; /* what the host's next bytes go to */
 	struct virtio_chain *sending; /* what the host had no room for … */
 	size_t sent;                  /* … from here on */

@@ -36,8 +36,8 @@ void accel_explain(struct vm *vm)
 
 	if (!*why)
 		return;
-	/* Where there is no KVM at all, nobody expects one. */
-	if (vm->no_kvm_device)
+	/* Where there is no KVM at all, nobody expects one. A command's standard error is its own. */
+	if (vm->no_kvm_device || vm->config->streams)
 		log_info("%s; the engine '%s' runs the CPUs", why, vm->accel->name);
 	else
 		log_warn("%s; the engine '%s' runs the CPUs", why, vm->accel->name);

@@ -81,7 +81,7 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 {
 	json_string(json, "name", config->name);
 	json_string(json, "kernel", config->kernel);
-	json_string(json, "initrd", config->made_initrd ? NULL : config->initrd);
+	json_string(json, "initrd", config->guest_init ? NULL : config->initrd);
 	json_string(json, "params", config->params);
 	json_string(json, "firmware", config->firmware);
 	json_string(json, "cpu_model", config->cpu_model);

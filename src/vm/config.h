@@ -47,7 +47,8 @@ struct vm_config {
 	const char *name;      /* for humans and for what is named after the machine */
 	const char *kernel;    /* file, NULL: none */
 	const char *initrd;    /* file, NULL: none */
-	bool made_initrd;      /* it was made for this run: its name says nothing */
+	bool guest_init;       /* it was made for this run, with our init: there is a port to it */
+	bool streams;          /* … and three for the standard streams, instead of a terminal */
 	const char *params;    /* the kernel's command line; never NULL */
 	const char *firmware;  /* file, NULL: none; a kernel is then its to load (fw_cfg) */
 	const char *cpu_model; /* NULL: the default */

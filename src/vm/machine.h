@@ -15,12 +15,16 @@
 #include "base/error.h"
 #include "cpu/cpu.h"
 #include "dev/device.h"
+#include "vm/report.h"
 #include "vm/vm.h"
 
 struct blocks;
 struct chardev;
 struct exclusive;
+struct keep;
 struct loop_timer;
+struct sink;
+struct source;
 struct terminal;
 struct translator;
 struct vm;
@@ -66,6 +70,10 @@ struct vm {
 	struct translator *translator; /* NULL when CPUs interpret */
 	struct exclusive *exclusive;
 	struct terminal *terminal;
+	struct keep *kernel_log;   /* the serial console of a guest with our init; else NULL */
+	struct report report;      /* what that init tells */
+	struct source *input;      /* the standard streams, where config->streams */
+	struct sink *output[2];
 	struct chardev *console; /* the user's terminal, for the device of config->console */
 	struct device *devices[VM_DEVICES_MAX];
 	unsigned device_count;

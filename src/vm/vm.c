@@ -20,7 +20,11 @@
 #include "dev/bus.h"
 #include "host/clock.h"
 #include "host/loop.h"
+#include "host/signals.h"
 #include "mem/mem.h"
+#include "ui/keep.h"
+#include "ui/sink.h"
+#include "ui/source.h"
 #include "ui/terminal.h"
 #include "vm/accel.h"
 #include "vm/config.h"
@@ -121,6 +125,10 @@ static void destroy(struct vm *vm)
 		terminal_destroy(vm->terminal);
 	if (vm->switch_timer)
 		loop_timer_destroy(vm->switch_timer);
+	source_destroy(vm->input);
+	sink_destroy(vm->output[0]);
+	sink_destroy(vm->output[1]);
+	keep_destroy(vm->kernel_log);
 	loop_destroy(vm->env.loop);
 	free(vm->threads);
 }
@@ -192,17 +200,45 @@ static int open_terminal(struct vm *vm, struct error *err)
 	return ret;
 }
 
+static int open_streams(struct vm *vm, struct error *err)
+{
+	int ret;
+
+	/* A reader that goes away is the guest's affair. */
+	signals_ignore_pipe();
+	ret = source_create(vm->env.loop, STDIN_FILENO, &vm->input, err);
+
+	if (!ret)
+		ret = sink_create(vm->env.loop, STDOUT_FILENO, &vm->output[0], err);
+	if (!ret)
+		ret = sink_create(vm->env.loop, STDERR_FILENO, &vm->output[1], err);
+	return ret;
+}
+
+/* Whatever the guest talks to. */
+static int open_user(struct vm *vm, struct error *err)
+{
+	int ret = 0;
+
+	if (vm->config->guest_init && vm->config->console == VM_CONSOLE_VIRTIO)
+		ret = keep_create(&vm->kernel_log, err);
+	if (!ret)
+		ret = vm->config->streams ? open_streams(vm, err) : open_terminal(vm, err);
+	return ret;
+}
+
 static int create(struct vm *vm, const struct vm_config *config, bool with_terminal,
 		  struct error *err)
 {
 	int ret;
 
 	*vm = (struct vm){ .config = config };
+	report_init(&vm->report);
 	ret = accel_choose(vm, err);
 	if (!ret)
 		ret = create_parts(vm, err);
 	if (!ret && with_terminal)
-		ret = open_terminal(vm, err);
+		ret = open_user(vm, err);
 	if (!ret)
 		ret = config->board->build(vm, err);
 	if (!ret && config->stats && with_terminal)
@@ -337,6 +373,14 @@ static void log_cpus(const struct vm *vm)
 	}
 }
 
+bool vm_crashed(const struct vm_result *result)
+{
+	if (result->outcome.kind != VM_OUTCOME_NONE)
+		return result->outcome.kind == VM_OUTCOME_FAILED;
+	return result->end == VM_END_RESET || result->end == VM_END_TRIPLE_FAULT ||
+	       result->end == VM_END_PANIC;
+}
+
 int vm_run(const struct vm_config *config, struct vm_result *result, struct error *err)
 {
 	struct vm vm;
@@ -359,6 +403,11 @@ int vm_run(const struct vm_config *config, struct vm_result *result, struct erro
 			again = true;
 		}
 	} while (again);
+	if (!ret) {
+		result->outcome = vm.report.outcome;
+		if (vm.kernel_log && vm_crashed(result))
+			keep_print(vm.kernel_log, stderr);
+	}
 	if (!ret && (config->stats || config->debug_lockstep))
 		stats_print(&vm);
 	destroy(&vm);

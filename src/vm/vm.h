@@ -6,6 +6,8 @@
 #ifndef RINGLET_VM_VM_H
 #define RINGLET_VM_VM_H
 
+#include <stdbool.h>
+
 struct error;
 struct json;
 struct vm_config;
@@ -21,10 +23,21 @@ enum vm_end {
 	VM_END_FAILED,       /* the monitor cannot go on: vm_run returns an error instead */
 };
 
+/* What our init told, where it ran. */
+struct vm_outcome {
+	enum { VM_OUTCOME_NONE, VM_OUTCOME_EXIT, VM_OUTCOME_SIGNAL, VM_OUTCOME_FAILED } kind;
+	unsigned number; /* the exit status, the signal */
+	char text[512];  /* why it could not run the program */
+};
+
 struct vm_result {
 	enum vm_end end;
 	unsigned value; /* VM_END_DEBUG_EXIT: what the guest wrote */
+	struct vm_outcome outcome;
 };
+
+/* Of a guest with our init: it did not get as far as to tell how its program ended. */
+bool vm_crashed(const struct vm_result *result);
 
 /*
  * Builds the machine, runs it to its end. The calling thread becomes its event loop. 0 and result,

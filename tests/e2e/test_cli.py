@@ -88,7 +88,7 @@ def test_dry_run_describes_the_machine(run, debian_kernel):
     machine = json.loads(done.stdout)
     assert machine["kernel"] == debian_kernel
     assert machine["initrd"] is None
-    assert machine["params"] == 'console=ttyS0 panic=-1 a="b"'
+    assert machine["params"] == 'console=ttyS0 quiet panic=-1 a="b"'
     assert machine["cpus"] == 2
     assert machine["mem_bytes"] == 64 << 20
 

@@ -17,7 +17,7 @@ def shell(start, debian_kernel, monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/sh")
 
     def begin(*args):
-        guest = start("-k", debian_kernel, "--env", f"PS1={PROMPT}", "-p", "quiet", *args)
+        guest = start("-k", debian_kernel, "--env", f"PS1={PROMPT}", *args)
         guest.expect(PROMPT, BOOT_S)
         return guest
     return begin
@@ -84,26 +84,70 @@ def test_parts_of_the_root(shell, tmp_path):
     assert (directories["write"] / "big.copy").read_bytes() == big.read_bytes()
 
 
-def test_another_tree_and_user(shell, tmp_path):
+def test_another_tree_and_user(ringlet, debian_kernel, tmp_path):
     tree = tmp_path / "tree"
     for directory in ("bin", "dev", "proc", "sys", "run", "tmp"):
         (tree / directory).mkdir(parents=True)
     shutil.copy("/bin/busybox", tree / "bin/busybox")
     os.symlink("busybox", tree / "bin/sh")
-    guest = shell("--root", tree, "--user", "nobody")
-    assert run(guest, "busybox id -un 2>&1; busybox pwd")[0].endswith("/\n")
-    assert run(guest, "busybox id -u") == ("65534\n", 0)
-    assert run(guest, "busybox ls -1 /bin") == ("busybox\nsh\n", 0)
-    guest.send("exit\n")
-    assert guest.wait() == 0
+    done = command(ringlet, debian_kernel, "--root", tree, "--user", "nobody", "sh", "-c",
+                   "busybox pwd; busybox id -u; busybox ls -1 /bin")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"/\n65534\nbusybox\nsh\n"
 
 
-def test_a_kernel_whose_modules_are_not_there(start, debian_kernel, tmp_path):
+def command(ringlet, debian_kernel, *args, **kwargs):
+    """Runs a command in the host's files; what subprocess.run says."""
+    if "input" not in kwargs:
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run([ringlet, "run", "-k", debian_kernel, *args], check=False, timeout=BOOT_S,
+                          capture_output=True, **kwargs)
+
+
+def test_a_command_is_as_in_a_pipeline(ringlet, debian_kernel):
+    """Its streams are apart, nothing else is in them, and its status is ours."""
+    done = command(ringlet, debian_kernel, "--", "sh", "-c", "tr a-z A-Z; echo err >&2; exit 7",
+                   input=b"some input")
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"SOME INPUT", b"err\n")
+
+
+def test_many_bytes_both_ways(ringlet, debian_kernel, tmp_path):
+    data = os.urandom(100_000_000)
+    source = tmp_path / "source"
+    source.write_bytes(data)
+    with open(source, "rb") as stdin:
+        done = command(ringlet, debian_kernel, "cat", stdin=stdin)
+    assert done.returncode == 0 and done.stdout == data and done.stderr == b""
+
+
+@pytest.mark.parametrize("script, status", [("kill -9 $$", 137), ("exec nosuch", 127),
+                                            ("exit 255", 255)])
+def test_statuses(ringlet, debian_kernel, script, status):
+    assert command(ringlet, debian_kernel, "sh", "-c", script).returncode == status
+
+
+def test_a_reader_that_goes_away(ringlet, debian_kernel):
+    """The writer in the guest gets its SIGPIPE."""
+    with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "yes"], stdout=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL) as process:
+        assert process.stdout.read(6) == b"y\ny\ny\n"
+        process.stdout.close()
+        assert process.wait(BOOT_S) == 141
+
+
+def test_a_guest_that_crashes(ringlet, debian_kernel):
+    done = command(ringlet, debian_kernel, "sh", "-c", "echo c > /proc/sysrq-trigger")
+    assert done.returncode == 255 and done.stdout == b""
+    assert b"sysrq triggered crash" in done.stderr
+    assert b"the guest ended before its program did" in done.stderr
+
+
+def test_a_kernel_whose_modules_are_not_there(ringlet, debian_kernel, tmp_path):
     """It is said what is missing, at once."""
     kernel = shutil.copy(debian_kernel, tmp_path / "vmlinuz")
-    guest = start("-k", kernel)
-    guest.expect("ringlet-init: this kernel has no virtiofs file system", BOOT_S)
-    assert guest.wait() != 0
+    done = command(ringlet, kernel, "true")
+    assert done.returncode == 255
+    assert b"ringlet-init: this kernel has no virtio console" in done.stderr
 
 
 @pytest.mark.parametrize("args, part", [

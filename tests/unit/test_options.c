@@ -196,11 +196,28 @@ static void suggestions(void **state)
 	assert_null(nearest("a-word-that-is-much-longer-than-any-name-that-there-is-in-the-table-of"));
 }
 
+/* Of a command that takes a command: what follows its name is its own. */
+static void the_first_operand_ends_options(void **state)
+{
+	char *argv[] = { (char *)"-q", (char *)"cmd", (char *)"-l", (char *)"--", (char *)"--nosuch" };
+
+	(void)state;
+	args = (struct args){ 0 };
+	assert_int_equal(options_parse_before(specs, &args, 5, argv, &operands, &err), 0);
+	assert_true(args.quick && !args.loud);
+	assert_int_equal(operands, 4);
+	assert_string_equal(argv[0], "cmd");
+	assert_string_equal(argv[1], "-l");
+	assert_string_equal(argv[2], "--");
+	assert_string_equal(argv[3], "--nosuch");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_spellings),
 		cmocka_unit_test(operands_and_the_end_of_options),
+		cmocka_unit_test(the_first_operand_ends_options),
 		cmocka_unit_test(errors_name_the_cause),
 		cmocka_unit_test(lists),
 		cmocka_unit_test(sizes),

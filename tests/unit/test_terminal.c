@@ -86,7 +86,10 @@ static void stop(void *opaque)
 
 static void begin(struct world *world, int in_fd, int out_fd)
 {
-	struct chardev_front front = { can_receive, receive, writable, receive_break, world };
+	struct chardev_front front = {
+		.can_receive = can_receive, .receive = receive, .writable = writable,
+		.receive_break = receive_break, .opaque = world,
+	};
 	struct terminal_config config = { .in_fd = in_fd, .out_fd = out_fd, .quit = quit,
 					  .opaque = world };
 	struct error err;

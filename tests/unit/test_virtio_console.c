@@ -114,14 +114,19 @@ static void say(struct bench *b, uint32_t id, uint16_t event, uint16_t value)
 }
 
 /* The next control message, for which a buffer was given. */
-static void hear(struct bench *b, uint32_t id, uint16_t event)
+static void hear_value(struct bench *b, uint32_t id, uint16_t event, uint16_t value)
 {
 	struct virtio_console_control control;
 	uint32_t len;
 
 	assert_true(used(b, CONTROL_IN, &len) && len >= sizeof(control));
 	driver_get(&b->driver, DRIVER_DATA + 0x1000 * (CONTROL_IN + 1), &control, sizeof(control));
-	assert_true(control.id == id && control.event == event && control.value == 1);
+	assert_true(control.id == id && control.event == event && control.value == value);
+}
+
+static void hear(struct bench *b, uint32_t id, uint16_t event)
+{
+	hear_value(b, id, event, 1);
 }
 
 /* A driver that knows one port only. */
@@ -193,11 +198,15 @@ static void test_ports(void **state)
 	say(b, 1, VIRTIO_CONSOLE_PORT_READY, 1);
 	say(b, 2, VIRTIO_CONSOLE_PORT_READY, 1);
 	give(b, CONTROL_IN, 64);
+	hear(b, 1, VIRTIO_CONSOLE_PORT_OPEN);
+	give(b, CONTROL_IN, 64);
 	hear(b, 1, VIRTIO_CONSOLE_PORT_NAME);
 	driver_get(&b->driver, DRIVER_DATA + 0x3000 + 8, name, 3);
 	assert_memory_equal(name, "log", 3);
+	/* The host's end is closed: now, and for a driver that comes later. */
+	chardev_hangup(&b->host[1].chardev);
 	give(b, CONTROL_IN, 64);
-	hear(b, 1, VIRTIO_CONSOLE_PORT_OPEN);
+	hear_value(b, 1, VIRTIO_CONSOLE_PORT_OPEN, 0);
 	say(b, 0, VIRTIO_CONSOLE_PORT_READY, 1);
 	give(b, CONTROL_IN, 64);
 	hear(b, 0, VIRTIO_CONSOLE_CONSOLE_PORT);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What our init (guest/init) tells of the program that it ran, line by line over a port of the
+ * console: "exit 3", "signal 9", "fail TEXT". The guest is hostile: what is no such line counts for
+ * nothing. Machine lock held.
+ */
+#ifndef RINGLET_VM_REPORT_H
+#define RINGLET_VM_REPORT_H
+
+#include "ui/chardev.h"
+#include "vm/vm.h"
+
+#define REPORT_LINE_BYTES 512u
+
+struct report {
+	struct chardev chardev;
+	struct vm_outcome outcome;
+	char line[REPORT_LINE_BYTES];
+	size_t length;
+};
+
+void report_init(struct report *report);
+
+#endif
