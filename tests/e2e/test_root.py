@@ -27,8 +27,10 @@ def run(guest, line):
     """What line prints. The marker is not what is typed, so the echo does not end it."""
     guest.send(f"{line}; echo st''atus=$?\n")
     guest.expect(r"status=(\d+)\r\n")
-    status = int(guest.console.match.group(1))
-    return guest.console.before.replace("\r\n", "\n").split("\n", 1)[1], status
+    output, status = guest.console.before, int(guest.console.match.group(1))
+    # What is typed before the shell asks is echoed before it asks.
+    guest.expect(PROMPT)
+    return output.replace("\r\n", "\n").split("\n", 1)[1], status
 
 
 def test_a_shell_where_we_stand(shell, tmp_path, monkeypatch):
