@@ -6,6 +6,7 @@
  */
 #include "isa/x86/cond.h"
 #include "isa/x86/gp.h"
+#include "isa/x86/segment.h"
 
 #define MOV_SIZE(bits)                                                                             \
 	static void mov_rr##bits(struct x86_cpu *cpu, const struct insn *insn)                     \
@@ -136,7 +137,8 @@ static void movdir64b(struct x86_cpu *cpu, const struct insn *insn)
 	x86_load_bytes(cpu, from, line, sizeof(line));
 	if (cpu->mode != X86_MODE_64)
 		to = x86_linear(cpu, X86_ES, offset, MOVDIR64B_BYTES, X86_WRITE);
-	if (to % MOVDIR64B_BYTES)
+	/* It is the other operand that may fault with #SS. */
+	if (to % MOVDIR64B_BYTES || (cpu->mode == X86_MODE_64 && !x86_canonical(cpu, to)))
 		x86_general_protection(cpu);
 	x86_store_bytes(cpu, to, line, sizeof(line));
 }
