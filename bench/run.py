@@ -47,7 +47,7 @@ def arguments():
                         help="of ours and tcg, with commas; without it, all that the build has, and tcg")
     parser.add_argument("--classes", metavar="LIST", help="of programs, with commas; all without it")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ms", type=int, default=50, help="time for each program (50)")
+    parser.add_argument("--ms", type=int, default=300, help="time for each program (300)")
     parser.add_argument("--kernel", metavar="FILE", help="Debian's without it")
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE",
                         help="put the report between this file's markers")
