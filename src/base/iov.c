@@ -30,7 +30,8 @@ size_t iov_read(const struct iovec *iov, unsigned count, size_t offset, void *da
 	for (unsigned i = 0; i < count && done < len; i++) {
 		struct iovec from = part(&iov[i], &offset, len - done);
 
-		memcpy((uint8_t *)data + done, from.iov_base, from.iov_len);
+		if (from.iov_len) /* a piece without bytes need not be anywhere */
+			memcpy((uint8_t *)data + done, from.iov_base, from.iov_len);
 		done += from.iov_len;
 	}
 	return done;
@@ -44,7 +45,8 @@ size_t iov_write(const struct iovec *iov, unsigned count, size_t offset, const v
 	for (unsigned i = 0; i < count && done < len; i++) {
 		struct iovec to = part(&iov[i], &offset, len - done);
 
-		memcpy(to.iov_base, (const uint8_t *)data + done, to.iov_len);
+		if (to.iov_len)
+			memcpy(to.iov_base, (const uint8_t *)data + done, to.iov_len);
 		done += to.iov_len;
 	}
 	return done;
@@ -57,7 +59,8 @@ size_t iov_fill(const struct iovec *iov, unsigned count, size_t offset, int valu
 	for (unsigned i = 0; i < count && done < len; i++) {
 		struct iovec to = part(&iov[i], &offset, len - done);
 
-		memset(to.iov_base, value, to.iov_len);
+		if (to.iov_len)
+			memset(to.iov_base, value, to.iov_len);
 		done += to.iov_len;
 	}
 	return done;
