@@ -21,8 +21,15 @@ struct op {
 	fuse_op *run;
 	size_t args;    /* bytes before the names */
 	uint8_t names;
-	bool changes;   /* not on what is shared read-only */
-	bool no_node;   /* head.nodeid means nothing */
+	uint8_t free;   /* of the last ones: they name no file, so they may be anything */
+	uint8_t flags;
+};
+
+enum {
+	CHANGES = 1, /* not on what is shared read-only */
+	NO_NODE = 2, /* head.nodeid means nothing */
+	DATA = 4,    /* what follows the arguments stays where it is */
+	SLOW = 8,    /* moves data, or waits for a disk */
 };
 
 static size_t fuse_init(struct fuse_call *call);
@@ -33,42 +40,51 @@ static size_t fuse_destroy_session(struct fuse_call *call);
 #define ARGS(type) sizeof(struct type)
 static const struct op ops[OPCODES] = {
 	/* Up to 7.35 without flags2. */
-	[FUSE_INIT] = { fuse_init, offsetof(struct fuse_init_in, flags2), 0, false, true },
-	[FUSE_DESTROY] = { fuse_destroy_session, 0, 0, false, true },
-	[FUSE_FORGET] = { fuse_forget, ARGS(fuse_forget_in), 0, false, true },
-	[FUSE_BATCH_FORGET] = { fuse_batch_forget, ARGS(fuse_batch_forget_in), 0, false, true },
-	[FUSE_LOOKUP] = { fuse_lookup, 0, 1, false, false },
-	[FUSE_GETATTR] = { fuse_getattr, ARGS(fuse_getattr_in), 0, false, false },
-	[FUSE_SETATTR] = { fuse_setattr, ARGS(fuse_setattr_in), 0, true, false },
-	[FUSE_READLINK] = { fuse_readlink, 0, 0, false, false },
-	[FUSE_SYMLINK] = { fuse_symlink, 0, 2, true, false },
-	[FUSE_MKNOD] = { fuse_mknod, ARGS(fuse_mknod_in), 1, true, false },
-	[FUSE_MKDIR] = { fuse_mkdir, ARGS(fuse_mkdir_in), 1, true, false },
-	[FUSE_UNLINK] = { fuse_unlink, 0, 1, true, false },
-	[FUSE_RMDIR] = { fuse_rmdir, 0, 1, true, false },
-	[FUSE_RENAME] = { fuse_rename, ARGS(fuse_rename_in), 2, true, false },
-	[FUSE_RENAME2] = { fuse_rename2, ARGS(fuse_rename2_in), 2, true, false },
-	[FUSE_LINK] = { fuse_link, ARGS(fuse_link_in), 1, true, false },
-	[FUSE_OPEN] = { fuse_open, ARGS(fuse_open_in), 0, false, false },
-	[FUSE_CREATE] = { fuse_create_file, ARGS(fuse_create_in), 1, true, false },
-	[FUSE_READ] = { fuse_read, ARGS(fuse_read_in), 0, false, true },
-	[FUSE_WRITE] = { fuse_write, ARGS(fuse_write_in), 0, true, true },
-	[FUSE_STATFS] = { fuse_statfs, 0, 0, false, false },
-	[FUSE_RELEASE] = { fuse_release, ARGS(fuse_release_in), 0, false, true },
-	[FUSE_RELEASEDIR] = { fuse_release, ARGS(fuse_release_in), 0, false, true },
-	[FUSE_FSYNC] = { fuse_fsync, ARGS(fuse_fsync_in), 0, false, true },
-	[FUSE_FSYNCDIR] = { fuse_fsync, ARGS(fuse_fsync_in), 0, false, true },
-	[FUSE_SETXATTR] = { fuse_setxattr, FUSE_COMPAT_SETXATTR_IN_SIZE, 1, true, false },
-	[FUSE_GETXATTR] = { fuse_getxattr, ARGS(fuse_getxattr_in), 1, false, false },
-	[FUSE_LISTXATTR] = { fuse_listxattr, ARGS(fuse_getxattr_in), 0, false, false },
-	[FUSE_REMOVEXATTR] = { fuse_removexattr, 0, 1, true, false },
-	[FUSE_OPENDIR] = { fuse_opendir, ARGS(fuse_open_in), 0, false, false },
-	[FUSE_READDIR] = { fuse_readdir, ARGS(fuse_read_in), 0, false, false },
-	[FUSE_READDIRPLUS] = { fuse_readdirplus, ARGS(fuse_read_in), 0, false, false },
-	[FUSE_FALLOCATE] = { fuse_fallocate, ARGS(fuse_fallocate_in), 0, true, true },
-	[FUSE_LSEEK] = { fuse_lseek, ARGS(fuse_lseek_in), 0, false, true },
-	[FUSE_COPY_FILE_RANGE] = { fuse_copy_range, ARGS(fuse_copy_file_range_in), 0, true, true },
+	[FUSE_INIT] = { fuse_init, offsetof(struct fuse_init_in, flags2), 0, 0, NO_NODE },
+	[FUSE_DESTROY] = { fuse_destroy_session, 0, 0, 0, NO_NODE },
+	[FUSE_FORGET] = { fuse_forget, ARGS(fuse_forget_in), 0, 0, NO_NODE },
+	[FUSE_BATCH_FORGET] = { fuse_batch_forget, ARGS(fuse_batch_forget_in), 0, 0, NO_NODE },
+	[FUSE_LOOKUP] = { fuse_lookup, 0, 1, 0, 0 },
+	[FUSE_GETATTR] = { fuse_getattr, ARGS(fuse_getattr_in), 0, 0, 0 },
+	[FUSE_SETATTR] = { fuse_setattr, ARGS(fuse_setattr_in), 0, 0, CHANGES },
+	[FUSE_READLINK] = { fuse_readlink, 0, 0, 0, 0 },
+	[FUSE_SYMLINK] = { fuse_symlink, 0, 2, 1, CHANGES },
+	[FUSE_MKNOD] = { fuse_mknod, ARGS(fuse_mknod_in), 1, 0, CHANGES },
+	[FUSE_MKDIR] = { fuse_mkdir, ARGS(fuse_mkdir_in), 1, 0, CHANGES },
+	[FUSE_UNLINK] = { fuse_unlink, 0, 1, 0, CHANGES },
+	[FUSE_RMDIR] = { fuse_rmdir, 0, 1, 0, CHANGES },
+	[FUSE_RENAME] = { fuse_rename, ARGS(fuse_rename_in), 2, 0, CHANGES },
+	[FUSE_RENAME2] = { fuse_rename2, ARGS(fuse_rename2_in), 2, 0, CHANGES },
+	[FUSE_LINK] = { fuse_link, ARGS(fuse_link_in), 1, 0, CHANGES },
+	[FUSE_OPEN] = { fuse_open, ARGS(fuse_open_in), 0, 0, 0 },
+	[FUSE_CREATE] = { fuse_create_file, ARGS(fuse_create_in), 1, 0, CHANGES },
+	[FUSE_READ] = { fuse_read, ARGS(fuse_read_in), 0, 0, NO_NODE | SLOW },
+	[FUSE_WRITE] = { fuse_write, ARGS(fuse_write_in), 0, 0, CHANGES | NO_NODE | DATA | SLOW },
+	[FUSE_STATFS] = { fuse_statfs, 0, 0, 0, 0 },
+	[FUSE_RELEASE] = { fuse_release, ARGS(fuse_release_in), 0, 0, NO_NODE },
+	[FUSE_RELEASEDIR] = { fuse_release, ARGS(fuse_release_in), 0, 0, NO_NODE },
+	[FUSE_FSYNC] = { fuse_fsync, ARGS(fuse_fsync_in), 0, 0, NO_NODE | SLOW },
+	[FUSE_FSYNCDIR] = { fuse_fsync, ARGS(fuse_fsync_in), 0, 0, NO_NODE | SLOW },
+	[FUSE_SETXATTR] = { fuse_setxattr, FUSE_COMPAT_SETXATTR_IN_SIZE, 1, 1, CHANGES },
+	[FUSE_GETXATTR] = { fuse_getxattr, ARGS(fuse_getxattr_in), 1, 1, 0 },
+	[FUSE_LISTXATTR] = { fuse_listxattr, ARGS(fuse_getxattr_in), 0, 0, 0 },
+	[FUSE_REMOVEXATTR] = { fuse_removexattr, 0, 1, 1, CHANGES },
+	[FUSE_OPENDIR] = { fuse_opendir, ARGS(fuse_open_in), 0, 0, 0 },
+	[FUSE_READDIR] = { fuse_readdir, ARGS(fuse_read_in), 0, 0, 0 },
+	[FUSE_READDIRPLUS] = { fuse_readdirplus, ARGS(fuse_read_in), 0, 0, SLOW },
+	[FUSE_FALLOCATE] = { fuse_fallocate, ARGS(fuse_fallocate_in), 0, 0, CHANGES | NO_NODE | SLOW },
+	[FUSE_LSEEK] = { fuse_lseek, ARGS(fuse_lseek_in), 0, 0, NO_NODE },
+	[FUSE_COPY_FILE_RANGE] = { fuse_copy_range, ARGS(fuse_copy_file_range_in), 0, 0,
+				   CHANGES | NO_NODE | SLOW },
 };
+
+/* NULL: there is no such operation. */
+static const struct op *find_op(const struct fuse_in_header *head)
+{
+	const struct op *op = head->opcode < OPCODES ? &ops[head->opcode] : NULL;
+
+	return op && op->run ? op : NULL;
+}
 
 /* ---- answers ---- */
 
@@ -177,11 +193,8 @@ static int find_names(struct fuse_call *call, const struct op *op)
 		call->name[i] = call->args + at;
 		at += length + 1;
 	}
-	/* These name no file: an attribute, and what a link shall say. */
-	if (op->run == fuse_getxattr || op->run == fuse_removexattr || op->run == fuse_setxattr)
-		return 0;
-	for (unsigned i = 0; i < op->names; i++)
-		if (!good_name(call->name[i]) && !(op->run == fuse_symlink && i == 1))
+	for (unsigned i = 0; i + op->free < op->names; i++)
+		if (!good_name(call->name[i]))
 			return EINVAL;
 	return 0;
 }
@@ -193,9 +206,9 @@ static size_t run_op(struct fuse_call *call, const struct op *op)
 
 	if (error)
 		return fuse_reply_error(call, error);
-	if (op->changes && call->fuse->readonly)
+	if (op->flags & CHANGES && call->fuse->readonly)
 		return fuse_reply_error(call, EROFS);
-	if (op->no_node)
+	if (op->flags & NO_NODE)
 		return op->run(call);
 	call->node = nodes_get(call->fuse->nodes, call->head.nodeid);
 	if (!call->node)
@@ -217,11 +230,11 @@ size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
 
 	if (iov_read(in, in_count, 0, &call.head, sizeof(call.head)) < sizeof(call.head))
 		return 0;
-	op = call.head.opcode < OPCODES ? &ops[call.head.opcode] : NULL;
-	if (!op || !op->run)
+	op = find_op(&call.head);
+	if (!op)
 		return fuse_reply_error(&call, ENOSYS);
 	call.args_bytes = call.in_bytes - sizeof(call.head);
-	if (op->run == fuse_write && call.args_bytes > op->args)
+	if (op->flags & DATA && call.args_bytes > op->args)
 		call.args_bytes = op->args;
 	if (call.args_bytes < op->args || call.args_bytes > FUSE_ARGS_MAX)
 		return fuse_reply_error(&call, EINVAL);
@@ -238,15 +251,11 @@ size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
 bool fuse_is_quick(const struct iovec *in, unsigned in_count)
 {
 	struct fuse_in_header head = { 0 };
+	const struct op *op;
 
 	iov_read(in, in_count, 0, &head, sizeof(head));
-	switch (head.opcode) {
-	case FUSE_READ: case FUSE_WRITE: case FUSE_FSYNC: case FUSE_FSYNCDIR: case FUSE_FALLOCATE:
-	case FUSE_COPY_FILE_RANGE: case FUSE_READDIRPLUS:
-		return false;
-	default:
-		return true;
-	}
+	op = find_op(&head);
+	return !op || !(op->flags & SLOW);
 }
 
 /* ---- life ---- */
@@ -277,8 +286,7 @@ int fuse_create(struct fuse **out, const struct fuse_config *config, struct erro
 	fuse->readonly = config->readonly;
 	fuse->cache_ms = config->cache_ms;
 	fuse->is_root = !geteuid();
-	fuse->proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fuse->proc < 0)
+	if (access(FUSE_PROC, X_OK))
 		ret = error_set_errno(err, errno, "sharing files needs /proc");
 	else
 		ret = open_root(fuse, config->path, err);
@@ -302,8 +310,6 @@ void fuse_destroy(struct fuse *fuse)
 		return;
 	fuse_files_clear(fuse);
 	nodes_destroy(fuse->nodes);
-	if (fuse->proc >= 0)
-		close(fuse->proc);
 	pthread_mutex_destroy(&fuse->mutex);
 	free(fuse->files);
 	free(fuse);

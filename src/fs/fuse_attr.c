@@ -10,25 +10,20 @@
 
 #include "fs/fuse_call.h"
 
-void fuse_proc_path(const struct node *node, char path[FUSE_PROC_PATH_BYTES])
+void fuse_proc_path(int fd, char path[FUSE_PROC_PATH_BYTES])
 {
-	snprintf(path, FUSE_PROC_PATH_BYTES, "/proc/self/fd/%d", node->fd);
+	snprintf(path, FUSE_PROC_PATH_BYTES, FUSE_PROC "/%d", fd);
 }
 
-static void proc_name(const struct node *node, char name[16])
+int fuse_reopen(const struct node *node, int flags, int *fd)
 {
-	snprintf(name, 16, "%d", node->fd);
-}
-
-int fuse_reopen(struct fuse *fuse, const struct node *node, int flags, int *fd)
-{
-	char name[16];
+	char path[FUSE_PROC_PATH_BYTES];
 
 	/* A FIFO or a device would block, or do something. */
 	if (!S_ISREG(node->type) && !S_ISDIR(node->type))
 		return S_ISLNK(node->type) ? ELOOP : ENXIO;
-	proc_name(node, name);
-	*fd = openat(fuse->proc, name, flags | O_CLOEXEC | O_NOCTTY);
+	fuse_proc_path(node->fd, path);
+	*fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
 	return *fd < 0 ? errno : 0;
 }
 
@@ -132,7 +127,7 @@ static int set_mode(struct fuse_call *call, uint32_t mode)
 
 	if (S_ISLNK(call->node->type))
 		return EOPNOTSUPP;
-	fuse_proc_path(call->node, path);
+	fuse_proc_path(call->node->fd, path);
 	return chmod(path, mode & 07777) ? errno : 0;
 }
 
@@ -154,7 +149,7 @@ static int set_size(struct fuse_call *call, const struct fuse_setattr_in *in)
 	if (in->valid & FATTR_FH)
 		file = fuse_file_get(call->fuse, in->fh);
 	if (!file)
-		error = fuse_reopen(call->fuse, call->node, O_WRONLY, &fd);
+		error = fuse_reopen(call->node, O_WRONLY, &fd);
 	if (!error && ftruncate(file ? file->fd : fd, (off_t)in->size))
 		error = errno;
 	if (file)

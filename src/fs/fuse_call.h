@@ -35,7 +35,6 @@ struct fuse {
 	bool readonly;
 	unsigned cache_ms;
 	bool is_root;  /* the monitor is: what is created belongs to the guest's user */
-	int proc;      /* /proc/self/fd: the way from an O_PATH descriptor to another one */
 	struct nodes *nodes;
 	pthread_mutex_t mutex; /* files */
 	struct fuse_file **files; /* by number; number 0 is never used */
@@ -72,10 +71,11 @@ void fuse_fill_attr(struct fuse *fuse, const struct stat *status, struct fuse_at
 int fuse_look_up(struct fuse *fuse, const struct node *directory, const char *name,
 		 struct node **node, struct fuse_entry_out *entry);
 /* Another descriptor for node's file: 0 or an errno. Regular files and directories only. */
-int fuse_reopen(struct fuse *fuse, const struct node *node, int flags, int *fd);
-/* The path by which the host knows node: for calls that take no O_PATH descriptor. */
+int fuse_reopen(const struct node *node, int flags, int *fd);
+/* A path for a file that is held by an O_PATH descriptor, for calls that take none. */
+#define FUSE_PROC "/proc/self/fd"
 #define FUSE_PROC_PATH_BYTES 32
-void fuse_proc_path(const struct node *node, char path[FUSE_PROC_PATH_BYTES]);
+void fuse_proc_path(int fd, char path[FUSE_PROC_PATH_BYTES]);
 
 /* ---- fuse_open.c ---- */
 

@@ -44,7 +44,7 @@ static void give_away(struct fuse_call *call, const char *name, bool is_link, mo
 
 		if (fd < 0)
 			return;
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		fuse_proc_path(fd, path);
 		if (chmod(path, mode & 07777))
 			unlinkat(call->node->fd, name, 0); /* better none than one with wrong rights */
 		close(fd);
@@ -129,7 +129,7 @@ size_t fuse_create_file(struct fuse_call *call)
 	}
 	error = fuse_look_up(call->fuse, call->node, call->name[0], &node, &out.entry);
 	if (!error && !made)
-		error = fuse_reopen(call->fuse, node, flags, &fd);
+		error = fuse_reopen(node, flags, &fd);
 	if (error) {
 		if (made)
 			close(fd);
@@ -192,7 +192,7 @@ size_t fuse_link(struct fuse_call *call)
 
 	if (!node)
 		return fuse_reply_error(call, ESTALE);
-	fuse_proc_path(node, path);
+	fuse_proc_path(node->fd, path);
 	if (S_ISLNK(node->type))
 		ret = linkat(node->fd, "", call->node->fd, call->name[0], AT_EMPTY_PATH);
 	else

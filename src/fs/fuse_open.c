@@ -125,16 +125,16 @@ size_t fuse_open(struct fuse_call *call)
 
 	if (writes && call->fuse->readonly)
 		return fuse_reply_error(call, EROFS);
-	error = fuse_reopen(call->fuse, call->node, flags, &fd);
+	error = fuse_reopen(call->node, flags, &fd);
 	/* Who may write but not read. */
 	if (error == EACCES && (in->flags & O_ACCMODE) == O_WRONLY)
-		error = fuse_reopen(call->fuse, call->node, (flags & ~O_ACCMODE) | O_WRONLY, &fd);
+		error = fuse_reopen(call->node, (flags & ~O_ACCMODE) | O_WRONLY, &fd);
 	return error ? fuse_reply_error(call, error) : reply_open(call, fd, FOPEN_KEEP_CACHE);
 }
 
 size_t fuse_opendir(struct fuse_call *call)
 {
-	int fd, error = fuse_reopen(call->fuse, call->node, O_RDONLY | O_DIRECTORY, &fd);
+	int fd, error = fuse_reopen(call->node, O_RDONLY | O_DIRECTORY, &fd);
 
 	return error ? fuse_reply_error(call, error) :
 		       reply_open(call, fd, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR);

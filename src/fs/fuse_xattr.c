@@ -14,7 +14,7 @@ static int find(const struct fuse_call *call, char path[FUSE_PROC_PATH_BYTES])
 {
 	if (S_ISLNK(call->node->type))
 		return EOPNOTSUPP;
-	fuse_proc_path(call->node, path);
+	fuse_proc_path(call->node->fd, path);
 	return 0;
 }
 
