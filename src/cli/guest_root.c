@@ -27,7 +27,6 @@ static const struct initramfs_need needs[] = {
 	{ "virtio_pci", "to reach the machine's devices", false },
 	{ "virtio_console", "to talk to the guest", false },
 	{ "virtiofs", "to share the root file system", false },
-	{ "overlay", "to keep writes off the host's files (--rw goes without)", false },
 };
 
 /* A plan in the making. */
@@ -66,14 +65,24 @@ static int add_share(struct maker *m, char *path, char *tag, bool readonly)
 	return 0;
 }
 
-/* Shares the host's directory and has it mounted at where in the guest. */
-static int add_mount(struct maker *m, const char *directory, const char *where, enum share_mode mode)
+/* What directory is without links, for the caller to free; 0 or -errno. */
+static int resolve(struct maker *m, const char *directory, char **path)
 {
-	char *path = realpath(directory, NULL), *tag;
-	int ret;
+	*path = realpath(directory, NULL);
+	return *path ? 0 : error_set_errno(m->err, errno, "cannot share %s", directory);
+}
 
-	if (!path)
-		return error_set_errno(m->err, errno, "cannot share %s", directory);
+/* Shares the host's directory and has it mounted at where in the guest; NULL: at the same path. */
+static int add_mount(struct maker *m, const char *directory, const char *where,
+		     enum share_mode mode)
+{
+	char *path, *tag;
+	int ret = resolve(m, directory, &path);
+
+	if (ret)
+		return ret;
+	if (!where)
+		where = path;
 	if (strpbrk(where, "\n") || strlen(where) >= PATH_MAX / 2) {
 		free(path);
 		return error_set(m->err, EINVAL, "cannot share %s: its path is no good", directory);
@@ -91,13 +100,8 @@ static int add_parts(struct maker *m, const struct option_list *list, enum share
 {
 	int ret = 0;
 
-	for (unsigned i = 0; i < list->count && !ret; i++) {
-		char *path = realpath(list->item[i], NULL);
-
-		ret = path ? add_mount(m, path, path, mode) :
-			     error_set_errno(m->err, errno, "cannot share %s", list->item[i]);
-		free(path);
-	}
+	for (unsigned i = 0; i < list->count && !ret; i++)
+		ret = add_mount(m, list->item[i], NULL, mode);
 	return ret;
 }
 
@@ -110,10 +114,8 @@ static int add_tagged(struct maker *m, const char *text)
 	if (!comma || comma == text || !comma[1])
 		return error_set(m->err, EINVAL, "--fs takes DIR,TAG, not '%s'", text);
 	directory = strndup(text, (size_t)(comma - text));
-	path = directory ? realpath(directory, NULL) : NULL;
-	if (!path)
-		ret = error_set_errno(m->err, errno, "cannot share %s", text);
-	else
+	ret = directory ? resolve(m, directory, &path) : error_set(m->err, ENOMEM, "no memory");
+	if (!ret)
 		ret = add_share(m, path, strdup(comma + 1), false);
 	free(directory);
 	return ret;
@@ -210,14 +212,19 @@ static int put_program(struct maker *m)
 /* ---- all of it ---- */
 
 #define NEEDS (sizeof(needs) / sizeof(needs[0]))
-#define FURTHER_NEEDS 3
+#define FURTHER_NEEDS 4
 
-/* What every guest needs, and what the devices of this one do; returns how many there are. */
-static unsigned list_needs(const struct vm_config *config, struct initramfs_need *list)
+/* What every guest needs, and what this one's options ask for; returns how many there are. */
+static unsigned list_needs(const struct guest_root_options *options, const struct vm_config *config,
+			   struct initramfs_need *list)
 {
 	unsigned count = NEEDS;
 
 	memcpy(list, needs, sizeof(needs));
+	if (!options->rw || options->overlay_dirs.count)
+		list[count++] = (struct initramfs_need){
+			"overlay", "to keep writes off the host's files (--rw goes without)", false,
+		};
 	if (config->virtio_mmio)
 		list[count++] = (struct initramfs_need){ "virtio_mmio",
 							 "to reach the machine's devices", false };
@@ -234,7 +241,7 @@ static int make_initramfs(struct maker *m, const char *text, size_t size)
 	struct initramfs_need list[NEEDS + FURTHER_NEEDS];
 	struct initramfs_plan plan = {
 		.kernel = m->config->kernel, .config = text, .config_bytes = size, .needs = list,
-		.need_count = list_needs(m->config, list),
+		.need_count = list_needs(m->options, m->config, list),
 	};
 	int ret = initramfs_make(&plan, &m->root->initramfs, m->err);
 

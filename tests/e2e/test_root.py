@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The host's files as the guest's root."""
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -165,3 +166,24 @@ def test_wrong_options(ringlet, debian_kernel, args, part):
                           text=True, stdin=subprocess.DEVNULL, check=False, timeout=60)
     assert done.returncode == 1
     assert part in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_only_what_is_needed_is_asked_of_a_kernel(ringlet, debian_kernel, tmp_path):
+    """Without an overlay, a kernel need not have one."""
+    package = pathlib.Path(debian_kernel).parents[1]
+    release = pathlib.Path(debian_kernel).name.removeprefix("vmlinuz-")
+    modules = pathlib.Path("lib/modules") / release
+    (tmp_path / modules).mkdir(parents=True)
+    (tmp_path / "boot").mkdir()
+    kernel = shutil.copy(debian_kernel, tmp_path / "boot")
+    for name in os.listdir(package / modules):
+        (tmp_path / modules / name).symlink_to(package / modules / name)
+    order = tmp_path / modules / "modules.order"
+    lines = order.read_text().splitlines(keepends=True)
+    order.unlink()
+    order.write_text("".join(line for line in lines if "overlay" not in line))
+    done = command(ringlet, kernel, "--rw", "--rodir", "/etc", "echo", "up")
+    assert (done.returncode, done.stdout) == (0, b"up\n"), done.stderr
+    done = command(ringlet, kernel, "true")
+    assert done.returncode == 1
+    assert b"this kernel has no module overlay" in done.stderr and b"--rw goes without" in done.stderr
