@@ -676,10 +676,6 @@ bool host_describe(const struct insn_info *info, const uint8_t *bytes, struct in
 	stub->fn = select_vsib(info);
 	if (stub->fn)
 		return describe_vsib(info, insn, stub);
-	if (info->z.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B) {
-		stub->fn = host_run_movdir64b;
-		return true;
-	}
 	stub->fn = select_environment(info->z.mnemonic);
 	if (stub->fn)
 		stub->memory_bytes = find_memory(info)->size / 8;

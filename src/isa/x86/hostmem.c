@@ -232,24 +232,3 @@ void host_run_masked_store(struct x86_cpu *cpu, const struct insn *insn)
 	probe_written(cpu, insn, he->bounce + shift, he->bounce2 + shift);
 	store_written(cpu, insn, he->bounce + shift, he->bounce2 + shift);
 }
-
-/* 64 bytes, to ES:register, which must be aligned. The store is one of the host's own kind. */
-void host_run_movdir64b(struct x86_cpu *cpu, const struct insn *insn)
-{
-	uint8_t *bounce = cpu->hostexec->bounce;
-	uint64_t to = insn_read_reg(cpu, insn->dst, insn->addrsize), linear;
-	void *memory;
-
-	x86_load_bytes(cpu, x86_operand_linear(cpu, insn, 64, X86_READ), bounce, 64);
-	linear = cpu->mode == X86_MODE_64 ? to : x86_linear(cpu, X86_ES, to, 64, X86_WRITE);
-	if (linear & LINE_MASK)
-		x86_general_protection(cpu);
-	memory = x86_direct(cpu, linear, 64, X86_WRITE);
-	if (!memory)
-		x86_store_bytes(cpu, linear, bounce, 64);
-	else
-		__asm__ volatile(".byte 0x66, 0x0f, 0x38, 0xf8, 0x02" /* movdir64b (%rdx), %rax */
-				 :
-				 : "a"(memory), "d"(bounce)
-				 : "memory");
-}

@@ -196,7 +196,6 @@ static inline bool host_call(struct x86_cpu *cpu, const struct insn *insn, void 
 /* ---- hostmem.c, gather.c ---- */
 
 insn_fn host_run_masked_load, host_run_masked_store, host_run_gather, host_run_scatter;
-insn_fn host_run_movdir64b;
 
 /* ---- tile.c ---- */
 
