@@ -48,10 +48,8 @@ void mount_basics(void);
 void mount_root(void);
 void enter_root(void);
 
-/* network.c: the host name, the loopback, and the first Ethernet card with the host's addresses. */
+/* network.c: the host name, the loopback. */
 void set_up_network(void);
-/* In the new root: who answers for names. */
-void set_up_names(void);
 
 /* ports.c: opens the virtio console port called name, waiting for it to appear; dies without. */
 int port_open(const char *name, int flags);

@@ -10,7 +10,6 @@ int main(void)
 	mount_root();
 	set_up_network();
 	enter_root();
-	set_up_names();
 	report_status(run_program());
 	power_off();
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The root: what the host shares, read-only below a tmpfs (overlay), read-only, or as it is. More
- * shares are mounted into it. A share is "TYPE TAG MODE OPTIONS PATH", with "-" for no options;
- * MODE is ro, rw or overlay.
+ * shares are mounted into it. A share is "TAG MODE PATH"; MODE is ro, rw or overlay.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +18,7 @@
 #define PATH_BYTES 4096
 
 struct share {
-	char type[WORD_BYTES], tag[WORD_BYTES], mode[WORD_BYTES], options[WORD_BYTES];
+	char tag[WORD_BYTES], mode[WORD_BYTES];
 	const char *path;
 };
 
@@ -62,13 +61,11 @@ void mount_basics(void)
 		die("cannot mount /dev: %s", strerror(errno));
 }
 
-/* "TYPE TAG MODE OPTIONS[ PATH]"; text is what the host wrote. */
 static void parse_share(const char *text, struct share *share)
 {
 	int used = 0;
 
-	if (sscanf(text, "%255s %255s %255s %255s %n", share->type, share->tag, share->mode,
-		   share->options, &used) < 4)
+	if (sscanf(text, "%255s %255s %n", share->tag, share->mode, &used) < 2)
 		die("a share is described wrongly: %s", text);
 	share->path = text + used;
 }
@@ -77,8 +74,7 @@ static void mount_share_at(const struct share *share, const char *where)
 {
 	unsigned long flags = strcmp(share->mode, "rw") ? MS_RDONLY : 0;
 
-	must_mount(share->tag, where, share->type, flags,
-		   strcmp(share->options, "-") ? share->options : NULL);
+	must_mount(share->tag, where, "virtiofs", flags, NULL);
 }
 
 /* Layer number's directories: lower (the share), and upper and work in a tmpfs of its own. */

@@ -39,9 +39,7 @@ static int choose_modules(const struct initramfs_plan *plan, struct module_list 
 		struct error why;
 
 		ret = modules_add(modules, need->module, list, &why);
-		if (ret == -ENOENT && need->optional)
-			ret = 0;
-		else if (ret)
+		if (ret)
 			error_set(err, -ret, "%s, needed %s", why.message, need->purpose);
 	}
 	modules_close(modules);

@@ -6,7 +6,6 @@
 #ifndef RINGLET_BOOT_INITRAMFS_H
 #define RINGLET_BOOT_INITRAMFS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -15,7 +14,6 @@ struct error;
 struct initramfs_need {
 	const char *module;
 	const char *purpose; /* "to share the root file system": for the message where it is missing */
-	bool optional;       /* go on without */
 };
 
 struct initramfs_plan {

@@ -69,26 +69,18 @@ static char *if_modules(char *tree)
 	return NULL;
 }
 
-/* levels directories above kernel's own, with rest appended. */
+/* levels directories above that of kernel, an absolute path, with rest appended. */
 static char *above(const char *kernel, unsigned levels, const char *rest)
 {
-	char *path, *dir = strdup(kernel);
-	int ret = -1;
+	const char *end = kernel + strlen(kernel);
+	char *path;
 
-	for (unsigned i = 0; dir && i <= levels; i++) {
-		char *slash = strrchr(dir, '/');
-
-		if (slash) {
-			*slash = 0;
-		} else {
-			free(dir);
-			dir = i || levels ? NULL : strdup(".");
-		}
+	for (unsigned i = 0; i <= levels; i++) {
+		end = memrchr(kernel, '/', (size_t)(end - kernel));
+		if (!end)
+			return NULL;
 	}
-	if (dir)
-		ret = asprintf(&path, "%s%s", dir, rest);
-	free(dir);
-	return ret < 0 ? NULL : path;
+	return asprintf(&path, "%.*s%s", (int)(end - kernel), kernel, rest) < 0 ? NULL : path;
 }
 
 static char *find_tree(const char *kernel)

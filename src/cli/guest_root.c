@@ -24,9 +24,9 @@ enum share_mode { SHARE_RO, SHARE_RW, SHARE_OVERLAY };
 static const char *const mode_names[] = { "ro", "rw", "overlay" };
 
 static const struct initramfs_need needs[] = {
-	{ "virtio_pci", "to reach the machine's devices", false },
-	{ "virtio_console", "to talk to the guest", false },
-	{ "virtiofs", "to share the root file system", false },
+	{ "virtio_pci", "to reach the machine's devices" },
+	{ "virtio_console", "to talk to the guest" },
+	{ "virtiofs", "to share the root file system" },
 };
 
 /* A plan in the making. */
@@ -91,7 +91,7 @@ static int add_mount(struct maker *m, const char *directory, const char *where,
 		tag = NULL;
 	ret = add_share(m, path, tag, mode != SHARE_RW);
 	if (!ret)
-		fprintf(m->text, "share=virtiofs %s %s - %s%c", tag, mode_names[mode], where, 0);
+		fprintf(m->text, "share=%s %s %s%c", tag, mode_names[mode], where, 0);
 	return ret;
 }
 
@@ -223,16 +223,15 @@ static unsigned list_needs(const struct guest_root_options *options, const struc
 	memcpy(list, needs, sizeof(needs));
 	if (!options->rw || options->overlay_dirs.count)
 		list[count++] = (struct initramfs_need){
-			"overlay", "to keep writes off the host's files (--rw goes without)", false,
+			"overlay", "to keep writes off the host's files (--rw goes without)",
 		};
 	if (config->virtio_mmio)
 		list[count++] = (struct initramfs_need){ "virtio_mmio",
-							 "to reach the machine's devices", false };
+							 "to reach the machine's devices" };
 	if (config->disks.count)
-		list[count++] = (struct initramfs_need){ "virtio_blk", "for the disks", false };
+		list[count++] = (struct initramfs_need){ "virtio_blk", "for the disks" };
 	if (config->balloon_bytes)
-		list[count++] = (struct initramfs_need){ "virtio_balloon", "to give memory back",
-							 false };
+		list[count++] = (struct initramfs_need){ "virtio_balloon", "to give memory back" };
 	return count;
 }
 
