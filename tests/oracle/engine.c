@@ -20,6 +20,7 @@
 #include "dev/bus.h"
 #include "host/loop.h"
 #include "isa/x86/cpuid.h"
+#include "isa/x86/hoststub.h"
 #include "isa/x86/x86.h"
 #include "mem/mem.h"
 #include "oracle.h"
@@ -320,6 +321,13 @@ struct engine *engine_create(const char *name, uint32_t pkru)
 	memset(engine->ram + PAGES_AT, 0xcc, CODE_PAGES * PAGE_BYTES);
 	start_watchdog();
 	return engine;
+}
+
+void engine_fill_stubs(struct engine *engine)
+{
+	struct hostexec *he = ((struct x86_cpu *)engine->cpu)->hostexec;
+
+	he->stubs = he->stub_limit;
 }
 
 void engine_destroy(struct engine *engine)

@@ -154,6 +154,8 @@ struct x86_cpu;
 /* name: "interp" …; NULL and a message on stderr when there is no such engine. */
 struct engine *engine_create(const char *name, uint32_t pkru);
 void engine_destroy(struct engine *engine);
+/* No host stub is cached from now on: each instruction that the host executes is one by itself. */
+void engine_fill_stubs(struct engine *engine);
 /* patient: give it seconds, because it ends natively. */
 void engine_run(struct engine *engine, const struct oracle_case *c, bool patient,
 		struct outcome *out);

@@ -39,7 +39,8 @@ static bool emit_string_index(struct emit *e)
 	uint8_t host_of[X86_GPRS];
 	uint32_t size = e->m->size;
 
-	if (!(e->cpu->block_key & X86_KEY_VECTOR) || (memory && !mirror_operand_simple(e, op)))
+	if (!e->insn->stub || !(e->cpu->block_key & X86_KEY_VECTOR) ||
+	    (memory && !mirror_operand_simple(e, op)))
 		return false;
 	/* Zydis 4.0 does not know that it widens RAX and RDX, but not in 32-bit code. */
 	if (!mirror_wide(e) && e->info.z.raw.vex.W)
