@@ -21,7 +21,8 @@
  *	ja    second way                 ; the same for the entry's other place, or cold
  *
  * Where the register was just loaded from memory, as in a list, it is hardly the page of last time:
- * there this look-up is in line and no memo is used.
+ * there this look-up is in line and no memo is used. Nor is one used in a kernel's code, but for the
+ * stack: it hardly ever stays in a loop, and goes from one object to the next.
  *
  * A tag that stands for "no" is the address of a page that belongs to another entry (x86.h), so the
  * difference is never small by accident; a memo for "no" has a limit of 0. A memo is for one enum
@@ -151,7 +152,8 @@ static size_t memo_of(const struct emit *e, const struct mirror_address *address
 		number = (unsigned)address->index;
 	else
 		return 0;
-	if (e->user_access || (number < X86_GPRS && e->loaded & 1u << number))
+	if (e->user_access || (number < X86_GPRS && e->loaded & 1u << number) ||
+	    (e->cpu->block_key & X86_KEY_CPL0 && number != X86_RSP))
 		return 0;
 	return CPU_FIELD(mirror.memo[0][0][0]) +
 	       ((memo_mmu(e) * 2 + write) * X86_MEMOS + number) * sizeof(struct x86_memo);
