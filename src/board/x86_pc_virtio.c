@@ -170,7 +170,7 @@ static int add_share(struct pc *pc, const struct vm_share *share, struct error *
 {
 	const struct virtio_fs_config_host config = {
 		.tag = share->tag,
-		.tree = { .path = share->path, .readonly = share->readonly,
+		.fuse = { .tree = { .path = share->path, .readonly = share->readonly },
 			  .cache_ms = share->cache_ms },
 	};
 	struct virtio_device *virtio = NULL;

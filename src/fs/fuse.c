@@ -3,10 +3,8 @@
 #include "fs/fuse.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/iov.h"
@@ -154,7 +152,7 @@ static size_t fuse_forget(struct fuse_call *call)
 {
 	const struct fuse_forget_in *in = (const struct fuse_forget_in *)call->args;
 
-	nodes_forget(call->fuse->nodes, call->head.nodeid, in->nlookup);
+	nodes_forget(call->fuse->tree.nodes, call->head.nodeid, in->nlookup);
 	return 0;
 }
 
@@ -167,17 +165,11 @@ static size_t fuse_batch_forget(struct fuse_call *call)
 	if (count > in->count)
 		count = in->count;
 	for (size_t i = 0; i < count; i++)
-		nodes_forget(call->fuse->nodes, one[i].nodeid, one[i].nlookup);
+		nodes_forget(call->fuse->tree.nodes, one[i].nodeid, one[i].nlookup);
 	return 0;
 }
 
 /* ---- from bytes to a call ---- */
-
-/* A name is one step down: the protocol has no use for others. */
-static bool good_name(const char *name)
-{
-	return *name && !strchr(name, '/') && strcmp(name, ".") && strcmp(name, "..");
-}
 
 /* Finds count strings behind the arguments; all have their NUL within args_bytes. */
 static int find_names(struct fuse_call *call, const struct op *op)
@@ -194,7 +186,7 @@ static int find_names(struct fuse_call *call, const struct op *op)
 		at += length + 1;
 	}
 	for (unsigned i = 0; i + op->free < op->names; i++)
-		if (!good_name(call->name[i]))
+		if (!tree_good_name(call->name[i]))
 			return EINVAL;
 	return 0;
 }
@@ -206,15 +198,15 @@ static size_t run_op(struct fuse_call *call, const struct op *op)
 
 	if (error)
 		return fuse_reply_error(call, error);
-	if (op->flags & CHANGES && call->fuse->readonly)
+	if (op->flags & CHANGES && call->fuse->tree.readonly)
 		return fuse_reply_error(call, EROFS);
 	if (op->flags & NO_NODE)
 		return op->run(call);
-	call->node = nodes_get(call->fuse->nodes, call->head.nodeid);
+	call->node = nodes_get(call->fuse->tree.nodes, call->head.nodeid);
 	if (!call->node)
 		return fuse_reply_error(call, ESTALE);
 	size = op->run(call);
-	nodes_put(call->fuse->nodes, call->node);
+	nodes_put(call->fuse->tree.nodes, call->node);
 	return size;
 }
 
@@ -260,36 +252,17 @@ bool fuse_is_quick(const struct iovec *in, unsigned in_count)
 
 /* ---- life ---- */
 
-static int open_root(struct fuse *fuse, const char *path, struct error *err)
-{
-	struct stat status;
-	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return error_set_errno(err, errno, "cannot share %s", path);
-	if (fstat(fd, &status)) {
-		close(fd);
-		return error_set_errno(err, errno, "cannot share %s", path);
-	}
-	fuse->nodes = nodes_create(fd, &status);
-	return fuse->nodes ? 0 : error_set(err, ENOMEM, "no memory to share %s", path);
-}
-
 int fuse_create(struct fuse **out, const struct fuse_config *config, struct error *err)
 {
 	struct fuse *fuse = calloc(1, sizeof(*fuse));
 	int ret;
 
 	if (!fuse)
-		return error_set(err, ENOMEM, "no memory to share %s", config->path);
+		return error_set(err, ENOMEM, "no memory to share %s", config->tree.path);
 	pthread_mutex_init(&fuse->mutex, NULL);
-	fuse->readonly = config->readonly;
 	fuse->cache_ms = config->cache_ms;
-	fuse->is_root = !geteuid();
-	if (access(FUSE_PROC, X_OK))
-		ret = error_set_errno(err, errno, "sharing files needs /proc");
-	else
-		ret = open_root(fuse, config->path, err);
+	fuse->direct = config->direct;
+	ret = tree_open(&fuse->tree, &config->tree, err);
 	if (ret) {
 		fuse_destroy(fuse);
 		return ret;
@@ -301,7 +274,7 @@ int fuse_create(struct fuse **out, const struct fuse_config *config, struct erro
 void fuse_reset(struct fuse *fuse)
 {
 	fuse_files_clear(fuse);
-	nodes_clear(fuse->nodes);
+	nodes_clear(fuse->tree.nodes);
 }
 
 void fuse_destroy(struct fuse *fuse)
@@ -309,7 +282,7 @@ void fuse_destroy(struct fuse *fuse)
 	if (!fuse)
 		return;
 	fuse_files_clear(fuse);
-	nodes_destroy(fuse->nodes);
+	tree_close(&fuse->tree);
 	pthread_mutex_destroy(&fuse->mutex);
 	free(fuse->files);
 	free(fuse);

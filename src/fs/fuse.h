@@ -3,10 +3,7 @@
  * A server of the FUSE protocol (linux/fuse.h, 7.27 to 7.38) for a directory tree of the host, as
  * virtio-fs devices need it (virtio 1.2, 5.11).
  *
- * A guest names files by number and by single names, never by path: what it reaches is below the
- * shared directory, whatever it sends, because each step is one openat() that follows no link. It
- * acts with the monitor's rights; where the monitor is root, what it creates belongs to the guest's
- * user. Names and numbers are hostile, and so are files that change under us.
+ * What it does to the host's files, with whose rights, is in tree.h. Names and numbers are hostile.
  *
  * fuse_serve may be called by several threads at once; it blocks as the host's file systems do.
  */
@@ -17,16 +14,18 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+#include "fs/tree.h"
+
 struct error;
 struct fuse;
 
 struct fuse_config {
-	const char *path;
-	bool readonly;
+	struct tree_config tree;
 	unsigned cache_ms; /* how long the guest may believe what it was told */
+	bool direct;       /* what it read, it reads again */
 };
 
-/* -ENOENT and other errnos of open(2) for what path names, -ENOTDIR, -ENOMEM. */
+/* The errors of tree_open. */
 int fuse_create(struct fuse **fuse, const struct fuse_config *config, struct error *err);
 void fuse_destroy(struct fuse *fuse);
 

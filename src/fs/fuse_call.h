@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-#include "fs/nodes.h"
+#include "fs/tree.h"
 
 /* Pages of a READ or WRITE: 1 MiB. */
 #define FUSE_PAGES_MAX 256u
@@ -32,10 +32,9 @@ struct fuse_file {
 };
 
 struct fuse {
-	bool readonly;
+	struct tree tree;
 	unsigned cache_ms;
-	bool is_root;  /* the monitor is: what is created belongs to the guest's user */
-	struct nodes *nodes;
+	bool direct;
 	pthread_mutex_t mutex; /* files */
 	struct fuse_file **files; /* by number; number 0 is never used */
 	unsigned file_limit, file_hint;
@@ -67,15 +66,11 @@ size_t fuse_room(const struct fuse_call *call);
 /* ---- fuse_attr.c ---- */
 
 void fuse_fill_attr(struct fuse *fuse, const struct stat *status, struct fuse_attr *attr);
-/* Opens name in directory as a node, looked up, for use until nodes_put: 0 or an errno. */
-int fuse_look_up(struct fuse *fuse, const struct node *directory, const char *name,
-		 struct node **node, struct fuse_entry_out *entry);
-/* Another descriptor for node's file: 0 or an errno. Regular files and directories only. */
-int fuse_reopen(const struct node *node, int flags, int *fd);
-/* A path for a file that is held by an O_PATH descriptor, for calls that take none. */
-#define FUSE_PROC "/proc/self/fd"
-#define FUSE_PROC_PATH_BYTES 32
-void fuse_proc_path(int fd, char path[FUSE_PROC_PATH_BYTES]);
+void fuse_fill_entry(struct fuse *fuse, const struct node *node, const struct stat *status,
+		     struct fuse_entry_out *entry);
+/* Without an error, node has been looked up; its use ends. */
+size_t fuse_reply_entry(struct fuse_call *call, int error, struct node *node,
+			const struct stat *status);
 
 /* ---- fuse_open.c ---- */
 
@@ -86,8 +81,8 @@ struct fuse_file *fuse_file_get(struct fuse *fuse, uint64_t number);
 void fuse_file_put(struct fuse *fuse, struct fuse_file *file);
 /* Closes all; nobody uses any. */
 void fuse_files_clear(struct fuse *fuse);
-/* Open flags that the guest may choose, without those that are ours. */
-int fuse_open_flags(const struct fuse *fuse, uint32_t flags);
+/* FOPEN_… of a file's first answer. */
+uint32_t fuse_open_answer(const struct fuse *fuse);
 
 /* ---- the operations ---- */
 

@@ -3,25 +3,13 @@
  * Directories. The guest says where to go on by a position that the host gave it; each entry brings
  * the position behind it, so what does not fit is simply read again.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "fs/fuse_call.h"
 
 #define LIST_MAX (64u << 10)
-
-/* What getdents64 gives (getdents(2)). */
-struct host_entry {
-	uint64_t ino;
-	int64_t next;
-	uint16_t length;
-	uint8_t type;
-	char name[];
-};
 
 /* An answer being written. */
 struct listing {
@@ -31,63 +19,45 @@ struct listing {
 	size_t used, limit;
 };
 
-/* Appends an entry. False: it does not fit. */
-static bool append(struct listing *list, const struct host_entry *from)
+/* A file that has just gone is listed without attributes. */
+static struct node *look_up(struct listing *list, const char *name, struct fuse_entry_out *entry)
 {
+	struct fuse *fuse = list->call->fuse;
+	struct node *node;
+	struct stat status;
+
+	if (!list->plus || !strcmp(name, ".") || !strcmp(name, "..") ||
+	    tree_look_up(&fuse->tree, list->call->node, name, &node, &status))
+		return NULL;
+	fuse_fill_entry(fuse, node, &status, entry);
+	return node;
+}
+
+/* Appends an entry. False: it does not fit. */
+static bool append(void *opaque, const struct tree_entry *from)
+{
+	struct listing *list = opaque;
 	size_t name = strlen(from->name), head = list->plus ? sizeof(struct fuse_entry_out) : 0;
 	size_t size = FUSE_DIRENT_ALIGN(head + FUSE_NAME_OFFSET + name);
-	bool is_dots = !strcmp(from->name, ".") || !strcmp(from->name, "..");
 	struct fuse_entry_out entry = { 0 };
-	struct node *node = NULL;
 	struct fuse_dirent *to;
+	struct node *node;
 
 	if (size > list->limit - list->used)
 		return false;
-	/* A file that has just gone is listed without attributes. */
-	if (list->plus && !is_dots &&
-	    fuse_look_up(list->call->fuse, list->call->node, from->name, &node, &entry))
-		entry = (struct fuse_entry_out){ 0 };
+	node = look_up(list, from->name, &entry);
 	memset(list->data + list->used, 0, size);
 	memcpy(list->data + list->used, &entry, head);
 	to = (struct fuse_dirent *)(list->data + list->used + head);
 	to->ino = node ? entry.attr.ino : from->ino;
-	to->off = (uint64_t)from->next;
+	to->off = from->next;
 	to->namelen = (uint32_t)name;
 	to->type = from->type;
 	memcpy(to->name, from->name, name);
 	list->used += size;
 	if (node)
-		nodes_put(list->call->fuse->nodes, node);
+		nodes_put(list->call->fuse->tree.nodes, node);
 	return true;
-}
-
-/* Fills the answer from position on: 0 or an errno. */
-static int fill(struct listing *list, int fd, uint64_t position)
-{
-	char *buffer = malloc(list->limit);
-	long got;
-	int error = 0;
-
-	if (!buffer)
-		return ENOMEM;
-	if (lseek(fd, (off_t)position, SEEK_SET) < 0) {
-		free(buffer);
-		return errno;
-	}
-	while ((got = syscall(SYS_getdents64, fd, buffer, list->limit)) > 0) {
-		for (long at = 0; at < got;) {
-			const struct host_entry *entry = (const void *)(buffer + at);
-
-			if (!append(list, entry))
-				goto full;
-			at += entry->length;
-		}
-	}
-	if (got < 0)
-		error = errno;
-full:
-	free(buffer);
-	return error && !list->used ? error : 0;
 }
 
 static size_t read_directory(struct fuse_call *call, bool plus)
@@ -106,7 +76,7 @@ static size_t read_directory(struct fuse_call *call, bool plus)
 	list.data = malloc(list.limit + 1);
 	if (list.data) {
 		pthread_mutex_lock(&file->position);
-		error = fill(&list, file->fd, in->offset);
+		error = tree_list(&call->fuse->tree, file->fd, in->offset, list.limit, append, &list);
 		pthread_mutex_unlock(&file->position);
 	} else {
 		error = ENOMEM;

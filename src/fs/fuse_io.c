@@ -1,44 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading and writing: between the host's page cache and the guest's memory, without a copy. */
+/* What is done with files that are open. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "base/iov.h"
 #include "fs/fuse_call.h"
-
-/* Pieces of guest memory in one system call. */
-#define PIECES_MAX 1024u
-
-/* Moves bytes at position between fd and slice: what preadv or pwritev says. */
-typedef ssize_t move_fn(int fd, const struct iovec *iov, int count, off_t position);
-
-/* The number moved, or -errno when not even the first could be. */
-static ssize_t move(move_fn *fn, int fd, const struct iovec *iov, unsigned count, size_t skip,
-		    size_t size, uint64_t position)
-{
-	struct iovec *slice = malloc(count * sizeof(*slice) + 1);
-	size_t done = 0;
-	ssize_t moved = 1;
-
-	if (!slice)
-		return -ENOMEM;
-	while (done < size && moved > 0) {
-		unsigned pieces = iov_slice(iov, count, skip + done, size - done, slice);
-
-		if (!pieces)
-			break;
-		moved = fn(fd, slice, (int)(pieces < PIECES_MAX ? pieces : PIECES_MAX),
-			   (off_t)(position + done));
-		if (moved < 0 && errno == EINTR)
-			moved = 1;
-		else if (moved > 0)
-			done += (size_t)moved;
-	}
-	free(slice);
-	return done || moved >= 0 ? (ssize_t)done : -errno;
-}
 
 size_t fuse_read(struct fuse_call *call)
 {
@@ -49,10 +15,8 @@ size_t fuse_read(struct fuse_call *call)
 
 	if (!file)
 		return fuse_reply_error(call, EBADF);
-	got = in->offset > INT64_MAX - size ?
-		      -EINVAL :
-		      move(preadv, file->fd, call->out, call->out_count,
-			   sizeof(struct fuse_out_header), size, in->offset);
+	got = tree_read(file->fd, call->out, call->out_count, sizeof(struct fuse_out_header), size,
+			in->offset);
 	fuse_file_put(call->fuse, file);
 	return got < 0 ? fuse_reply_error(call, (int)-got) : fuse_reply_in_place(call, (size_t)got);
 }
@@ -67,8 +31,8 @@ size_t fuse_write(struct fuse_call *call)
 
 	if (!file)
 		return fuse_reply_error(call, EBADF);
-	if (in->size <= call->in_bytes - skip && in->offset <= INT64_MAX - (uint64_t)in->size)
-		put = move(pwritev, file->fd, call->in, call->in_count, skip, in->size, in->offset);
+	if (in->size <= call->in_bytes - skip)
+		put = tree_write(file->fd, call->in, call->in_count, skip, in->size, in->offset);
 	fuse_file_put(call->fuse, file);
 	if (put < 0)
 		return fuse_reply_error(call, (int)-put);

@@ -95,18 +95,9 @@ void fuse_files_clear(struct fuse *fuse)
 	}
 }
 
-/*
- * Writes name their place, so a file is never opened to append. O_DIRECT would ask for an alignment
- * that the guest's buffers need not have.
- */
-int fuse_open_flags(const struct fuse *fuse, uint32_t flags)
+uint32_t fuse_open_answer(const struct fuse *fuse)
 {
-	int access = (int)(flags & O_ACCMODE), kept = (int)(flags & (O_TRUNC | O_SYNC | O_DSYNC));
-
-	/* The guest's kernel reads around what a program wrote. */
-	if (access == O_WRONLY)
-		access = O_RDWR;
-	return fuse->readonly ? O_RDONLY : access | kept;
+	return fuse->direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE;
 }
 
 static size_t reply_open(struct fuse_call *call, int fd, uint32_t open_flags)
@@ -120,24 +111,18 @@ static size_t reply_open(struct fuse_call *call, int fd, uint32_t open_flags)
 size_t fuse_open(struct fuse_call *call)
 {
 	const struct fuse_open_in *in = (const struct fuse_open_in *)call->args;
-	bool writes = (in->flags & O_ACCMODE) != O_RDONLY || in->flags & O_TRUNC;
-	int flags = fuse_open_flags(call->fuse, in->flags), fd, error;
+	int fd, error = tree_open_node(&call->fuse->tree, call->node, (int)in->flags, &fd);
 
-	if (writes && call->fuse->readonly)
-		return fuse_reply_error(call, EROFS);
-	error = fuse_reopen(call->node, flags, &fd);
-	/* Who may write but not read. */
-	if (error == EACCES && (in->flags & O_ACCMODE) == O_WRONLY)
-		error = fuse_reopen(call->node, (flags & ~O_ACCMODE) | O_WRONLY, &fd);
-	return error ? fuse_reply_error(call, error) : reply_open(call, fd, FOPEN_KEEP_CACHE);
+	return error ? fuse_reply_error(call, error) :
+		       reply_open(call, fd, fuse_open_answer(call->fuse));
 }
 
 size_t fuse_opendir(struct fuse_call *call)
 {
-	int fd, error = fuse_reopen(call->node, O_RDONLY | O_DIRECTORY, &fd);
+	uint32_t cached = call->fuse->direct ? 0 : FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR;
+	int fd, error = tree_open_node(&call->fuse->tree, call->node, O_RDONLY | O_DIRECTORY, &fd);
 
-	return error ? fuse_reply_error(call, error) :
-		       reply_open(call, fd, FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR);
+	return error ? fuse_reply_error(call, error) : reply_open(call, fd, cached);
 }
 
 size_t fuse_release(struct fuse_call *call)

@@ -175,7 +175,7 @@ int virtio_fs_create(const struct device_env *env, const struct virtio_fs_config
 							 .queue_size = QUEUE_SIZE },
 				 err);
 	if (!ret)
-		ret = fuse_create(&fs->fuse, &config->tree, err);
+		ret = fuse_create(&fs->fuse, &config->fuse, err);
 	if (!ret)
 		ret = workers_create(&fs->workers, "virtio-fs", THREADS_MAX, err);
 	if (ret) {

@@ -13,7 +13,7 @@
 
 struct virtio_fs_config_host {
 	const char *tag; /* at most VIRTIO_FS_TAG_BYTES */
-	struct fuse_config tree;
+	struct fuse_config fuse;
 };
 
 /* -EINVAL: the tag; and the errors of fuse_create. */

@@ -104,8 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char shared[64];
 
 	prepare(shared);
-	config.path = shared;
-	config.readonly = size && data[0] & 0x80;
+	config.tree.path = shared;
+	config.tree.readonly = size && data[0] & 0x80;
 	require(!fuse_create(&fuse, &config, NULL));
 	for (unsigned i = 0; i < REQUESTS_MAX && size >= 3; i++) {
 		struct fuse_in_header head = { .opcode = data[0] & 0x7f, .nodeid = data[1], .unique = i };

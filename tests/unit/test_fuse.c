@@ -49,7 +49,8 @@ static void write_file(const struct setup *setup, const char *name, const char *
 
 static void start(struct setup *setup, bool readonly)
 {
-	struct fuse_config config = { .path = setup->dir, .readonly = readonly, .cache_ms = 1000 };
+	struct fuse_config config = { .tree = { .path = setup->dir, .readonly = readonly },
+					.cache_ms = 1000 };
 
 	*setup = (struct setup){ .dir = "/tmp/ringlet-fuse-XXXXXX" };
 	assert_non_null(mkdtemp(setup->dir));

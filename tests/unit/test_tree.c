@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* A shared tree: owners and modes that the host does not keep, names, what a swapped name reaches. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/tree.h"
+
+struct setup {
+	char dir[64];
+	struct tree tree;
+	struct node *root;
+};
+
+static const char *in_dir(const struct setup *setup, const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", setup->dir, name);
+	return path;
+}
+
+static void start(struct setup *setup, enum tree_map map)
+{
+	struct tree_config config = { .path = setup->dir, .map = map };
+
+	*setup = (struct setup){ .dir = "/tmp/ringlet-tree-XXXXXX" };
+	assert_non_null(mkdtemp(setup->dir));
+	assert_int_equal(tree_open(&setup->tree, &config, NULL), 0);
+	setup->root = nodes_get(setup->tree.nodes, NODES_ROOT);
+}
+
+static void finish(struct setup *setup)
+{
+	char command[128];
+
+	nodes_put(setup->tree.nodes, setup->root);
+	tree_close(&setup->tree);
+	snprintf(command, sizeof(command), "rm -rf %s", setup->dir);
+	assert_int_equal(system(command), 0);
+}
+
+static struct stat make(struct setup *setup, const char *name, mode_t mode, uid_t uid, gid_t gid)
+{
+	const struct tree_new new = { .name = name, .uid = uid, .gid = gid, .mode = mode,
+				      .rdev = makedev(1, 3) };
+	struct stat status;
+	struct node *node;
+
+	assert_int_equal(tree_make(&setup->tree, setup->root, &new, &node, &status), 0);
+	tree_release(&setup->tree, node);
+	return status;
+}
+
+static struct stat look(struct setup *setup, const char *name)
+{
+	struct stat status;
+	struct node *node;
+
+	assert_int_equal(tree_look_up(&setup->tree, setup->root, name, &node, &status), 0);
+	tree_release(&setup->tree, node);
+	return status;
+}
+
+static void change(struct setup *setup, const char *name, const struct tree_change *change)
+{
+	struct stat status;
+	struct node *node;
+
+	assert_int_equal(tree_look_up(&setup->tree, setup->root, name, &node, &status), 0);
+	assert_int_equal(tree_change(&setup->tree, node, change, -1), 0);
+	tree_release(&setup->tree, node);
+}
+
+static const struct tree_change no_change = { .times = { { .tv_nsec = UTIME_OMIT },
+							 { .tv_nsec = UTIME_OMIT } } };
+
+static struct stat on_host(struct setup *setup, const char *name)
+{
+	struct stat status;
+
+	assert_int_equal(lstat(in_dir(setup, name), &status), 0);
+	return status;
+}
+
+static void assert_is(struct stat status, mode_t mode, uid_t uid, gid_t gid)
+{
+	assert_int_equal(status.st_mode, mode);
+	assert_int_equal(status.st_uid, uid);
+	assert_int_equal(status.st_gid, gid);
+}
+
+static void test_noted_owners(void **state)
+{
+	struct tree_change owner = no_change, mode = no_change;
+	struct setup setup;
+
+	(void)state;
+	start(&setup, TREE_MAP_XATTR);
+	assert_is(make(&setup, "file", S_IFREG | 04711, 1234, 99), S_IFREG | 04711, 1234, 99);
+	assert_is(look(&setup, "file"), S_IFREG | 04711, 1234, 99);
+	/* The host has what lets its own programs work with it, and no rights that are none. */
+	assert_is(on_host(&setup, "file"), S_IFREG | 0711, geteuid(), getegid());
+	assert_is(make(&setup, "locked", S_IFREG | 0, 1, 1), S_IFREG | 0, 1, 1);
+	assert_is(on_host(&setup, "locked"), S_IFREG | 0600, geteuid(), getegid());
+	owner.set_uid = true;
+	owner.uid = 77;
+	change(&setup, "file", &owner);
+	mode.set_mode = true;
+	mode.mode = 02750;
+	change(&setup, "file", &mode);
+	assert_is(look(&setup, "file"), S_IFREG | 02750, 77, 99);
+	/* Somebody on the host changes it, too. */
+	assert_int_equal(chmod(in_dir(&setup, "file"), 0644), 0);
+	assert_is(look(&setup, "file"), S_IFREG | 0644, 77, 99);
+	finish(&setup);
+}
+
+/* What the host can keep is not noted, and no note stays when it is no longer needed. */
+static void test_no_needless_notes(void **state)
+{
+	struct tree_change change_back = no_change;
+	struct setup setup;
+
+	(void)state;
+	start(&setup, TREE_MAP_XATTR);
+	make(&setup, "file", S_IFREG | 0644, geteuid(), getegid());
+	assert_true(listxattr(in_dir(&setup, "file"), NULL, 0) == 0);
+	make(&setup, "other", S_IFREG | 0644, 5, 5);
+	assert_true(listxattr(in_dir(&setup, "other"), NULL, 0) > 0);
+	change_back.set_uid = change_back.set_gid = true;
+	change_back.uid = geteuid();
+	change_back.gid = getegid();
+	change(&setup, "other", &change_back);
+	assert_true(listxattr(in_dir(&setup, "other"), NULL, 0) == 0);
+	finish(&setup);
+}
+
+static void test_noted_types(void **state)
+{
+	struct setup setup;
+	struct stat status;
+	struct node *node;
+	int fd;
+
+	(void)state;
+	start(&setup, TREE_MAP_XATTR);
+	status = make(&setup, "null", S_IFCHR | 0666, 0, 0);
+	assert_is(status, S_IFCHR | 0666, 0, 0);
+	assert_int_equal(status.st_rdev, makedev(1, 3));
+	make(&setup, "fifo", S_IFIFO | 0600, 3, 3);
+	assert_int_equal(look(&setup, "fifo").st_mode, S_IFIFO | 0600);
+	assert_true(S_ISREG(on_host(&setup, "fifo").st_mode));
+	assert_int_equal(tree_look_up(&setup.tree, setup.root, "null", &node, &status), 0);
+	assert_int_equal(tree_open_node(&setup.tree, node, O_RDWR, &fd), ENXIO);
+	tree_release(&setup.tree, node);
+	finish(&setup);
+}
+
+static void test_group_directories(void **state)
+{
+	const struct tree_new sub = { .name = "sub", .uid = 5, .gid = 6, .mode = S_IFDIR | 0755 };
+	struct setup setup;
+	struct stat status;
+	struct node *node, *made;
+
+	(void)state;
+	for (int map = TREE_MAP_NONE; map <= TREE_MAP_XATTR; map++) {
+		if (map == TREE_MAP_NONE && geteuid())
+			continue; /* only root has others' files */
+		start(&setup, (enum tree_map)map);
+		make(&setup, "group", S_IFDIR | 02775, 1000, 50);
+		assert_int_equal(tree_look_up(&setup.tree, setup.root, "group", &node, &status), 0);
+		assert_is(status, S_IFDIR | 02775, 1000, 50);
+		assert_int_equal(tree_make(&setup.tree, node, &sub, &made, &status), 0);
+		assert_is(status, S_IFDIR | 02755, 5, 50);
+		tree_release(&setup.tree, made);
+		tree_release(&setup.tree, node);
+		finish(&setup);
+	}
+}
+
+/* The guest neither sees nor writes our notes. */
+static void test_notes_are_ours(void **state)
+{
+	char list[256], *value = malloc(TREE_XATTR_MAX);
+	struct setup setup;
+	struct stat status;
+	struct node *node;
+
+	(void)state;
+	assert_non_null(value);
+	start(&setup, TREE_MAP_XATTR);
+	make(&setup, "file", S_IFREG | 0644, 5, 5);
+	assert_int_equal(setxattr(in_dir(&setup, "file"), "user.other", "x", 1, 0), 0);
+	assert_true(listxattr(in_dir(&setup, "file"), list, sizeof(list)) > 20);
+	assert_int_equal(tree_look_up(&setup.tree, setup.root, "file", &node, &status), 0);
+	assert_int_equal(tree_xattr_list(&setup.tree, node, value), sizeof("user.other"));
+	assert_string_equal(value, "user.other");
+	assert_int_equal(tree_xattr_get(&setup.tree, node, "user.ringlet.stat", value), -ENODATA);
+	assert_int_equal(tree_xattr_remove(&setup.tree, node, "user.ringlet.stat"), ENODATA);
+	assert_int_equal(tree_xattr_set(&setup.tree, node, "user.ringlet.stat", "0 0 0 0", 7, 0), EPERM);
+	tree_release(&setup.tree, node);
+	/* A note that is none is not believed. */
+	assert_int_equal(setxattr(in_dir(&setup, "file"), "user.ringlet.stat", "0 0 0 0 x", 9, 0), 0);
+	assert_is(look(&setup, "file"), S_IFREG | 0644, geteuid(), getegid());
+	finish(&setup);
+	free(value);
+}
+
+/* A directory that somebody on the host replaces by a link out stays what it was, or is not found. */
+static void test_swapped_for_a_link(void **state)
+{
+	const struct tree_new new = { .name = "new", .mode = S_IFREG | 0644 };
+	char path[128], outside[128];
+	struct setup setup;
+	struct stat status;
+	struct node *node, *made;
+	int fd;
+
+	(void)state;
+	start(&setup, TREE_MAP_NONE);
+	make(&setup, "dir", S_IFDIR | 0755, 0, 0);
+	assert_int_equal(tree_look_up(&setup.tree, setup.root, "dir", &node, &status), 0);
+	snprintf(path, sizeof(path), "%s/moved", setup.dir);
+	snprintf(outside, sizeof(outside), "%s-outside", setup.dir);
+	assert_int_equal(mkdir(outside, 0755), 0);
+	assert_int_equal(rename(in_dir(&setup, "dir"), path), 0);
+	assert_int_equal(symlink(outside, in_dir(&setup, "dir")), 0);
+	assert_int_equal(tree_create(&setup.tree, node, &new, O_WRONLY, &fd, &made, &status), 0);
+	close(fd);
+	tree_release(&setup.tree, made);
+	assert_int_equal(access(in_dir(&setup, "moved/new"), F_OK), 0);
+	tree_release(&setup.tree, node);
+	/* By its name it is a link now, which is no directory. */
+	assert_int_equal(tree_look_up(&setup.tree, setup.root, "dir", &node, &status), 0);
+	assert_true(S_ISLNK(status.st_mode));
+	assert_int_equal(tree_create(&setup.tree, node, &new, O_WRONLY, &fd, &made, &status), ENOTDIR);
+	assert_int_equal(tree_look_up(&setup.tree, node, "new", &made, &status), ENOTDIR);
+	tree_release(&setup.tree, node);
+	assert_int_equal(rmdir(outside), 0); /* empty */
+	finish(&setup);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_noted_owners),     cmocka_unit_test(test_no_needless_notes),
+		cmocka_unit_test(test_noted_types),      cmocka_unit_test(test_group_directories),
+		cmocka_unit_test(test_notes_are_ours),   cmocka_unit_test(test_swapped_for_a_link),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
