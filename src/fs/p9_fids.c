@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fids: a hash by number under one lock. One that is in use when it leaves the table lives on until it
+ * is not. Where a fid was found is followed when names move, so that it can be removed and renamed by
+ * number alone; it is looked at before it is believed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/p9_call.h"
+
+static struct p9_fid **bucket(struct p9 *p9, uint32_t number)
+{
+	return &p9->fids[number % P9_FID_BUCKETS];
+}
+
+/* The link that leads to number, or to the end. Locked. */
+static struct p9_fid **find(struct p9 *p9, uint32_t number)
+{
+	struct p9_fid **link = bucket(p9, number);
+
+	while (*link && (*link)->number != number)
+		link = &(*link)->next;
+	return link;
+}
+
+struct p9_fid *p9_fid_get(struct p9 *p9, uint32_t number)
+{
+	struct p9_fid *fid;
+
+	pthread_mutex_lock(&p9->mutex);
+	fid = *find(p9, number);
+	if (fid)
+		fid->users++;
+	pthread_mutex_unlock(&p9->mutex);
+	return fid;
+}
+
+void p9_fid_free(struct p9 *p9, struct p9_fid *fid)
+{
+	if (!fid)
+		return;
+	p9_locks_drop(p9->locks, fid);
+	if (fid->fd >= 0)
+		close(fid->fd);
+	if (fid->xattr)
+		free(fid->xattr->name);
+	free(fid->xattr);
+	if (fid->parent)
+		nodes_put(p9->tree.nodes, fid->parent);
+	nodes_put(p9->tree.nodes, fid->node);
+	pthread_mutex_destroy(&fid->mutex);
+	free(fid->name);
+	free(fid);
+}
+
+/* The table is a user, too. */
+void p9_fid_put(struct p9 *p9, struct p9_fid *fid)
+{
+	bool last;
+
+	pthread_mutex_lock(&p9->mutex);
+	last = !--fid->users;
+	pthread_mutex_unlock(&p9->mutex);
+	if (last)
+		p9_fid_free(p9, fid);
+}
+
+struct p9_fid *p9_fid_new(struct p9 *p9, uint32_t number, uint32_t uid, struct node *node,
+			  struct node *parent, const char *name)
+{
+	struct p9_fid *fid = malloc(sizeof(*fid));
+	char *copy = name ? strdup(name) : NULL;
+
+	if (!fid || (name && !copy)) {
+		free(fid);
+		free(copy);
+		nodes_put(p9->tree.nodes, node);
+		return NULL;
+	}
+	*fid = (struct p9_fid){ .number = number, .uid = uid, .node = node, .fd = -1, .name = copy };
+	if (parent)
+		fid->parent = nodes_get(p9->tree.nodes, parent->id);
+	pthread_mutex_init(&fid->mutex, NULL);
+	return fid;
+}
+
+struct p9_fid *p9_fid_copy(struct p9 *p9, const struct p9_fid *old, uint32_t number)
+{
+	struct node *node = nodes_get(p9->tree.nodes, old->node->id);
+	struct p9_fid *fid;
+
+	pthread_mutex_lock(&p9->mutex);
+	fid = p9_fid_new(p9, number, old->uid, node, old->parent, old->name);
+	pthread_mutex_unlock(&p9->mutex);
+	return fid;
+}
+
+/* Out of the table, where it is. Locked. */
+static void unlink_fid(struct p9 *p9, struct p9_fid **link)
+{
+	*link = (*link)->next;
+	p9->fid_count--;
+}
+
+int p9_fid_add(struct p9 *p9, struct p9_fid *fid, struct p9_fid *old)
+{
+	struct p9_fid **link;
+	int error = 0;
+
+	pthread_mutex_lock(&p9->mutex);
+	link = find(p9, fid->number);
+	if (*link && *link == old)
+		unlink_fid(p9, link);
+	else
+		old = NULL;
+	if (*find(p9, fid->number))
+		error = EINVAL;
+	else if (p9->fid_count == P9_FIDS_MAX || fid->number == P9_NO_FID)
+		error = ENFILE;
+	if (!error) {
+		fid->users = 1;
+		link = bucket(p9, fid->number);
+		fid->next = *link;
+		*link = fid;
+		p9->fid_count++;
+	}
+	pthread_mutex_unlock(&p9->mutex);
+	if (old)
+		p9_fid_put(p9, old);
+	if (error)
+		p9_fid_free(p9, fid);
+	return error;
+}
+
+bool p9_fid_remove(struct p9 *p9, struct p9_fid *fid)
+{
+	struct p9_fid **link;
+	bool found;
+
+	pthread_mutex_lock(&p9->mutex);
+	link = find(p9, fid->number);
+	found = *link == fid;
+	if (found)
+		unlink_fid(p9, link);
+	pthread_mutex_unlock(&p9->mutex);
+	if (found)
+		p9_fid_put(p9, fid);
+	return found;
+}
+
+void p9_fids_clear(struct p9 *p9)
+{
+	for (unsigned i = 0; i < P9_FID_BUCKETS; i++) {
+		struct p9_fid *fid, *next;
+
+		pthread_mutex_lock(&p9->mutex);
+		for (fid = p9->fids[i]; fid; fid = fid->next)
+			p9->fid_count--;
+		fid = p9->fids[i];
+		p9->fids[i] = NULL;
+		pthread_mutex_unlock(&p9->mutex);
+		for (; fid; fid = next) {
+			next = fid->next;
+			p9_fid_put(p9, fid);
+		}
+	}
+}
+
+/* ---- where they were found ---- */
+
+/* Locked. Without memory, nobody knows any more. */
+static void move_fid(struct p9 *p9, struct p9_fid *fid, struct node *to, const char *name)
+{
+	nodes_put(p9->tree.nodes, fid->parent);
+	free(fid->name);
+	fid->name = strdup(name);
+	fid->parent = fid->name ? nodes_get(p9->tree.nodes, to->id) : NULL;
+}
+
+void p9_fids_renamed(struct p9 *p9, const struct node *from, const char *old_name, struct node *to,
+		     const char *new_name)
+{
+	pthread_mutex_lock(&p9->mutex);
+	for (unsigned i = 0; i < P9_FID_BUCKETS; i++)
+		for (struct p9_fid *fid = p9->fids[i]; fid; fid = fid->next)
+			if (fid->parent == from && !strcmp(fid->name, old_name))
+				move_fid(p9, fid, to, new_name);
+	pthread_mutex_unlock(&p9->mutex);
+}
+
+/* Whether name in parent is fid's file, still. */
+static bool is_there(struct p9 *p9, const struct p9_fid *fid, const struct node *parent,
+		     const char *name)
+{
+	struct stat status;
+	struct node *node;
+	bool same;
+
+	if (tree_look_up(&p9->tree, parent, name, &node, &status))
+		return false;
+	same = node == fid->node;
+	tree_release(&p9->tree, node);
+	return same;
+}
+
+int p9_fid_place(struct p9 *p9, struct p9_fid *fid, struct node **parent, char **name)
+{
+	if (fid->node->id == NODES_ROOT)
+		return EBUSY;
+	pthread_mutex_lock(&p9->mutex);
+	*name = fid->parent ? strdup(fid->name) : NULL;
+	*parent = *name ? nodes_get(p9->tree.nodes, fid->parent->id) : NULL;
+	pthread_mutex_unlock(&p9->mutex);
+	if (!*name)
+		return ENOENT;
+	if (is_there(p9, fid, *parent, *name))
+		return 0;
+	nodes_put(p9->tree.nodes, *parent);
+	free(*name);
+	return ENOENT;
+}
