@@ -85,7 +85,8 @@ run: deps all
 
 # A fuzz target runs files that it is given; 'make fuzz' links libFuzzer instead. Time is the input's.
 FUZZ_MAIN ?= $(BUILD)/tests/fuzz/replay.o
-FUZZ_HELPERS := $(addprefix $(BUILD)/tests/fuzz/,clock.o device_target.o virtio_target.o x86_machine.o)
+FUZZ_HELPERS := $(addprefix $(BUILD)/tests/fuzz/,clock.o device_target.o tree_target.o \
+	virtio_target.o x86_machine.o)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_HELPERS) $(filter %.o,$(FUZZ_MAIN)) \
 		$(LIBRARY)
 	$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=clock_gettime -o $@ $(filter-out %.a,$^) \

@@ -70,11 +70,27 @@ static void parse_share(const char *text, struct share *share)
 	share->path = text + used;
 }
 
+/* Who only reads may keep what it has read; a file that is mapped must be kept at all. */
+#define P9_OPTIONS "trans=virtio,version=9p2000.L,msize=512000,cache="
+
+/* The host offers what it knows the kernel to have, or both where it does not know. */
 static void mount_share_at(const struct share *share, const char *where)
 {
-	unsigned long flags = strcmp(share->mode, "rw") ? MS_RDONLY : 0;
+	bool writes = !strcmp(share->mode, "rw");
+	unsigned long flags = writes ? 0 : MS_RDONLY;
+	int no_fs, no_9p;
 
-	must_mount(share->tag, where, "virtiofs", flags, NULL);
+	if (!mount(share->tag, where, "virtiofs", flags, NULL))
+		return;
+	no_fs = errno;
+	if (!mount(share->tag, where, "9p", flags, writes ? P9_OPTIONS "mmap" : P9_OPTIONS "loose"))
+		return;
+	no_9p = errno;
+	if (no_fs == ENODEV && no_9p == ENODEV)
+		die("this kernel has neither a virtiofs nor a 9p file system: neither built in nor as "
+		    "a module that was found");
+	die("cannot mount %s (%s) on %s: %s", share->tag, no_9p == ENODEV ? "virtiofs" : "9p", where,
+	    strerror(no_9p == ENODEV ? no_fs : no_9p));
 }
 
 /* Layer number's directories: lower (the share), and upper and work in a tmpfs of its own. */

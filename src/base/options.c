@@ -320,3 +320,16 @@ void options_help(const struct option_spec *spec, FILE *stream)
 		print_wrapped(stream, spec->help, HELP_COLUMN);
 	}
 }
+
+char *options_cut(char **text)
+{
+	char *value = *text, *to = value, *from = value;
+
+	while (*from && (*from != ',' || from[1] == ',')) {
+		from += *from == ',';
+		*to++ = *from++;
+	}
+	*text = *from ? from + 1 : NULL;
+	*to = 0;
+	return value;
+}

@@ -63,6 +63,12 @@ int options_parse_before(const struct option_spec *specs, void *target, int argc
 /* One line or more an option: spelling, what it takes, help text. */
 void options_help(const struct option_spec *specs, FILE *stream);
 
+/*
+ * For values that are lists, with commas between: ends the one at *text, a doubled comma in it made a
+ * single one, and returns it. *text is what follows, or NULL.
+ */
+char *options_cut(char **text);
+
 /* A size as OPTION_SIZE takes it. 0, -EINVAL (no size) or -ERANGE (beyond 64 bits). */
 int options_parse_size(const char *text, uint64_t *size_bytes);
 

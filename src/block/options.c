@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/options.h"
 #include "base/suggest.h"
 #include "block/block.h"
 
@@ -23,20 +24,6 @@ static const struct word {
 };
 
 #define WORDS (sizeof(words) / sizeof(words[0]))
-
-/* Ends the value at *text, its doubled commas made single; *text is what follows, or NULL. */
-static char *cut(char **text)
-{
-	char *value = *text, *to = value, *from = value;
-
-	while (*from && (*from != ',' || from[1] == ',')) {
-		from += *from == ',';
-		*to++ = *from++;
-	}
-	*text = *from ? from + 1 : NULL;
-	*to = 0;
-	return value;
-}
 
 static int unknown_word(const char *word, const struct block_options *options, struct error *err)
 {
@@ -98,11 +85,11 @@ int block_options_parse(struct block_options *options, const char *text, struct 
 	if (!options->text)
 		return error_set(err, ENOMEM, "no memory for a disk's options");
 	rest = options->text;
-	options->file = cut(&rest);
+	options->file = options_cut(&rest);
 	if (!*options->file)
 		ret = error_set(err, EINVAL, "a disk needs a file: FILE[,ro][,format=NAME]...");
 	while (rest && !ret)
-		ret = take_word(options, cut(&rest), err);
+		ret = take_word(options, options_cut(&rest), err);
 	if (ret)
 		block_options_release(options);
 	return ret;

@@ -14,6 +14,7 @@
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/fs.h"
+#include "virtio/p9.h"
 #include "virtio/rng.h"
 #include "virtio/transport_mmio.h"
 #include "virtio/transport_pci.h"
@@ -166,17 +167,40 @@ static int add_disks(struct pc *pc, struct error *err)
 	return ret;
 }
 
-static int add_share(struct pc *pc, const struct vm_share *share, struct error *err)
+static int add_fs(struct pc *pc, const struct vm_share *share, const struct tree_config *tree,
+		  struct error *err)
 {
 	const struct virtio_fs_config_host config = {
 		.tag = share->tag,
-		.fuse = { .tree = { .path = share->path, .readonly = share->readonly },
-			  .cache_ms = share->cache_ms },
+		.fuse = { .tree = *tree, .cache_ms = share->cache_ms, .direct = share->direct },
 	};
 	struct virtio_device *virtio = NULL;
 	int ret = virtio_fs_create(&pc->vm->env, &config, &virtio, err);
 
 	return plug(pc, ret, virtio, err);
+}
+
+static int add_9p(struct pc *pc, const struct vm_share *share, const struct tree_config *tree,
+		  struct error *err)
+{
+	const struct virtio_p9_config_host config = { .tag = share->tag, .tree = *tree };
+	struct virtio_device *virtio = NULL;
+	int ret = virtio_p9_create(&pc->vm->env, &config, &virtio, err);
+
+	return plug(pc, ret, virtio, err);
+}
+
+static int add_share(struct pc *pc, const struct vm_share *share, struct error *err)
+{
+	const struct tree_config tree = { .path = share->path, .readonly = share->readonly,
+					  .map = share->map };
+	int ret = 0;
+
+	if (share->as & VM_SHARE_FS)
+		ret = add_fs(pc, share, &tree, err);
+	if (!ret && share->as & VM_SHARE_9P)
+		ret = add_9p(pc, share, &tree, err);
+	return ret;
 }
 
 static int add_shares(struct pc *pc, struct error *err)

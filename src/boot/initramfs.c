@@ -22,26 +22,43 @@ __asm__(".section .rodata\n"
 	".previous\n");
 extern const uint8_t guest_init_start[], guest_init_end[];
 
+/* Appends a need's modules. The message names the first one, and what it is for. */
+static int add_need(struct modules *modules, const struct initramfs_need *need,
+		    struct module_list *list, enum initramfs_way *way, struct error *err)
+{
+	struct error why, other;
+	int ret = modules_add(modules, need->module, list, &why), instead;
+
+	if (ret == -ENOENT && need->instead[0]) {
+		instead = modules_add(modules, need->instead[0], list, &other);
+		if (!instead && need->instead[1])
+			instead = modules_add(modules, need->instead[1], list, &other);
+		if (!instead) {
+			*way = INITRAMFS_INSTEAD;
+			return 0;
+		}
+		return error_set(err, -ret, "%s, and %s, one of which is needed %s", why.message,
+				 other.message, need->purpose);
+	}
+	return ret ? error_set(err, -ret, "%s, needed %s", why.message, need->purpose) : 0;
+}
+
 /*
  * A kernel whose modules are not to be found has everything built in, or init says what it lacks: it
  * finds out by itself.
  */
 static int choose_modules(const struct initramfs_plan *plan, struct module_list *list,
-			  struct error *err)
+			  enum initramfs_way *way, struct error *err)
 {
 	struct modules *modules;
 	int ret = modules_open(&modules, plan->kernel, err);
 
+	*way = INITRAMFS_UNKNOWN;
 	if (ret)
 		return ret == -ENOENT ? 0 : ret;
-	for (unsigned i = 0; i < plan->need_count && !ret; i++) {
-		const struct initramfs_need *need = &plan->needs[i];
-		struct error why;
-
-		ret = modules_add(modules, need->module, list, &why);
-		if (ret)
-			error_set(err, -ret, "%s, needed %s", why.message, need->purpose);
-	}
+	*way = INITRAMFS_FIRST;
+	for (unsigned i = 0; i < plan->need_count && !ret; i++)
+		ret = add_need(modules, &plan->needs[i], list, way, err);
 	modules_close(modules);
 	return ret;
 }
@@ -83,10 +100,11 @@ static int put_archive(int fd, const struct initramfs_plan *plan, const struct m
 	return cpio_end(&cpio, err);
 }
 
-int initramfs_make(const struct initramfs_plan *plan, int *fd, struct error *err)
+int initramfs_make(const struct initramfs_plan *plan, int *fd, enum initramfs_way *way,
+		   struct error *err)
 {
 	struct module_list list = { 0 };
-	int ret = choose_modules(plan, &list, err);
+	int ret = choose_modules(plan, &list, way, err);
 
 	*fd = -1;
 	if (!ret) {

@@ -14,7 +14,11 @@ struct error;
 struct initramfs_need {
 	const char *module;
 	const char *purpose; /* "to share the root file system": for the message where it is missing */
+	const char *instead[2]; /* modules that do as well, together; NULL: none do */
 };
+
+/* Which way the needs that have another were met. */
+enum initramfs_way { INITRAMFS_UNKNOWN, INITRAMFS_FIRST, INITRAMFS_INSTEAD };
 
 struct initramfs_plan {
 	const char *kernel;
@@ -27,8 +31,10 @@ struct initramfs_plan {
 
 /*
  * Makes the archive in an anonymous file and opens it: fd is the caller's. -ENOENT: the kernel's
- * modules are there, but not one that is needed; and the errors of modules.h.
+ * modules are there, but not one that is needed; and the errors of modules.h. INITRAMFS_UNKNOWN: they
+ * are not to be found.
  */
-int initramfs_make(const struct initramfs_plan *plan, int *fd, struct error *err);
+int initramfs_make(const struct initramfs_plan *plan, int *fd, enum initramfs_way *way,
+		   struct error *err);
 
 #endif

@@ -75,8 +75,12 @@ static const struct option_spec run_options[] = {
 	{ .name = "overlay-rwdir", .type = OPTION_LIST, .offset = ARG(root.overlay_dirs),
 	  .metavar = "PATH",
 	  .help = "directory of which the guest writes a copy, lost with the machine" },
-	{ .name = "fs", .type = OPTION_LIST, .offset = ARG(root.shares), .metavar = "DIR,TAG",
-	  .help = "directory that the guest can mount: mount -t virtiofs TAG WHERE" },
+	{ .name = "fs", .type = OPTION_LIST, .offset = ARG(root.shares), .metavar = "DIR,TAG[,...]",
+	  .help = "directory that the guest can mount (mount -t virtiofs TAG WHERE); options behind "
+		  "the tag: ro, map=none|xattr, cache=always|auto|none" },
+	{ .name = "9p", .type = OPTION_LIST, .offset = ARG(root.shares_9p), .metavar = "DIR,TAG[,...]",
+	  .help = "the same by another protocol (mount -t 9p -o trans=virtio,version=9p2000.L TAG "
+		  "WHERE); options behind the tag: ro, map=none|xattr" },
 	{ .name = "env", .type = OPTION_LIST, .offset = ARG(root.env), .metavar = "NAME=VALUE",
 	  .help = "a variable in the environment of what runs in the guest" },
 	{ .name = "user", .type = OPTION_STRING, .offset = ARG(root.user), .metavar = "NAME",
@@ -178,33 +182,38 @@ static int complete_params(struct run_args *args, struct error *err)
 	return 0;
 }
 
+/* The host's files, unless there is something else to start from. */
+static int prepare_root(struct run_args *args, struct error *err)
+{
+	struct vm_config *config = &args->config;
+
+	if (config->initrd || config->firmware || !boot_is_linux(config->kernel)) {
+		if (config->initrd && !strcmp(config->initrd, "none"))
+			config->initrd = NULL;
+		return guest_root_share(&args->made_root, &args->root, config, err);
+	}
+	if (args->console == CONSOLE_UNSET)
+		config->console = VM_CONSOLE_VIRTIO;
+	return guest_root_prepare(&args->made_root, &args->root, config, err);
+}
+
 static int choose_kernel(struct run_args *args, struct error *err)
 {
 	struct vm_config *config = &args->config;
+	int ret;
 
 	if (args->root.command_count && (config->firmware || config->initrd))
 		return error_set(err, EINVAL, "'%s': a command runs in the host's files, which "
 				 "--initrd and --firmware leave out", args->root.command[0]);
 	if (config->firmware && !config->kernel)
-		return 0;
+		return guest_root_share(&args->made_root, &args->root, config, err);
 	if (!config->kernel)
 		config->kernel = args->found_kernel = find_kernel();
 	if (!config->kernel)
 		return error_set(err, ENOENT, "no kernel found: name one with --kernel");
 	config->unpack_cache = args->unpack_cache = cache_path("unpacked");
-	if (!config->initrd && !config->firmware && boot_is_linux(config->kernel)) {
-		int ret;
-
-		if (args->console == CONSOLE_UNSET)
-			config->console = VM_CONSOLE_VIRTIO;
-		ret = guest_root_prepare(&args->made_root, &args->root, config, err);
-
-		if (ret)
-			return ret;
-	} else if (config->initrd && !strcmp(config->initrd, "none")) {
-		config->initrd = NULL;
-	}
-	return complete_params(args, err);
+	ret = prepare_root(args, err);
+	return ret ? ret : complete_params(args, err);
 }
 
 static int complete(struct run_args *args, struct error *err)

@@ -14,9 +14,9 @@
 
 #include "base/error.h"
 #include "boot/initramfs.h"
+#include "cli/share.h"
 
 #define ROOT_TAG "ringlet.root"
-#define CACHE_MS 1000
 #define GROUPS_MAX 256
 
 enum share_mode { SHARE_RO, SHARE_RW, SHARE_OVERLAY };
@@ -24,9 +24,9 @@ enum share_mode { SHARE_RO, SHARE_RW, SHARE_OVERLAY };
 static const char *const mode_names[] = { "ro", "rw", "overlay" };
 
 static const struct initramfs_need needs[] = {
-	{ "virtio_pci", "to reach the machine's devices" },
-	{ "virtio_console", "to talk to the guest" },
-	{ "virtiofs", "to share the root file system" },
+	{ "virtio_pci", "to reach the machine's devices", { NULL } },
+	{ "virtio_console", "to talk to the guest", { NULL } },
+	{ "virtiofs", "to share the root file system", { "9p", "9pnet_virtio" } },
 };
 
 /* A plan in the making. */
@@ -46,21 +46,21 @@ static void put(FILE *text, const char *key, const char *value)
 /* ---- shares ---- */
 
 /* Takes over path and tag. */
-static int add_share(struct maker *m, char *path, char *tag, bool readonly)
+static int add_share(struct maker *m, const struct vm_share *share)
 {
 	unsigned number = m->config->share_count;
 
-	if (!path || !tag || number == VM_SHARES_MAX) {
-		free(path);
-		free(tag);
-		return path && tag ? error_set(m->err, EINVAL, "at most %u directories can be shared",
-					       VM_SHARES_MAX) :
-				     error_set(m->err, ENOMEM, "no memory");
+	if (!share->path || !share->tag || number == VM_SHARES_MAX) {
+		free((char *)share->path);
+		free((char *)share->tag);
+		return share->path && share->tag ?
+			       error_set(m->err, EINVAL, "at most %u directories can be shared",
+					 VM_SHARES_MAX) :
+			       error_set(m->err, ENOMEM, "no memory");
 	}
-	m->root->paths[number] = path;
-	m->root->tags[number] = tag;
-	m->config->shares[number] = (struct vm_share){ .path = path, .tag = tag,
-						       .readonly = readonly, .cache_ms = CACHE_MS };
+	m->root->paths[number] = (char *)share->path;
+	m->root->tags[number] = (char *)share->tag;
+	m->config->shares[number] = *share;
 	m->config->share_count++;
 	return 0;
 }
@@ -89,7 +89,9 @@ static int add_mount(struct maker *m, const char *directory, const char *where,
 	}
 	if (asprintf(&tag, "%s%u", ROOT_TAG, m->config->share_count) < 0)
 		tag = NULL;
-	ret = add_share(m, path, tag, mode != SHARE_RW);
+	ret = add_share(m, &(struct vm_share){ .path = path, .tag = tag, .as = VM_SHARE_FS,
+					       .readonly = mode != SHARE_RW,
+					       .cache_ms = SHARE_CACHE_MS });
 	if (!ret)
 		fprintf(m->text, "share=%s %s %s%c", tag, mode_names[mode], where, 0);
 	return ret;
@@ -105,20 +107,30 @@ static int add_parts(struct maker *m, const struct option_list *list, enum share
 	return ret;
 }
 
-static int add_tagged(struct maker *m, const char *text)
+/* Those that the guest mounts itself. */
+static int add_tagged(struct maker *m, const struct option_list *list, enum vm_share_as as)
 {
-	const char *comma = strrchr(text, ',');
-	char *directory, *path;
-	int ret;
+	int ret = 0;
 
-	if (!comma || comma == text || !comma[1])
-		return error_set(m->err, EINVAL, "--fs takes DIR,TAG, not '%s'", text);
-	directory = strndup(text, (size_t)(comma - text));
-	ret = directory ? resolve(m, directory, &path) : error_set(m->err, ENOMEM, "no memory");
-	if (!ret)
-		ret = add_share(m, path, strdup(comma + 1), false);
-	free(directory);
+	for (unsigned i = 0; i < list->count && !ret; i++) {
+		struct vm_share share = { .as = as };
+
+		ret = share_parse(&share, list->item[i], m->err);
+		if (ret) {
+			free((char *)share.path);
+			free((char *)share.tag);
+		} else {
+			ret = add_share(m, &share);
+		}
+	}
 	return ret;
+}
+
+static int add_all_tagged(struct maker *m)
+{
+	int ret = add_tagged(m, &m->options->shares, VM_SHARE_FS);
+
+	return ret ? ret : add_tagged(m, &m->options->shares_9p, VM_SHARE_9P);
 }
 
 static int add_shares(struct maker *m)
@@ -133,9 +145,7 @@ static int add_shares(struct maker *m)
 		ret = add_parts(m, &options->overlay_dirs, SHARE_OVERLAY);
 	if (!ret)
 		ret = add_parts(m, &options->rwdirs, SHARE_RW);
-	for (unsigned i = 0; i < options->shares.count && !ret; i++)
-		ret = add_tagged(m, options->shares.item[i]);
-	return ret;
+	return ret ? ret : add_all_tagged(m);
 }
 
 /* ---- the program ---- */
@@ -212,7 +222,7 @@ static int put_program(struct maker *m)
 /* ---- all of it ---- */
 
 #define NEEDS (sizeof(needs) / sizeof(needs[0]))
-#define FURTHER_NEEDS 4
+#define FURTHER_NEEDS 6
 
 /* What every guest needs, and what this one's options ask for; returns how many there are. */
 static unsigned list_needs(const struct guest_root_options *options, const struct vm_config *config,
@@ -223,16 +233,36 @@ static unsigned list_needs(const struct guest_root_options *options, const struc
 	memcpy(list, needs, sizeof(needs));
 	if (!options->rw || options->overlay_dirs.count)
 		list[count++] = (struct initramfs_need){
-			"overlay", "to keep writes off the host's files (--rw goes without)",
+			.module = "overlay",
+			.purpose = "to keep writes off the host's files (--rw goes without)",
 		};
 	if (config->virtio_mmio)
-		list[count++] = (struct initramfs_need){ "virtio_mmio",
-							 "to reach the machine's devices" };
+		list[count++] = (struct initramfs_need){ .module = "virtio_mmio",
+							 .purpose = "to reach the machine's devices" };
 	if (config->disks.count)
-		list[count++] = (struct initramfs_need){ "virtio_blk", "for the disks" };
+		list[count++] = (struct initramfs_need){ .module = "virtio_blk",
+							 .purpose = "for the disks" };
 	if (config->balloon_bytes)
-		list[count++] = (struct initramfs_need){ "virtio_balloon", "to give memory back" };
+		list[count++] = (struct initramfs_need){ .module = "virtio_balloon",
+							 .purpose = "to give memory back" };
+	if (options->shares_9p.count) {
+		list[count++] = (struct initramfs_need){ .module = "9p", .purpose = "for --9p" };
+		list[count++] = (struct initramfs_need){ .module = "9pnet_virtio",
+							 .purpose = "for --9p" };
+	}
 	return count;
+}
+
+/* What init mounts is shared as what the kernel has; as both, when only the kernel itself knows. */
+static void share_root_as(struct vm_config *config, enum initramfs_way way)
+{
+	unsigned as = way == INITRAMFS_FIRST   ? VM_SHARE_FS :
+		      way == INITRAMFS_INSTEAD ? VM_SHARE_9P :
+						 VM_SHARE_FS | VM_SHARE_9P;
+
+	for (unsigned i = 0; i < config->share_count; i++)
+		if (!strncmp(config->shares[i].tag, ROOT_TAG, strlen(ROOT_TAG)))
+			config->shares[i].as = as;
 }
 
 static int make_initramfs(struct maker *m, const char *text, size_t size)
@@ -242,10 +272,12 @@ static int make_initramfs(struct maker *m, const char *text, size_t size)
 		.kernel = m->config->kernel, .config = text, .config_bytes = size, .needs = list,
 		.need_count = list_needs(m->options, m->config, list),
 	};
-	int ret = initramfs_make(&plan, &m->root->initramfs, m->err);
+	enum initramfs_way way;
+	int ret = initramfs_make(&plan, &m->root->initramfs, &way, m->err);
 
 	if (ret)
 		return ret;
+	share_root_as(m->config, way);
 	snprintf(m->root->initrd, sizeof(m->root->initrd), "/proc/self/fd/%d", m->root->initramfs);
 	m->config->initrd = m->root->initrd;
 	return 0;
@@ -275,6 +307,14 @@ int guest_root_prepare(struct guest_root *root, const struct guest_root_options 
 		ret = make_initramfs(&m, text, size);
 	free(text);
 	return ret;
+}
+
+int guest_root_share(struct guest_root *root, const struct guest_root_options *options,
+		     struct vm_config *config, struct error *err)
+{
+	struct maker m = { .root = root, .options = options, .config = config, .err = err };
+
+	return add_all_tagged(&m);
 }
 
 void guest_root_release(struct guest_root *root)

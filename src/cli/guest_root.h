@@ -17,7 +17,7 @@ struct guest_root_options {
 	const char *root;   /* the tree; NULL: the host's own */
 	bool rw;            /* writes go to it; without, they are lost with the machine */
 	struct option_list rwdirs, rodirs, overlay_dirs; /* parts of it that are otherwise */
-	struct option_list shares; /* "DIR,TAG": to be mounted by the guest itself */
+	struct option_list shares, shares_9p; /* share.h: to be mounted by the guest itself */
 	struct option_list env;    /* "NAME=VALUE" */
 	const char *user;   /* NULL: root */
 	char **command;     /* what runs; count 0: the user's shell */
@@ -37,6 +37,9 @@ struct guest_root {
  */
 int guest_root_prepare(struct guest_root *root, const struct guest_root_options *options,
 		       struct vm_config *config, struct error *err);
+/* Only the shares that the guest mounts itself, for one whose root is something else. */
+int guest_root_share(struct guest_root *root, const struct guest_root_options *options,
+		     struct vm_config *config, struct error *err);
 void guest_root_release(struct guest_root *root);
 
 #endif

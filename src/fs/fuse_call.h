@@ -81,6 +81,8 @@ struct fuse_file *fuse_file_get(struct fuse *fuse, uint64_t number);
 void fuse_file_put(struct fuse *fuse, struct fuse_file *file);
 /* Closes all; nobody uses any. */
 void fuse_files_clear(struct fuse *fuse);
+/* Of the guest's flags those that are not its own. */
+int fuse_open_flags(uint32_t flags);
 /* FOPEN_… of a file's first answer. */
 uint32_t fuse_open_answer(const struct fuse *fuse);
 

@@ -58,8 +58,8 @@ size_t fuse_create_file(struct fuse_call *call)
 	struct stat status;
 	struct node *node;
 	size_t size;
-	int fd, error = tree_create(&call->fuse->tree, call->node, &new, (int)in->flags, &fd, &node,
-				    &status);
+	int fd, error = tree_create(&call->fuse->tree, call->node, &new, fuse_open_flags(in->flags),
+				    &fd, &node, &status);
 
 	if (error)
 		return fuse_reply_error(call, error);

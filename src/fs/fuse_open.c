@@ -95,6 +95,12 @@ void fuse_files_clear(struct fuse *fuse)
 	}
 }
 
+/* The guest's kernel writes back what is mapped through any descriptor, to a place that it names. */
+int fuse_open_flags(uint32_t flags)
+{
+	return (int)(flags & ~(uint32_t)O_APPEND);
+}
+
 uint32_t fuse_open_answer(const struct fuse *fuse)
 {
 	return fuse->direct ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE;
@@ -111,7 +117,7 @@ static size_t reply_open(struct fuse_call *call, int fd, uint32_t open_flags)
 size_t fuse_open(struct fuse_call *call)
 {
 	const struct fuse_open_in *in = (const struct fuse_open_in *)call->args;
-	int fd, error = tree_open_node(&call->fuse->tree, call->node, (int)in->flags, &fd);
+	int fd, error = tree_open_node(&call->fuse->tree, call->node, fuse_open_flags(in->flags), &fd);
 
 	return error ? fuse_reply_error(call, error) :
 		       reply_open(call, fd, fuse_open_answer(call->fuse));

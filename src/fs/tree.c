@@ -92,7 +92,8 @@ static int reopen(const struct node *node, int flags, int *fd)
 int tree_open_node(const struct tree *tree, const struct node *node, int flags, int *fd)
 {
 	/* O_DIRECT would ask for an alignment that the guest's buffers need not have. */
-	int access = flags & O_ACCMODE, kept = flags & (O_TRUNC | O_SYNC | O_DSYNC | O_DIRECTORY);
+	const int access = flags & O_ACCMODE;
+	const int kept = flags & (O_TRUNC | O_APPEND | O_SYNC | O_DSYNC | O_DIRECTORY);
 	int error;
 
 	/* A FIFO or a device would block, or do something. */

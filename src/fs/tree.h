@@ -65,7 +65,7 @@ ssize_t tree_read_link(const struct node *node, char *target, size_t size);
 int tree_statfs(const struct node *node, struct statvfs *status);
 /*
  * Another descriptor for node's file, regular files and directories only. flags are the guest's: of
- * them counts what has to; writes name their place, so no descriptor appends.
+ * them counts what has to. With O_APPEND, tree_write does not ask for the position.
  */
 int tree_open_node(const struct tree *tree, const struct node *node, int flags, int *fd);
 /* A path for a file that is held by an O_PATH descriptor, for calls that take none. */

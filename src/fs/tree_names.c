@@ -154,7 +154,7 @@ int tree_create(struct tree *tree, const struct node *directory, const struct tr
 		return ENOTDIR;
 	forget_umask();
 	*fd = openat(directory->fd, new->name,
-		     access | (flags & (O_SYNC | O_DSYNC)) | O_CREAT | O_EXCL | O_NOFOLLOW |
+		     access | (flags & (O_APPEND | O_SYNC | O_DSYNC)) | O_CREAT | O_EXCL | O_NOFOLLOW |
 			     O_CLOEXEC | O_NOCTTY,
 		     mode);
 	if (*fd < 0 && errno == EEXIST && !(flags & O_EXCL))

@@ -90,6 +90,8 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 		json_object_begin(json, NULL);
 		json_string(json, "tag", config->shares[i].tag);
 		json_string(json, "path", config->shares[i].path);
+		json_bool(json, "fs", config->shares[i].as & VM_SHARE_FS);
+		json_bool(json, "9p", config->shares[i].as & VM_SHARE_9P);
 		json_bool(json, "readonly", config->shares[i].readonly);
 		json_object_end(json);
 	}

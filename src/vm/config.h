@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/options.h"
+#include "fs/tree.h"
 
 struct error;
 struct json;
@@ -35,11 +36,17 @@ enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP
 
 #define VM_SHARES_MAX 16u
 
+/* A bit each: as both, where nobody knows what the guest has drivers for. */
+enum vm_share_as { VM_SHARE_FS = 1, VM_SHARE_9P = 2 };
+
 /* A directory tree of the host that the guest may mount by its tag. */
 struct vm_share {
 	const char *tag, *path;
+	unsigned as; /* VM_SHARE_… */
 	bool readonly;
-	unsigned cache_ms; /* how long the guest may believe what it was told */
+	enum tree_map map;
+	unsigned cache_ms; /* FS: how long the guest may believe what it was told … */
+	bool direct;       /* … and whether it asks again for what it has read */
 };
 
 struct vm_config {

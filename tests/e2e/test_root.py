@@ -159,6 +159,12 @@ def test_a_kernel_whose_modules_are_not_there(ringlet, debian_kernel, tmp_path):
     (["--root", "/etc/passwd"], "/etc/passwd"),
     (["--fs", "/tmp"], "--fs takes DIR,TAG"),
     (["--fs", "/tmp," + "x" * 37], "1 to 36 bytes"),
+    (["--fs", "/tmp,tag,rw"], "no option 'rw'"),
+    (["--fs", "/tmp,tag,map=root"], "none or xattr, not 'root'"),
+    (["--fs", "/tmp,tag,cache=2"], "always, auto or none"),
+    (["--9p", "/tmp"], "--9p takes DIR,TAG"),
+    (["--9p", "/nonexistent,tag"], "cannot share /nonexistent"),
+    (["--9p", "/tmp,tag,cache=none"], "its mount's option"),
     (["--user", "no such user"], "no user 'no such user'"),
 ])
 def test_wrong_options(ringlet, debian_kernel, args, part):
@@ -168,22 +174,46 @@ def test_wrong_options(ringlet, debian_kernel, args, part):
     assert part in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_only_what_is_needed_is_asked_of_a_kernel(ringlet, debian_kernel, tmp_path):
-    """Without an overlay, a kernel need not have one."""
+def kernel_without(debian_kernel, directory, *names):
+    """Debian's kernel, beside a module tree that lacks some."""
     package = pathlib.Path(debian_kernel).parents[1]
     release = pathlib.Path(debian_kernel).name.removeprefix("vmlinuz-")
     modules = pathlib.Path("lib/modules") / release
-    (tmp_path / modules).mkdir(parents=True)
-    (tmp_path / "boot").mkdir()
-    kernel = shutil.copy(debian_kernel, tmp_path / "boot")
+    (directory / modules).mkdir(parents=True)
+    (directory / "boot").mkdir()
     for name in os.listdir(package / modules):
-        (tmp_path / modules / name).symlink_to(package / modules / name)
-    order = tmp_path / modules / "modules.order"
+        (directory / modules / name).symlink_to(package / modules / name)
+    order = directory / modules / "modules.order"
     lines = order.read_text().splitlines(keepends=True)
     order.unlink()
-    order.write_text("".join(line for line in lines if "overlay" not in line))
+    order.write_text("".join(line for line in lines
+                             if pathlib.Path(line.strip()).stem not in names))
+    return shutil.copy(debian_kernel, directory / "boot")
+
+
+def test_only_what_is_needed_is_asked_of_a_kernel(ringlet, debian_kernel, tmp_path):
+    """Without an overlay, a kernel need not have one."""
+    kernel = kernel_without(debian_kernel, tmp_path, "overlay")
     done = command(ringlet, kernel, "--rw", "--rodir", "/etc", "echo", "up")
     assert (done.returncode, done.stdout) == (0, b"up\n"), done.stderr
     done = command(ringlet, kernel, "true")
     assert done.returncode == 1
     assert b"this kernel has no module overlay" in done.stderr and b"--rw goes without" in done.stderr
+
+
+def test_a_kernel_without_virtiofs_has_9p(ringlet, debian_kernel, tmp_path):
+    kernel = kernel_without(debian_kernel, tmp_path / "tree", "virtiofs")
+    write = tmp_path / "write"
+    write.mkdir()
+    done = command(ringlet, kernel, "--rwdir", write, "sh", "-c",
+                   f"echo kept > {write}/file; echo lost > /etc/lost; cat /etc/lost; "
+                   "grep -c ' 9p ' /proc/mounts")
+    assert (done.returncode, done.stdout) == (0, b"lost\n1\n"), done.stderr
+    assert (write / "file").read_text() == "kept\n" and not os.path.exists("/etc/lost")
+
+
+def test_a_kernel_with_neither(ringlet, debian_kernel, tmp_path):
+    done = command(ringlet, kernel_without(debian_kernel, tmp_path, "virtiofs", "9p"), "true")
+    assert done.returncode == 1
+    for part in (b"no module virtiofs", b"no module 9p", b"to share the root file system"):
+        assert part in done.stderr

@@ -344,7 +344,7 @@ static void test_create_and_unlink(void **state)
 	(void)state;
 	start(&setup, false);
 	assert_int_equal(clone_fid(&setup, ROOT, 1), 0);
-	assert_int_equal(create(&setup, 1, "new", O_RDWR | O_APPEND, 04666), 0);
+	assert_int_equal(create(&setup, 1, "new", O_RDWR, 04666), 0);
 	assert_int_equal(write_at(&setup, 1, 3, "abc"), 0);
 	assert_int_equal(get(&setup, 4), 3);
 	assert_int_equal(stat(in_dir(&setup, "new"), &status), 0);
@@ -367,6 +367,13 @@ static void test_create_and_unlink(void **state)
 	assert_int_equal(create(&setup, 2, "hello", O_RDONLY, 0600), 0);
 	assert_int_equal(read_at(&setup, 2, 0, 5), 0);
 	assert_data(&setup, "hello");
+	/* Who appends does not know where the end is by now. */
+	assert_int_equal(clone_fid(&setup, ROOT, 3), 0);
+	assert_int_equal(create(&setup, 3, "log", O_RDWR | O_APPEND, 0600), 0);
+	assert_int_equal(write_at(&setup, 3, 0, "one"), 0);
+	assert_int_equal(write_at(&setup, 3, 0, "two"), 0);
+	assert_int_equal(read_at(&setup, 3, 0, 10), 0);
+	assert_data(&setup, "onetwo");
 	/* A write that says it is longer than it is. */
 	assert_int_equal(ask(&setup, P9_TWRITE, "484", N(2), N(0), N(1)), EINVAL);
 	finish(&setup);
