@@ -11,19 +11,61 @@
 #define PAGE_BYTES 4096u
 #define ALIGN_BYTES 16u
 #define SETTLED_BYTES (256u << 10)
+#define HUGE_BYTES (2ul << 20)
+
+/* Linux 6.1; older headers lack it, older kernels refuse it. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+/* Address space for size bytes that begins where a huge page may, or MAP_FAILED. */
+static uint8_t *reserve(size_t size)
+{
+	uint8_t *space = mmap(NULL, size + HUGE_BYTES, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before;
+
+	if (space == MAP_FAILED)
+		return space;
+	before = -(uintptr_t)space % HUGE_BYTES;
+	if (before)
+		munmap(space, before);
+	munmap(space + before + size, HUGE_BYTES - before);
+	return space + before;
+}
+
+static void *map_shared(size_t size)
+{
+	uint8_t *at = reserve(size);
+
+	if (at == MAP_FAILED)
+		return at;
+	return mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+/* The same pages again: of a shared mapping, an old size of 0 makes another one. */
+static void *map_again(void *shared, size_t size)
+{
+	uint8_t *at = reserve(size);
+
+	if (at == MAP_FAILED)
+		return at;
+	return mremap(shared, 0, size, MREMAP_MAYMOVE | MREMAP_FIXED, at);
+}
 
 /* Shared memory without a file: perf looks its symbols up by address, in /tmp/perf-PID.map. */
 int codebuf_create(struct codebuf *buf, size_t size_bytes, struct error *err)
 {
 	size_t size = (size_bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
-	void *rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), *rx;
+	void *rw = map_shared(size), *rx;
 
 	*buf = (struct codebuf){ .size_bytes = size };
 	if (rw == MAP_FAILED)
 		return error_set_errno(err, errno, "cannot map memory for generated code");
 	buf->rw = rw;
-	/* Of a shared mapping, an old size of 0 makes another mapping of the same pages. */
-	rx = mremap(rw, 0, size, MREMAP_MAYMOVE);
+	rx = map_again(rw, size);
+	/* Of what is written, little is needed at a time: see forget_written. */
+	madvise(rw, size, MADV_NOHUGEPAGE);
 	if (rx != MAP_FAILED)
 		buf->rx = rx;
 	if (rx == MAP_FAILED || mprotect(rx, size, PROT_READ | PROT_EXEC)) {
@@ -56,6 +98,22 @@ static void forget_written(struct codebuf *buf, size_t from, size_t to)
 		madvise(buf->rw + from, to - from, MADV_DONTNEED);
 }
 
+/*
+ * Code is spread over thousands of pages, more than processors remember translations for. So what
+ * fills 2 MiB becomes one huge page, and what goes beyond the first is one from the start. Where
+ * the host has none to give, or does not know how, nothing is lost.
+ */
+static void use_huge_pages(struct codebuf *buf, size_t from, size_t to)
+{
+	size_t chunk = from / HUGE_BYTES, next = to / HUGE_BYTES;
+
+	if (chunk == next)
+		return;
+	for (size_t i = chunk ? chunk + 1 : 0; i <= next; i++)
+		if ((i + 1) * HUGE_BYTES <= buf->size_bytes)
+			madvise((void *)(buf->rx + i * HUGE_BYTES), HUGE_BYTES, MADV_COLLAPSE);
+}
+
 const void *codebuf_add(struct codebuf *buf, const void *code, size_t size)
 {
 	size_t at = buf->used_bytes;
@@ -66,6 +124,7 @@ const void *codebuf_add(struct codebuf *buf, const void *code, size_t size)
 	at += (size + ALIGN_BYTES - 1) & ~(size_t)(ALIGN_BYTES - 1);
 	at = at > buf->size_bytes ? buf->size_bytes : at;
 	code = buf->rx + buf->used_bytes;
+	use_huge_pages(buf, buf->used_bytes, at);
 	forget_written(buf, buf->used_bytes, at);
 	buf->used_bytes = at;
 	return code;

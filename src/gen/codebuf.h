@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory for generated host code, mapped twice, writable and executable, never both at
- * one address. Allocation only grows; everything goes at once with the buffer. The owner serialises
- * calls; the code may run on any thread.
+ * Memory for generated host code, mapped twice, writable and executable, never both at one address, on
+ * huge pages where the host lets us. Allocation only grows; everything goes at once with the buffer.
+ * The owner serialises calls; the code may run on any thread.
  */
 #ifndef RINGLET_GEN_CODEBUF_H
 #define RINGLET_GEN_CODEBUF_H
