@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct accel_machine;
+struct blocks;
 struct cpu;
 struct error;
 struct irqchip_backend;
@@ -27,6 +28,7 @@ struct accel_config {
 	/* The CPUs have what the engine's CPU model and the accelerator both have, and nothing else:
 	 * for named models, and machines that may go on under another accelerator. */
 	bool portable;
+	bool changes; /* it may go on under another accelerator */
 	const char *without; /* capabilities of the host not to use, with commas: for tests; or NULL */
 };
 
@@ -34,6 +36,7 @@ struct accel_config {
 struct accel_traits {
 	const struct x86_cpuid_leaves *limit;  /* for struct cpu_env; NULL: none */
 	uint64_t apic_timer_hz, tsc_hz;        /* 0: whatever they choose, unknown */
+	bool doorbells;                        /* it listens to those of env.mmio */
 	const struct irqchip_backend *irqchip; /* NULL: local APICs are in this process */
 };
 
@@ -54,6 +57,9 @@ struct accel {
 	int (*pause)(struct accel_machine *machine, struct error *err);
 	/* Forgets all that the guest made it keep: the machine is reset. */
 	int (*reset)(struct accel_machine *machine, struct error *err);
+
+	/* Tells blocks what the guest wrote since the last call, or more. */
+	void (*report_writes)(struct accel_machine *machine, struct blocks *blocks);
 
 	/* Runs the CPU on the calling thread until CPU_REQ_STOP is set. */
 	void (*run)(struct cpu *cpu);

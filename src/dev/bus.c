@@ -30,7 +30,8 @@ struct bus {
 	struct loop *loop;
 	_Atomic(struct bus_table *) table;
 	_Atomic unsigned accesses; /* under way now */
-	pthread_mutex_t change;    /* guards retired, and makes changes one at a time */
+	pthread_mutex_t change;    /* guards retired, listener; makes changes one at a time */
+	struct bus_listener listener;
 	_Atomic(struct bus_table *) retired;
 };
 
@@ -136,6 +137,27 @@ static unsigned first_from(const struct bus_table *table, uint64_t address)
 	return low;
 }
 
+/* change held. */
+static void tell(const struct bus *bus, const struct bus_range *range, bool there)
+{
+	for (unsigned i = 0; bus->listener.doorbell && i < range->doorbell_count; i++)
+		bus->listener.doorbell(bus->listener.opaque,
+				       range->base + range->doorbells[i].offset,
+				       &range->doorbells[i], there);
+}
+
+void bus_listen(struct bus *bus, const struct bus_listener *listener)
+{
+	const struct bus_table *table;
+
+	pthread_mutex_lock(&bus->change);
+	bus->listener = listener ? *listener : (struct bus_listener){ 0 };
+	table = atomic_load(&bus->table);
+	for (unsigned i = 0; i < table->count; i++)
+		tell(bus, &table->range[i], true);
+	pthread_mutex_unlock(&bus->change);
+}
+
 static int insert(struct bus *bus, const struct bus_range *range, struct error *err)
 {
 	const struct bus_table *old = atomic_load(&bus->table);
@@ -153,6 +175,7 @@ static int insert(struct bus *bus, const struct bus_range *range, struct error *
 	table->range[at] = *range;
 	memcpy(&table->range[at + 1], &old->range[at], (old->count - at) * sizeof(*range));
 	publish(bus, table);
+	tell(bus, range, true);
 	return 0;
 }
 
@@ -194,8 +217,10 @@ void bus_remove(struct bus *bus, uint64_t base)
 	pthread_mutex_lock(&bus->change);
 	table = atomic_load(&bus->table);
 	at = first_from(table, base);
-	if (at < table->count && table->range[at].base == base)
+	if (at < table->count && table->range[at].base == base) {
+		tell(bus, &table->range[at], false);
 		delete(bus, table, at);
+	}
 	pthread_mutex_unlock(&bus->change);
 }
 

@@ -18,6 +18,15 @@ struct loop;
 
 enum { BUS_UNLOCKED = 1 };
 
+/*
+ * A register that only wants to know that it was written, by size_bytes: whoever listens to the bus may
+ * signal the eventfd instead of bringing it the write.
+ */
+struct bus_doorbell {
+	uint32_t offset, size_bytes;
+	int fd;
+};
+
 struct bus_range {
 	uint64_t base;
 	uint64_t size;
@@ -32,6 +41,16 @@ struct bus_range {
 	unsigned max_width;
 	uint64_t (*read)(void *opaque, uint64_t offset, unsigned size, int cpu);
 	void (*write)(void *opaque, uint64_t offset, unsigned size, uint64_t value, int cpu);
+	/* The device's; they live as long as the range. */
+	const struct bus_doorbell *doorbells;
+	unsigned doorbell_count;
+};
+
+/* Hears of doorbells that come and go, on the thread that adds or removes their range. */
+struct bus_listener {
+	void *opaque;
+	void (*doorbell)(void *opaque, uint64_t address, const struct bus_doorbell *doorbell,
+			 bool there);
 };
 
 /* name: "pio" or "mmio", for logs. loop: whose lock guards the devices. */
@@ -41,6 +60,9 @@ void bus_destroy(struct bus *bus);
 /* Copies range. -EEXIST when it overlaps another. */
 int bus_add(struct bus *bus, const struct bus_range *range, struct error *err);
 void bus_remove(struct bus *bus, uint64_t base);
+
+/* One listener, told of those that are there at once; NULL: no more. It is copied. */
+void bus_listen(struct bus *bus, const struct bus_listener *listener);
 
 /* What no device answers reads as all ones and swallows writes (as on an ISA/PCI bus). */
 uint64_t bus_read(struct bus *bus, uint64_t address, unsigned size, int cpu);

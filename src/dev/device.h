@@ -10,6 +10,7 @@
 #ifndef RINGLET_DEV_DEVICE_H
 #define RINGLET_DEV_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct device_env {
 	struct mem *mem; /* its regions, for who needs to know them */
 	struct bus *pio;
 	struct bus *mmio;
+	bool doorbells; /* somebody listens to those of the buses' ranges */
 };
 
 /* One field of a device's state, for snapshots: where it lies and how long it is. */

@@ -247,6 +247,7 @@ static void pci_device_destroy(struct device *dev)
 	virtio_pci_registers_reset(pci);
 	pci_remove(&pci->function);
 	msix_release(&pci->msix);
+	virtio_pci_bells_destroy(pci);
 	pci->virtio->class->destroy(pci->virtio);
 	free(pci);
 }
@@ -277,6 +278,7 @@ static int add_function(struct virtio_pci *pci, const struct virtio_pci_config *
 	const struct bus_range range = {
 		.size = BAR_BYTES, .name = class->name, .opaque = pci, .read = bar_read,
 		.write = bar_write,
+		.doorbells = pci->doorbells, .doorbell_count = pci->doorbell_count,
 	};
 	int ret = pci_add(config->bus, config->devfn, &identity, &pci->function, err);
 
@@ -316,8 +318,11 @@ int virtio_pci_create(const struct virtio_pci_config *config, struct virtio_devi
 	pci->virtio = virtio;
 	pci->dev.class = &virtio_pci_class;
 	virtio_attach(virtio, &transport, pci);
-	ret = add_function(pci, config, err);
+	ret = virtio_pci_bells_create(pci, PAGE_NOTIFY * PAGE_BYTES, NOTIFY_MULTIPLIER, err);
+	if (!ret)
+		ret = add_function(pci, config, err);
 	if (ret) {
+		virtio_pci_bells_destroy(pci);
 		virtio->class->destroy(virtio);
 		free(pci);
 		return ret;

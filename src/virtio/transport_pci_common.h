@@ -13,6 +13,9 @@ struct virtio_pci {
 	struct pci_function function;
 	struct msix msix;
 	struct virtio_device *virtio;
+	struct virtio_pci_bell *bells; /* one a queue, or none at all */
+	struct bus_doorbell *doorbells;
+	unsigned doorbell_count;
 	unsigned window; /* offset of the capability that leads to the BAR */
 	bool was_master;
 	uint8_t isr;
@@ -22,6 +25,14 @@ struct virtio_pci {
 	uint16_t queue_select;
 	uint16_t config_vector, queue_vector[64];
 };
+
+/* ---- transport_pci_bells.c: queue i's doorbell is at first + i * distance of a BAR ---- */
+
+int virtio_pci_bells_create(struct virtio_pci *pci, uint32_t first, uint32_t distance,
+			    struct error *err);
+void virtio_pci_bells_destroy(struct virtio_pci *pci);
+
+/* ---- transport_pci_common.c ---- */
 
 /* offset within the structure; size 1, 2 or 4. What is not a field's size does nothing. */
 uint32_t virtio_pci_common_read(struct virtio_pci *pci, unsigned offset, unsigned size);

@@ -76,6 +76,7 @@ int accel_create(struct vm *vm, struct error *err)
 		.mem = vm->env.mem,
 		.cpus = config->cpus,
 		.portable = config->switch_accel_ms || config->cpu_model,
+		.changes = config->switch_accel_ms,
 		.without = config->kvm_without,
 	};
 	int ret;
@@ -89,6 +90,7 @@ int accel_create(struct vm *vm, struct error *err)
 	if (ret)
 		return ret;
 	vm->traits = *vm->host_accel->traits(vm->accel_machine);
+	vm->env.doorbells = vm->traits.doorbells;
 	if (vm->traits.tsc_hz)
 		isa_x86.clock_known(vm->traits.tsc_hz);
 	return 0;
@@ -147,9 +149,8 @@ void accel_switch(struct vm *vm)
 	vm->accel = vm->other_accel;
 	vm->other_accel = from;
 	vm->switches++;
-	/* Nobody saw what the guest overwrote meanwhile. */
 	if (from == vm->host_accel)
-		accel_forget_code(vm);
+		from->report_writes(vm->accel_machine, vm->blocks);
 	accel_connect(vm);
 	log_debug("CPUs go on by accelerator '%s'", vm->accel->name);
 }

@@ -16,7 +16,8 @@ WAYS = {"split": "", "whole": "--debug-kvm-without all"}
 CHECKS = [("32-boot", "split"), ("32-boot", "whole"), ("64-shadows", "split"), ("64-smc", "split"),
           ("64-smc", "whole"), ("64-timers", "split"), ("64-timers", "whole")]
 CAPABILITIES = ["split-irqchip", "signal-msi", "irq-routing", "mp-state", "immediate-exit",
-                "tsc-deadline", "readonly-mem", "xsave2", "tsc-khz", "tsc-offset", "kvmclock"]
+                "tsc-deadline", "readonly-mem", "xsave2", "tsc-khz", "tsc-offset", "ioeventfd",
+                "dirty-log", "kvmclock"]
 TIMELY = ["split-irqchip", "immediate-exit", "tsc-deadline"]  # that interrupts depend on
 # What is enough on a host with much other work, too.
 QUICK_S, LONG_S = 900, 6000

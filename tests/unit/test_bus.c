@@ -181,6 +181,52 @@ static void test_a_device_removes_itself(void **state)
 	assert_int_equal(f->probe[0].accesses, 1000);
 }
 
+/* By address: how often it came less how often it went. */
+struct heard {
+	uint64_t address[4];
+	int there[4];
+	unsigned count;
+};
+
+static void hear(void *opaque, uint64_t address, const struct bus_doorbell *doorbell, bool there)
+{
+	struct heard *heard = opaque;
+	unsigned at = 0;
+
+	assert_int_equal(doorbell->fd, 42);
+	while (at < heard->count && heard->address[at] != address)
+		at++;
+	assert_in_range(at, 0, 3);
+	heard->count += at == heard->count;
+	heard->address[at] = address;
+	heard->there[at] += there ? 1 : -1;
+}
+
+static void test_listener(void **state)
+{
+	static const struct bus_doorbell bells[] = { { 4, 2, 42 }, { 8, 2, 42 } };
+	struct fixture *f = *state;
+	struct heard heard = { 0 };
+	const struct bus_listener listener = { &heard, hear };
+	struct bus_range range = { .base = 0x100, .size = 16, .name = "bells", .doorbells = bells,
+				   .doorbell_count = 2 };
+
+	assert_int_equal(bus_add(f->bus, &range, NULL), 0);
+	bus_listen(f->bus, &listener);
+	assert_int_equal(heard.count, 2);
+	assert_int_equal(heard.address[1], 0x108);
+	assert_int_equal(bus_add(f->bus, &range, NULL), -EEXIST);
+	assert_int_equal(heard.there[0], 1);
+	bus_remove(f->bus, 0x100);
+	assert_int_equal(heard.there[0], 0);
+	range.base = 0x200;
+	assert_int_equal(bus_add(f->bus, &range, NULL), 0);
+	assert_int_equal(heard.address[2], 0x204);
+	bus_listen(f->bus, NULL);
+	bus_remove(f->bus, 0x200);
+	assert_int_equal(heard.there[2], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_splitting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_overlaps_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ranges_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_listener, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_device_removes_itself, setup, teardown),
 	};
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <linux/pci_regs.h>
@@ -35,6 +36,8 @@ struct turner {
 struct bench {
 	struct virtio_driver driver;
 	struct turner *turner;
+	struct bus_doorbell doorbell[4];
+	unsigned doorbells;
 };
 
 static void turn(struct virtio_queue *queue, struct virtio_chain *chain)
@@ -106,7 +109,7 @@ static const struct virtio_class deferred_class = {
 	.destroy = turner_destroy,
 };
 
-static int open_bench(void **state, const struct virtio_class *class)
+static int open_bench(void **state, const struct virtio_class *class, bool doorbells)
 {
 	struct bench *b = calloc(1, sizeof(*b));
 	struct virtio_setup setup = { .class = class, .features = 1, .config_bytes = 6,
@@ -116,6 +119,7 @@ static int open_bench(void **state, const struct virtio_class *class)
 	driver_open(&b->driver);
 	b->turner = calloc(1, sizeof(*b->turner));
 	memcpy(b->turner->config, "config", 6);
+	b->driver.fixture->env.doorbells = doorbells;
 	setup.env = &b->driver.fixture->env;
 	setup.config = b->turner->config;
 	assert_int_equal(virtio_device_init(&b->turner->virtio, &setup, NULL), 0);
@@ -123,14 +127,29 @@ static int open_bench(void **state, const struct virtio_class *class)
 	return 0;
 }
 
+static void count_doorbell(void *opaque, uint64_t address, const struct bus_doorbell *doorbell,
+			   bool there)
+{
+	struct bench *b = opaque;
+
+	(void)address;
+	if (there)
+		b->doorbell[b->doorbells++] = *doorbell;
+}
+
 static int setup(void **state)
 {
-	return open_bench(state, &turner_class);
+	return open_bench(state, &turner_class, false);
 }
 
 static int setup_deferred(void **state)
 {
-	return open_bench(state, &deferred_class);
+	return open_bench(state, &deferred_class, false);
+}
+
+static int setup_bells(void **state)
+{
+	return open_bench(state, &turner_class, true);
 }
 
 static int teardown(void **state)
@@ -461,6 +480,35 @@ static void test_deferred(void **state)
 	driver_kick(d, 1);
 }
 
+/* A signal is a notification; so is a write that comes all the same. */
+static void test_doorbells(void **state)
+{
+	struct bench *b = *state;
+	struct virtio_driver *d = &b->driver;
+	const struct bus_listener listener = { b, count_doorbell };
+	const struct driver_buffer one = { DRIVER_DATA, 4, true };
+	const uint64_t once = 1;
+	bool done = true;
+	uint16_t id;
+	uint32_t len;
+
+	driver_start(d, DRIVER_SPLIT, 0);
+	bus_listen(d->fixture->env.mmio, &listener);
+	assert_int_equal(b->doorbells, 2);
+	driver_add(d, 1, &one, 1, 0);
+	assert_int_equal(write(b->doorbell[1].fd, &once, sizeof(once)), sizeof(once));
+	run_until(d->fixture, &done);
+	assert_true(driver_used(d, 1, &id, &len));
+	driver_add(d, 1, &one, 1, 0);
+	driver_kick(d, 1);
+	assert_true(driver_used(d, 1, &id, &len));
+	/* One that comes late, after a reset. */
+	assert_int_equal(write(b->doorbell[1].fd, &once, sizeof(once)), sizeof(once));
+	driver_set_status(d, 0);
+	run_until(d->fixture, &done);
+	assert_false(broken(b));
+}
+
 /* Without bus mastering nothing moves; when it comes, what waits does. */
 static void test_bus_master(void **state)
 {
@@ -756,6 +804,7 @@ int main(void)
 		TEST(test_interrupts_both),
 		TEST(test_event_index_both),
 		TEST(test_pin),
+		cmocka_unit_test_setup_teardown(test_doorbells, setup_bells, teardown),
 		cmocka_unit_test_setup_teardown(test_deferred, setup_deferred, teardown),
 		TEST(test_bus_master),
 		TEST(test_bad_buffers_both),

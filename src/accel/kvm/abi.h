@@ -7,6 +7,7 @@
 #ifndef RINGLET_ACCEL_KVM_ABI_H
 #define RINGLET_ACCEL_KVM_ABI_H
 
+#include <asm/prctl.h>
 #include <linux/kvm.h>
 
 /* Its lists end in arrays without a length; here, the elements stand behind them in one struct. */
@@ -17,6 +18,10 @@
 #ifndef KVM_CAP_XSAVE2 /* Linux 5.17 */
 #define KVM_CAP_XSAVE2 208
 #define KVM_GET_XSAVE2 _IOR(KVMIO, 0xcf, struct kvm_xsave)
+#endif
+
+#ifndef ARCH_REQ_XCOMP_GUEST_PERM /* Linux 5.17 */
+#define ARCH_REQ_XCOMP_GUEST_PERM 0x1025
 #endif
 
 #ifndef KVM_VCPU_TSC_CTRL /* Linux 5.16 */

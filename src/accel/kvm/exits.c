@@ -7,10 +7,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "cpu/blocks.h"
 #include "cpu/isa.h"
 #include "dev/bus.h"
-#include "mem/mem.h"
 
 /* A device answers accesses of 1, 2, 4 or 8 bytes. */
 static unsigned piece(unsigned length)
@@ -100,18 +98,6 @@ static int give_up(struct kvm_vcpu *vcpu, struct error *err)
 
 /* ---- an instruction that the kernel does not know ---- */
 
-/* What was decoded here before may have been overwritten under the kernel's eyes alone. */
-static void forget_code(const struct kvm_vcpu *vcpu)
-{
-	const struct mem *mem = vcpu->machine->mem;
-
-	for (unsigned i = 0; i < mem_region_count(mem); i++) {
-		const struct mem_region *region = mem_region_at(mem, i);
-
-		blocks_wrote(vcpu->cpu->env.blocks, region->gpa, region->size_bytes);
-	}
-}
-
 static int finish_instruction(struct kvm_vcpu *vcpu, struct error *err)
 {
 	struct cpu *cpu = vcpu->cpu;
@@ -121,7 +107,8 @@ static int finish_instruction(struct kvm_vcpu *vcpu, struct error *err)
 
 	if (ret)
 		return ret;
-	forget_code(vcpu);
+	/* What was decoded here before may have been overwritten under the kernel's eyes alone. */
+	kvm_report_writes(vcpu->machine, cpu->env.blocks);
 	if (vcpu->machine->split)
 		cpu->env.intc = &in_kernel;
 	cpu->isa->run(cpu, 1);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "accel/kvm/abi.h"
@@ -16,6 +17,7 @@
 
 #define XSAVE_BYTES 4096u
 #define SLOTS_OF_OLD 32u
+#define TILE_DATA 18ul /* AMX's component of the vector state */
 
 const struct kvm_feature_info kvm_features[KVM_FEATURE_COUNT] = {
 #define X(name, word, cap, lost) [KVM_HAS_##name] = { word, lost, cap },
@@ -155,6 +157,17 @@ static void ask(struct kvm_host *host)
 	host->slots = slots > 0 ? (uint32_t)slots : SLOTS_OF_OLD;
 }
 
+/* Guests may have tiles where the processor does: the kernel wants to be asked, and counts them then. */
+static void size_vectors(struct kvm_host *host)
+{
+	int bytes;
+
+	syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_GUEST_PERM, TILE_DATA);
+	bytes = ioctl(host->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+	if (bytes > (int)XSAVE_BYTES)
+		host->xsave_bytes = (uint32_t)bytes;
+}
+
 int kvm_host_open(struct kvm_host *host, const char *path, const char *without,
 		  struct error *err)
 {
@@ -168,12 +181,8 @@ int kvm_host_open(struct kvm_host *host, const char *path, const char *without,
 		ask(host);
 		ret = kvm_host_mask(&host->features, without, err);
 	}
-	if (!ret && kvm_has(host, KVM_HAS_XSAVE2)) {
-		int bytes = ioctl(host->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
-
-		if (bytes > (int)XSAVE_BYTES)
-			host->xsave_bytes = (uint32_t)bytes;
-	}
+	if (!ret && kvm_has(host, KVM_HAS_XSAVE2))
+		size_vectors(host);
 	if (ret)
 		kvm_host_close(host);
 	return ret;

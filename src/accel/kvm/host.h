@@ -33,6 +33,10 @@ struct error;
 	  "the clock's frequency is measured at each start: 10 ms")                                \
 	X(TSC_OFFSET, "tsc-offset", KVM_CAP_VCPU_ATTRIBUTES,                                       \
 	  "a pause may move the CPUs' clocks apart by some hundred nanoseconds")                   \
+	X(IOEVENTFD, "ioeventfd", KVM_CAP_IOEVENTFD,                                               \
+	  "a CPU that notifies a virtio device waits until it has heard")                          \
+	X(DIRTY_LOG, "dirty-log", KVM_CAP_USER_MEMORY, /* as old, and without a number of its own */ \
+	  "a change of the accelerator forgets all translated code")                               \
 	X(KVMCLOCK, "kvmclock", KVM_CAP_ADJUST_CLOCK,                                              \
 	  "guests calibrate their clock against emulated timers: a slower boot")
 

@@ -4,7 +4,8 @@
  * other. x86 alone, so far.
  *
  *	host.c      is there a KVM, and what can it do;   try.c  does it run what we need
- *	machine.c   the VM: memory, interrupt controllers, life
+ *	machine.c   the VM: memory, interrupt controllers, life;   writes.c  what its guest wrote;
+ *	doorbells.c its devices' doorbells as events
  *	cpuid.c     what its CPUs are
  *	vcpu.c      the loop around KVM_RUN, requests, interrupts;   exits.c  why it returned
  *	state.c     struct x86_state to the kernel and back;   msrs.c, xsave.c, lapic.c  parts of it
@@ -56,9 +57,10 @@ struct accel_machine {
 	struct kvm_host host;
 	struct mem *mem;
 	unsigned cpus;
-	bool portable, split;
+	bool portable, split, follows_writes;
 	int vm;                   /* -1: not made yet, or forgotten */
 	unsigned slots;           /* memory regions that the kernel knows */
+	struct bus *mmio;         /* listened to; NULL: not yet, or no more */
 	struct kvm_cpuid2 *supported;
 	struct x86_cpuid_leaves limit;
 	struct accel_traits traits;
@@ -69,6 +71,17 @@ struct accel_machine {
 	struct kvm_vcpu *vcpu;    /* one a CPU, while vm is there */
 	unsigned vcpus;
 };
+
+/* ---- doorbells.c ---- */
+
+/* Has the kernel signal the doorbells on the bus, while vm is there. */
+void kvm_doorbells_listen(struct accel_machine *machine, struct bus *mmio);
+void kvm_doorbells_ignore(struct accel_machine *machine);
+
+/* ---- writes.c ---- */
+
+/* For struct accel; also while CPUs run, about what they wrote before. */
+void kvm_report_writes(struct accel_machine *machine, struct blocks *blocks);
 
 /* ---- cpuid.c ---- */
 

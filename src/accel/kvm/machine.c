@@ -142,6 +142,7 @@ static int make_vm(struct accel_machine *machine, struct error *err)
 
 static void drop_vm(struct accel_machine *machine)
 {
+	kvm_doorbells_ignore(machine);
 	for (unsigned i = 0; i < machine->vcpus; i++) {
 		struct kvm_vcpu *vcpu = &machine->vcpu[i];
 
@@ -189,6 +190,7 @@ static int create(const struct accel_config *config, struct accel_machine **out,
 	machine->vm = -1;
 	ret = kvm_host_open(&machine->host, KVM_DEVICE, config->without, err);
 	machine->split = !ret && kvm_has(&machine->host, KVM_HAS_SPLIT_IRQCHIP);
+	machine->follows_writes = !ret && config->changes && kvm_has(&machine->host, KVM_HAS_DIRTY_LOG);
 	if (!ret)
 		ret = kvm_cpuid_ask(machine, err);
 	if (!ret)
@@ -202,6 +204,7 @@ static int create(const struct accel_config *config, struct accel_machine **out,
 		.limit = &machine->limit,
 		.apic_timer_hz = TIMER_HZ,
 		.tsc_hz = tsc_hz(machine),
+		.doorbells = kvm_has(&machine->host, KVM_HAS_IOEVENTFD),
 		.irqchip = machine->split ? &machine->backend : NULL,
 	};
 	*out = machine;
@@ -218,12 +221,13 @@ static const struct accel_traits *traits(struct accel_machine *machine)
 static int give_memory(struct accel_machine *machine, struct error *err)
 {
 	bool readonly = kvm_has(&machine->host, KVM_HAS_READONLY_MEM);
+	uint32_t log = machine->follows_writes ? KVM_MEM_LOG_DIRTY_PAGES : 0;
 
 	while (machine->slots < mem_region_count(machine->mem)) {
 		const struct mem_region *region = mem_region_added(machine->mem, machine->slots);
 		struct kvm_userspace_memory_region slot = {
 			.slot = machine->slots,
-			.flags = region->readonly && readonly ? KVM_MEM_READONLY : 0,
+			.flags = region->readonly && readonly ? KVM_MEM_READONLY : log,
 			.guest_phys_addr = region->gpa,
 			.memory_size = region->size_bytes,
 			.userspace_addr = (uintptr_t)region->host,
@@ -252,6 +256,8 @@ static int resume(struct accel_machine *machine, struct cpu *const *cpus, unsign
 
 	if (!ret)
 		ret = give_memory(machine, err);
+	if (!ret)
+		kvm_doorbells_listen(machine, cpus[0]->env.mmio);
 	for (unsigned i = 0; i < count && !ret; i++) {
 		struct kvm_vcpu *vcpu = &machine->vcpu[i];
 
@@ -341,6 +347,7 @@ const struct accel accel_kvm = {
 	.resume = resume,
 	.pause = pause_machine,
 	.reset = reset,
+	.report_writes = kvm_report_writes,
 	.run = kvm_run_cpu,
 	.describe_stats = describe_stats,
 };

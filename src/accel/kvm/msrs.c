@@ -34,6 +34,8 @@ static const struct {
 	{ 0x1a0, 1, 1, AT(misc_enable) },
 	{ 0x48, 1, 1, AT(spec_ctrl) },
 	{ 0xda0, 1, 1, AT(xss) },
+	{ 0x1c4, 1, 1, AT(xfd) },
+	{ 0x1c5, 1, 1, AT(xfd_err) },
 	{ 0x200, 2, 8, AT(mtrr_phys_base) },
 	{ 0x201, 2, 8, AT(mtrr_phys_mask) },
 	{ 0x250, 1, 1, AT(mtrr_fixed[0]) },
