@@ -29,7 +29,8 @@ struct bench {
 	X(memcpy) X(memset) X(strlen) X(stream) X(random)                                          \
 	X(null_syscall) X(signal) X(segv) X(fork) X(fork_exec) X(page_fault) X(pipe) X(switch16)   \
 	X(mmap) X(tmpfs) X(script)                                                                 \
-	X(alone) X(parallel) X(lock)
+	X(alone) X(parallel) X(lock)                                                               \
+	X(disk_read) X(disk_write) X(disk_random) X(files_meta) X(files_stream)
 
 #define BENCH_DECLARE(name) extern const struct bench bench_##name;
 BENCH_LIST(BENCH_DECLARE)

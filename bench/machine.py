@@ -41,11 +41,11 @@ class Run:
             raise Failed(line.strip())
 
 
-def run_native(program, classes, budget_ms):
+def run_native(program, classes, budget_ms, environment):
     """The programs on the host."""
     run = Run()
     done = subprocess.run([program, "run", str(budget_ms), *classes], capture_output=True, text=True,
-                          timeout=TIMEOUT_S, check=True)
+                          timeout=TIMEOUT_S, check=True, env=environment)
     for line in done.stdout.splitlines():
         run.take(line)
     return run

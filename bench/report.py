@@ -111,7 +111,7 @@ def start_line(starts):
     return f"From exec to a guest that halts (-c 1 -m 128): {'; '.join(found)}."
 
 
-def report(classes, results, boots, kernel, load, starts):
+def report(classes, results, boots, kernel, load, starts, commands):
     """The whole text between the markers."""
     engines = [engine for engine in results if engine != "native"]
     rounds = len(results["native"])
@@ -122,6 +122,7 @@ def report(classes, results, boots, kernel, load, starts):
     if load[0] > os.cpu_count() / 2:
         lines += [BUSY, ""]
     rows = machine_rows(boots, engines)
+    rows.append(["'run -- true', s"] + [cell(commands[engine]) for engine in engines])
     rows.append(["two CPUs against one"] + [cell(speedup(results, engine)) for engine in engines])
     lines += table(["machine"] + engines, rows)
     native = speedup(results, "native")

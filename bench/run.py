@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 
+import command
 import machine
 import report
 import startup
+import storage
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Classes that want two processors get a machine of their own.
+# Classes that want two processors.
 TWO_CPUS = ["smp"]
 
 
@@ -62,36 +64,52 @@ class Bench:
         self.ringlet, self.program = args.build / "ringlet", args.build / "bench/bench"
         self.kernel = args.kernel or tool("fetch-kernel")
         self.initrd = tool("make-initramfs", "--output", f"{directory}/bench.cpio", "--init",
-                           f"{ROOT}/bench/init", "--add", f"bin/bench={self.program}")
+                           f"{ROOT}/bench/init", "--add", f"bin/bench={self.program}",
+                           *storage.additions(self.kernel, directory))
+        self.storage = storage.Storage(directory)
         self.classes = programs(self.program, args.classes and args.classes.split(","))
         engines = args.engines.split(",") if args.engines else machine.accelerators(self.ringlet) + ["tcg"]
         self.results = {name: [] for name in ["native"] + engines}
         self.boots = {name: [] for name in engines}
 
-    def guest(self, engine, cpus, classes):
+    def guest(self, engine, cpus, classes, options=()):
         params = f"bench_ms={self.args.ms} bench_classes={','.join(classes)}"
+        if options:
+            params += " bench_storage=1"
         argv = machine.command(engine, self.ringlet, self.kernel, self.initrd, cpus, params)
-        return machine.run_machine(argv)
+        return machine.run_machine(argv + list(options))
+
+    def turn_in_guests(self, engine):
+        """Classes that want more than a processor have machines of their own."""
+        special = {name: (2, []) for name in TWO_CPUS}
+        special.update({name: (1, self.storage.options(engine)) for name in storage.CLASSES})
+        run = self.guest(engine, 1, [name for name in self.classes if name not in special])
+        self.boots[engine].append(run)
+        for cpus, options in ((2, []), (1, self.storage.options(engine))):
+            chosen = [name for name in self.classes if special.get(name) == (cpus, options)]
+            if chosen:
+                more = self.guest(engine, cpus, chosen, options)
+                run.times.update(more.times)
+                run.checksums.update(more.checksums)
+        return run
 
     def turn(self, engine):
         """One engine's turn in a round."""
         if engine == "native":
-            run = machine.run_native(self.program, self.classes, self.args.ms)
+            run = machine.run_native(self.program, self.classes, self.args.ms,
+                                     self.storage.environment())
         else:
-            one_cpu = [name for name in self.classes if name not in TWO_CPUS]
-            two_cpus = [name for name in self.classes if name in TWO_CPUS]
-            run = self.guest(engine, 1, one_cpu)
-            self.boots[engine].append(run)
-            if two_cpus:
-                more = self.guest(engine, 2, two_cpus)
-                run.times.update(more.times)
-                run.checksums.update(more.checksums)
+            run = self.turn_in_guests(engine)
         self.results[engine].append(run)
 
     def starts(self, directory):
         """What starting costs, by engine; KVM, too, of whatever kind."""
         engines = ["kvm"] + [name for name in self.boots if name not in ("kvm", "tcg")]
         return {name: startup.measure(self.ringlet, name, directory) for name in engines}
+
+    def commands(self):
+        """Seconds that a command takes which does nothing, by engine."""
+        return {name: command.measure(self.ringlet, name, self.kernel, self.initrd) for name in self.boots}
 
     def run(self):
         for number in range(self.args.rounds):
@@ -107,6 +125,7 @@ def main():
         bench = Bench(args, directory)
         try:
             starts = bench.starts(directory)
+            commands = bench.commands()
             bench.run()
         except machine.Failed as failure:
             sys.exit(f"bench: {failure}")
@@ -115,7 +134,7 @@ def main():
     for name, engine, got, expected in wrong:
         print(f"bench: {name} computed {got} on {engine}, not {expected}", file=sys.stderr)
     text = report.report(bench.classes, bench.results, bench.boots,
-                         pathlib.Path(bench.kernel).name, load, starts)
+                         pathlib.Path(bench.kernel).name, load, starts, commands)
     print(text)
     if args.write and not wrong:
         report.write_between_markers(args.write, text)

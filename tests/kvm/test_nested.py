@@ -89,7 +89,7 @@ def test_switch(quick):
 
 def linux_job(cpus, options):
     """Types until there is a shell: it answers, and switches the machine off."""
-    said = r'echo cpus=$(nproc) loc=$(grep -c LOC /proc/interrupts) bad=$(dmesg | grep -cE \"BUG:|lockup|stall\"); poweroff -f'
+    said = r'echo cpus=$(nproc) loc=$(grep -c LOC /proc/interrupts) bad=$(dmesg | grep -cE "BUG:|lockup|stall"); poweroff -f'
     typed = f"i=0; while [ $i -lt 200 ]; do sleep 2; echo '{said}'; i=$((i+1)); done"
     return (f"( {typed} ) 2>/dev/null | timeout 600 ringlet run --accel kvm -c {cpus} -m 256 -k /vmlinuz "
             f"-i /shell.cpio -p 'quiet cryptomgr.notests noxsave no_timer_check' --stats {options}")
