@@ -36,9 +36,18 @@ struct loop_watch {
 	struct loop_watch *prev, *next; /* among the living, or in the graveyard by next */
 };
 
+/* A clock and what waits for it. */
+struct loop_clock {
+	struct timer_heap timers;
+	_Atomic uint64_t lag_ns;     /* behind the host's clock, while it runs */
+	_Atomic uint64_t stopped_ns; /* what it shows while it is stopped; 0: it runs */
+	uint64_t round_ns;           /* timers due by then have been, or are being, run */
+};
+
 struct loop_timer {
 	struct timer_node node; /* must be first */
 	struct loop *loop;
+	struct loop_clock *clock;
 	void (*expired)(void *opaque);
 	void *opaque;
 };
@@ -56,9 +65,8 @@ struct loop {
 	struct loop_watch *watches, *graveyard;
 
 	pthread_mutex_t inner;
-	struct timer_heap timers;
+	struct loop_clock host_clock, guest_clock;
 	uint64_t programmed_ns; /* when timer_fd goes off; UINT64_MAX: never */
-	uint64_t round_ns;      /* timers due by then have been, or are being, run */
 	struct loop_job *jobs, **jobs_end;
 };
 
@@ -135,7 +143,8 @@ void loop_destroy(struct loop *loop)
 		loop->jobs = job->next;
 		free(job);
 	}
-	timer_heap_release(&loop->timers);
+	timer_heap_release(&loop->host_clock.timers);
+	timer_heap_release(&loop->guest_clock.timers);
 	close_fd(loop->timer_fd);
 	close_fd(loop->event_fd);
 	close_fd(loop->epoll_fd);
@@ -248,8 +257,21 @@ void loop_watch_remove(struct loop_watch *watch)
 
 /* ---- timers ---- */
 
-int loop_timer_create(struct loop *loop, void (*expired)(void *opaque), void *opaque,
-		      struct loop_timer **out)
+static uint64_t clock_shows(const struct loop_clock *clock, uint64_t host_ns)
+{
+	uint64_t stopped_ns = atomic_load_explicit(&clock->stopped_ns, memory_order_relaxed);
+
+	return stopped_ns ? stopped_ns :
+			    host_ns - atomic_load_explicit(&clock->lag_ns, memory_order_relaxed);
+}
+
+uint64_t loop_timer_now(const struct loop_timer *timer)
+{
+	return clock_shows(timer->clock, clock_now_ns());
+}
+
+static int create_timer(struct loop *loop, struct loop_clock *clock, void (*expired)(void *opaque),
+			void *opaque, struct loop_timer **out)
 {
 	struct loop_timer *timer = calloc(1, sizeof(*timer));
 	int ret;
@@ -257,10 +279,11 @@ int loop_timer_create(struct loop *loop, void (*expired)(void *opaque), void *op
 	if (!timer)
 		return -ENOMEM;
 	timer->loop = loop;
+	timer->clock = clock;
 	timer->expired = expired;
 	timer->opaque = opaque;
 	inner_lock(loop);
-	ret = timer_heap_adopt(&loop->timers, &timer->node);
+	ret = timer_heap_adopt(&clock->timers, &timer->node);
 	inner_unlock(loop);
 	if (ret) {
 		free(timer);
@@ -270,35 +293,56 @@ int loop_timer_create(struct loop *loop, void (*expired)(void *opaque), void *op
 	return 0;
 }
 
+int loop_timer_create(struct loop *loop, void (*expired)(void *opaque), void *opaque,
+		      struct loop_timer **timer)
+{
+	return create_timer(loop, &loop->host_clock, expired, opaque, timer);
+}
+
+int loop_guest_timer_create(struct loop *loop, void (*expired)(void *opaque), void *opaque,
+			    struct loop_timer **timer)
+{
+	return create_timer(loop, &loop->guest_clock, expired, opaque, timer);
+}
+
+/* When, by the host's clock, the first timer of clock is due; UINT64_MAX: none is. Inner lock held. */
+static uint64_t next_due(const struct loop_clock *clock)
+{
+	const struct timer_node *first = timer_heap_first(&clock->timers);
+
+	return first && !clock->stopped_ns ? first->deadline_ns + clock->lag_ns : UINT64_MAX;
+}
+
 /*
  * Inner lock held. timer_fd is only moved forward to an earlier deadline; when a timer went away or
  * was put off, one idle wake-up is cheaper than a system call for each change.
  */
 static void program(struct loop *loop)
 {
-	const struct timer_node *first = timer_heap_first(&loop->timers);
+	uint64_t host_ns = next_due(&loop->host_clock), guest_ns = next_due(&loop->guest_clock);
+	uint64_t due_ns = host_ns < guest_ns ? host_ns : guest_ns;
 	struct itimerspec spec = { 0 };
 
-	if (!first || first->deadline_ns >= loop->programmed_ns)
+	if (due_ns >= loop->programmed_ns)
 		return;
-	spec.it_value.tv_sec = (time_t)(first->deadline_ns / CLOCK_NS_PER_S);
-	spec.it_value.tv_nsec = (long)(first->deadline_ns % CLOCK_NS_PER_S);
+	spec.it_value.tv_sec = (time_t)(due_ns / CLOCK_NS_PER_S);
+	spec.it_value.tv_nsec = (long)(due_ns % CLOCK_NS_PER_S);
 	timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
-	loop->programmed_ns = first->deadline_ns;
+	loop->programmed_ns = due_ns;
 }
 
 void loop_timer_arm(struct loop_timer *timer, uint64_t deadline_ns)
 {
 	struct loop *loop = timer->loop;
 
-	/* UINT64_MAX stands for "not programmed"; half of it is still 292 years. */
-	if (deadline_ns > UINT64_MAX / 2)
-		deadline_ns = UINT64_MAX / 2;
+	/* UINT64_MAX stands for "not programmed"; a quarter of it is still 146 years. */
+	if (deadline_ns > UINT64_MAX / 4)
+		deadline_ns = UINT64_MAX / 4;
 	inner_lock(loop);
 	/* So that a timer that arms itself in the past runs once a round and starves no other. */
-	if (deadline_ns <= loop->round_ns)
-		deadline_ns = loop->round_ns + 1;
-	timer_heap_put(&loop->timers, &timer->node, deadline_ns);
+	if (deadline_ns <= timer->clock->round_ns)
+		deadline_ns = timer->clock->round_ns + 1;
+	timer_heap_put(&timer->clock->timers, &timer->node, deadline_ns);
 	program(loop);
 	inner_unlock(loop);
 }
@@ -306,7 +350,7 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t deadline_ns)
 void loop_timer_disarm(struct loop_timer *timer)
 {
 	inner_lock(timer->loop);
-	timer_heap_take(&timer->loop->timers, &timer->node);
+	timer_heap_take(&timer->clock->timers, &timer->node);
 	inner_unlock(timer->loop);
 }
 
@@ -315,39 +359,68 @@ void loop_timer_destroy(struct loop_timer *timer)
 	if (!timer)
 		return;
 	inner_lock(timer->loop);
-	timer_heap_abandon(&timer->loop->timers, &timer->node);
+	timer_heap_abandon(&timer->clock->timers, &timer->node);
 	inner_unlock(timer->loop);
 	free(timer);
 }
 
 /* Takes the first timer that is due off the heap, or NULL. */
-static struct loop_timer *take_due(struct loop *loop, uint64_t now_ns)
+static struct loop_timer *take_due(struct loop *loop, struct loop_clock *clock)
 {
 	struct timer_node *node;
 
 	inner_lock(loop);
-	node = timer_heap_first(&loop->timers);
-	if (node && node->deadline_ns <= now_ns)
-		timer_heap_take(&loop->timers, node);
+	node = timer_heap_first(&clock->timers);
+	if (node && node->deadline_ns <= clock->round_ns)
+		timer_heap_take(&clock->timers, node);
 	else
 		node = NULL;
 	inner_unlock(loop);
 	return (struct loop_timer *)node;
 }
 
+static void run_timers_of(struct loop *loop, struct loop_clock *clock, uint64_t host_ns)
+{
+	struct loop_timer *timer;
+
+	if (clock->stopped_ns)
+		return;
+	inner_lock(loop);
+	clock->round_ns = clock_shows(clock, host_ns);
+	inner_unlock(loop);
+	while ((timer = take_due(loop, clock)))
+		timer->expired(timer->opaque);
+}
+
 static void run_timers(struct loop *loop)
 {
 	uint64_t now_ns = clock_now_ns();
-	struct loop_timer *timer;
 
-	inner_lock(loop);
-	loop->round_ns = now_ns;
-	inner_unlock(loop);
-	while ((timer = take_due(loop, now_ns)))
-		timer->expired(timer->opaque);
+	run_timers_of(loop, &loop->host_clock, now_ns);
+	run_timers_of(loop, &loop->guest_clock, now_ns);
 	inner_lock(loop);
 	if (loop->programmed_ns <= now_ns)
 		loop->programmed_ns = UINT64_MAX;
+	program(loop);
+	inner_unlock(loop);
+}
+
+void loop_guest_clock_stop(struct loop *loop)
+{
+	struct loop_clock *clock = &loop->guest_clock;
+
+	inner_lock(loop);
+	clock->stopped_ns = clock_shows(clock, clock_now_ns());
+	inner_unlock(loop);
+}
+
+void loop_guest_clock_start(struct loop *loop)
+{
+	struct loop_clock *clock = &loop->guest_clock;
+
+	inner_lock(loop);
+	clock->lag_ns = clock_now_ns() - clock->stopped_ns;
+	clock->stopped_ns = 0;
 	program(loop);
 	inner_unlock(loop);
 }

@@ -47,6 +47,18 @@ void loop_timer_arm(struct loop_timer *timer, uint64_t deadline_ns);
 void loop_timer_disarm(struct loop_timer *timer);
 void loop_timer_destroy(struct loop_timer *timer);
 
+/*
+ * The same on the guest's clock, which is the host's less the time that it was stopped. Made for
+ * what a guest can see the time pass by.
+ */
+int loop_guest_timer_create(struct loop *loop, void (*expired)(void *opaque), void *opaque,
+			    struct loop_timer **timer);
+/* What the timer's clock shows. Any thread. */
+uint64_t loop_timer_now(const struct loop_timer *timer);
+/* Stops the guest's clock, has it go on. On the loop's thread, while no CPU runs, without the lock. */
+void loop_guest_clock_stop(struct loop *loop);
+void loop_guest_clock_start(struct loop *loop);
+
 /* Has run(opaque) called soon on the loop's thread, lock held. Any thread; -ENOMEM. */
 int loop_post(struct loop *loop, void (*run)(void *opaque), void *opaque);
 

@@ -58,7 +58,7 @@ static void arm_count(struct apic *apic)
 	uint64_t due = apic->state->timer_start_ns + count_to_ns(apic, apic->state->timer_initial);
 
 	if (is_periodic(apic)) {
-		uint64_t soonest = clock_now_ns() + PERIOD_MIN_NS;
+		uint64_t soonest = loop_timer_now(apic->timer) + PERIOD_MIN_NS;
 
 		due = due < soonest ? soonest : due;
 	}
@@ -79,14 +79,14 @@ static void check_deadline(struct apic *apic)
 	}
 	wait_ns = scale(apic->state->deadline - now, CLOCK_NS_PER_S, config->tsc_hz) + 1;
 	loop_timer_arm(apic->timer,
-		       clock_now_ns() + (wait_ns < DEADLINE_NAP_NS ? wait_ns : DEADLINE_NAP_NS));
+		       loop_timer_now(apic->timer) + (wait_ns < DEADLINE_NAP_NS ? wait_ns : DEADLINE_NAP_NS));
 }
 
 static void check_count(struct apic *apic)
 {
 	struct apic_state *state = apic->state;
 	uint64_t period = count_to_ns(apic, state->timer_initial);
-	uint64_t now = clock_now_ns();
+	uint64_t now = loop_timer_now(apic->timer);
 
 	if (now - state->timer_start_ns < period) {
 		arm_count(apic);
@@ -117,7 +117,7 @@ static void timer_expired(void *opaque)
 
 int apic_timer_create(struct apic *apic, struct error *err)
 {
-	int ret = loop_timer_create(apic->set->loop, timer_expired, apic, &apic->timer);
+	int ret = loop_guest_timer_create(apic->set->loop, timer_expired, apic, &apic->timer);
 
 	return ret ? error_set_errno(err, -ret, "apic: timer") : 0;
 }
@@ -144,7 +144,7 @@ void apic_timer_set_initial(struct apic *apic, uint32_t value)
 		apic_timer_stop(apic);
 		return;
 	}
-	apic->state->timer_start_ns = clock_now_ns();
+	apic->state->timer_start_ns = loop_timer_now(apic->timer);
 	apic->state->timer_running = true;
 	arm_count(apic);
 }
@@ -156,7 +156,7 @@ uint32_t apic_timer_current(const struct apic *apic)
 
 	if (!state->timer_running || is_deadline_mode(apic))
 		return 0;
-	elapsed = ns_to_count(apic, clock_now_ns() - state->timer_start_ns);
+	elapsed = ns_to_count(apic, loop_timer_now(apic->timer) - state->timer_start_ns);
 	if (elapsed < state->timer_initial)
 		return state->timer_initial - elapsed;
 	return is_periodic(apic) ? state->timer_initial - elapsed % state->timer_initial : 0;
@@ -171,7 +171,7 @@ void apic_timer_set_divide(struct apic *apic, uint32_t value)
 	if (!apic->state->timer_running)
 		return;
 	apic->state->timer_start_ns =
-		clock_now_ns() - count_to_ns(apic, apic->state->timer_initial - left);
+		loop_timer_now(apic->timer) - count_to_ns(apic, apic->state->timer_initial - left);
 	arm_count(apic);
 }
 
@@ -211,7 +211,7 @@ void apic_timer_set_current(struct apic *apic, uint32_t left)
 	state->timer_running = left && left <= state->timer_initial && !is_deadline_mode(apic);
 	if (state->timer_running)
 		state->timer_start_ns =
-			clock_now_ns() - count_to_ns(apic, state->timer_initial - left);
+			loop_timer_now(apic->timer) - count_to_ns(apic, state->timer_initial - left);
 }
 
 void apic_timer_rearm(struct apic *apic)

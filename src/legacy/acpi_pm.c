@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ACPI fixed hardware. The registers are an array of bytes, so that every width and offset that a
- * guest uses works; status bits are cleared by writing ones. The timer is the host's clock; its
+ * guest uses works; status bits are cleared by writing ones. The timer is the guest's clock; its
  * carry (TMR_STS) is brought up to date when somebody looks, and a host timer stands at the next
  * one only while the guest wants it.
  */
@@ -44,10 +44,11 @@ struct acpi_pm {
 	uint64_t carries; /* of the timer's top bit, up to which TMR_STS is done */
 };
 
-/* Ticks since the host's clock began; the register shows the low bits. */
-static uint64_t timer_ticks(void)
+/* Ticks since the guest's clock began; the register shows the low bits. */
+static uint64_t timer_ticks(const struct acpi_pm *pm)
 {
-	return (uint64_t)((unsigned __int128)clock_now_ns() * ACPI_PM_TIMER_HZ / CLOCK_NS_PER_S);
+	return (uint64_t)((unsigned __int128)loop_timer_now(pm->timer) * ACPI_PM_TIMER_HZ /
+			  CLOCK_NS_PER_S);
 }
 
 /* TMR_STS is set whenever the highest bit changes: 23 or 31. */
@@ -58,7 +59,7 @@ static unsigned carry_shift(const struct acpi_pm *pm)
 
 static void update_timer_status(struct acpi_pm *pm)
 {
-	uint64_t carries = timer_ticks() >> carry_shift(pm);
+	uint64_t carries = timer_ticks(pm) >> carry_shift(pm);
 
 	if (carries != pm->carries)
 		pm->pm1_status |= PM1_TIMER;
@@ -132,7 +133,7 @@ static uint64_t read_timer(const struct acpi_pm *pm, unsigned byte)
 {
 	uint64_t mask = pm->config.timer_32bit ? 0xffffffffu : 0xffffffu;
 
-	return (timer_ticks() & mask) >> 8 * byte;
+	return (timer_ticks(pm) & mask) >> 8 * byte;
 }
 
 static uint64_t pm_read(void *opaque, uint64_t offset, unsigned size, int cpu)
@@ -239,7 +240,7 @@ static void acpi_pm_reset(struct device *dev)
 	pm->gpe_status = pm->gpe_enable = 0;
 	pm->pm1_control = pm->config.smi_command_port ? 0 : CONTROL_SCI_EN;
 	pm->smi_command = 0;
-	pm->carries = timer_ticks() >> carry_shift(pm);
+	pm->carries = timer_ticks(pm) >> carry_shift(pm);
 	update(pm);
 }
 
@@ -247,7 +248,7 @@ static void acpi_pm_restored(struct device *dev)
 {
 	struct acpi_pm *pm = (struct acpi_pm *)dev;
 
-	pm->carries = timer_ticks() >> carry_shift(pm);
+	pm->carries = timer_ticks(pm) >> carry_shift(pm);
 	update(pm);
 }
 
@@ -305,7 +306,7 @@ int acpi_pm_create(const struct device_env *env, const struct acpi_pm_config *co
 		pm->config.port = ACPI_PM_DEFAULT_PORT;
 	pm->pio = env->pio;
 	describe_ranges(pm);
-	ret = loop_timer_create(env->loop, carry_due, pm, &pm->timer);
+	ret = loop_guest_timer_create(env->loop, carry_due, pm, &pm->timer);
 	if (ret) {
 		error_set_errno(err, -ret, "acpi-pm: timer");
 		goto free_pm;

@@ -13,7 +13,6 @@
 
 #include "base/error.h"
 #include "dev/bus.h"
-#include "host/clock.h"
 #include "host/loop.h"
 
 #define TICK_NS (HPET_PERIOD_FS / 1000000u)
@@ -75,11 +74,16 @@ struct hpet {
 	bool pit_level, rtc_level;
 };
 
+static uint64_t now_ns(const struct hpet *hpet)
+{
+	return loop_timer_now(hpet->comparator[0].timer);
+}
+
 static uint64_t counter_now(const struct hpet *hpet)
 {
 	if (!(hpet->control & CONFIG_ENABLE))
 		return hpet->counter;
-	return hpet->counter + (clock_now_ns() - hpet->start_ns) / TICK_NS;
+	return hpet->counter + (now_ns(hpet) - hpet->start_ns) / TICK_NS;
 }
 
 static unsigned comparator_index(const struct hpet_comparator *cmp)
@@ -202,7 +206,7 @@ static void arm_from(struct hpet_comparator *cmp, uint64_t now)
 	wait = ticks * TICK_NS;
 	if (cmp->config & CMP_PERIODIC && wait < MATCH_MIN_NS)
 		wait = MATCH_MIN_NS;
-	loop_timer_arm(cmp->timer, clock_now_ns() + wait);
+	loop_timer_arm(cmp->timer, loop_timer_now(cmp->timer) + wait);
 }
 
 static void arm(struct hpet_comparator *cmp)
@@ -323,7 +327,7 @@ static void write_control(struct hpet *hpet, uint32_t value)
 	}
 	if (changed & CONFIG_ENABLE) {
 		hpet->counter = now;
-		hpet->start_ns = clock_now_ns();
+		hpet->start_ns = now_ns(hpet);
 		arm_all_from(hpet, now);
 	}
 }
@@ -388,7 +392,7 @@ static void write_comparator(struct hpet_comparator *cmp, unsigned reg, uint64_t
 static void write_counter(struct hpet *hpet, uint64_t value, unsigned shift, unsigned size)
 {
 	hpet->counter = merge(counter_now(hpet), value, shift, size);
-	hpet->start_ns = clock_now_ns();
+	hpet->start_ns = now_ns(hpet);
 	arm_all_from(hpet, hpet->counter);
 }
 
@@ -525,7 +529,7 @@ static int create_timers(struct hpet *hpet, struct loop *loop, struct error *err
 {
 	for (unsigned i = 0; i < HPET_COMPARATORS; i++) {
 		struct hpet_comparator *cmp = &hpet->comparator[i];
-		int ret = loop_timer_create(loop, matched, cmp, &cmp->timer);
+		int ret = loop_guest_timer_create(loop, matched, cmp, &cmp->timer);
 
 		cmp->hpet = hpet;
 		if (ret)

@@ -14,7 +14,6 @@
 
 #include "base/error.h"
 #include "dev/ranges.h"
-#include "host/clock.h"
 #include "host/loop.h"
 #include "legacy/pit_counter.h"
 
@@ -71,7 +70,7 @@ static void edge_due(void *opaque)
 
 	set_level(pit, false);
 	set_level(pit, true);
-	arm(pit, clock_now_ns());
+	arm(pit, loop_timer_now(pit->timer));
 }
 
 /* After the guest changed channel 0. */
@@ -111,7 +110,7 @@ static void write_control(struct pit *pit, uint8_t value, uint64_t now)
 static void pit_write(void *opaque, uint64_t offset, unsigned size, uint64_t value, int cpu)
 {
 	struct pit *pit = opaque;
-	uint64_t now = clock_now_ns();
+	uint64_t now = loop_timer_now(pit->timer);
 
 	(void)size;
 	(void)cpu;
@@ -130,13 +129,13 @@ static uint64_t pit_read(void *opaque, uint64_t offset, unsigned size, int cpu)
 
 	(void)size;
 	(void)cpu;
-	return offset == CONTROL ? 0xff : pit_counter_read(&pit->counter[offset], clock_now_ns());
+	return offset == CONTROL ? 0xff : pit_counter_read(&pit->counter[offset], loop_timer_now(pit->timer));
 }
 
 static uint64_t port61_read(void *opaque, uint64_t offset, unsigned size, int cpu)
 {
 	struct pit *pit = opaque;
-	uint64_t now = clock_now_ns();
+	uint64_t now = loop_timer_now(pit->timer);
 	bool refresh = pit_ns_to_ticks(now) / REFRESH_TICKS & 1;
 
 	(void)offset;
@@ -154,7 +153,7 @@ static void port61_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
 	(void)size;
 	(void)cpu;
 	pit->port61 = value & PORT61_WRITABLE;
-	pit_counter_set_gate(&pit->counter[SPEAKER], value & PORT61_GATE, clock_now_ns());
+	pit_counter_set_gate(&pit->counter[SPEAKER], value & PORT61_GATE, loop_timer_now(pit->timer));
 }
 
 static void pit_reset(struct device *dev)
@@ -176,7 +175,7 @@ static void pit_restored(struct device *dev)
 	for (unsigned i = 0; i < CHANNELS; i++)
 		if (!pit->counter[i].reload)
 			pit->counter[i].reload = 0x10000;
-	arm(pit, clock_now_ns());
+	arm(pit, loop_timer_now(pit->timer));
 }
 
 static void pit_destroy(struct device *dev)
@@ -222,7 +221,7 @@ int pit_create(const struct device_env *env, const struct pit_config *config, st
 		.base = 0x61, .size = 1, .name = "port 61", .max_width = 1,
 		.opaque = pit, .read = port61_read, .write = port61_write,
 	};
-	ret = loop_timer_create(env->loop, edge_due, pit, &pit->timer);
+	ret = loop_guest_timer_create(env->loop, edge_due, pit, &pit->timer);
 	if (ret) {
 		error_set_errno(err, -ret, "pit: timer");
 		goto free_pit;

@@ -112,6 +112,36 @@ static void a_disarmed_timer_is_silent(void **state)
 	loop_timer_destroy(other);
 }
 
+/* While the guest's clock is stopped, nothing that waits for it happens; what was left is left. */
+static void a_stopped_clock(void **state)
+{
+	struct world *world = *state;
+	uint64_t shown_ns, stopped_at_ns;
+	struct loop_timer *guest;
+
+	assert_int_equal(loop_guest_timer_create(world->loop, forbidden, world, &guest), 0);
+	assert_int_equal(loop_timer_create(world->loop, fire_and_stop, world, &world->timer), 0);
+	stopped_at_ns = clock_now_ns();
+	loop_guest_clock_stop(world->loop);
+	shown_ns = loop_timer_now(guest);
+	loop_timer_arm(guest, shown_ns + MS);
+	loop_timer_arm(world->timer, clock_now_ns() + 3 * MS);
+	loop_run(world->loop);
+	assert_int_equal(world->fired, 1);
+	assert_int_equal(loop_timer_now(guest), shown_ns);
+	loop_timer_destroy(guest);
+	loop_guest_clock_start(world->loop);
+
+	assert_int_equal(loop_guest_timer_create(world->loop, fire_and_stop, world, &guest), 0);
+	assert_true(loop_timer_now(guest) >= shown_ns);
+	assert_true(loop_timer_now(guest) <= clock_now_ns() - 3 * MS);
+	loop_timer_arm(guest, shown_ns + 2 * MS);
+	loop_run(world->loop);
+	assert_int_equal(world->fired, 2);
+	assert_true(world->fired_at_ns >= stopped_at_ns + 5 * MS);
+	loop_timer_destroy(guest);
+}
+
 static void *arm_soon(void *opaque)
 {
 	struct world *world = opaque;
@@ -300,6 +330,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_timer_fires_not_early, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_past_fires_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_disarmed_timer_is_silent, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_stopped_clock, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_thread_arms, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_greedy_timer_leaves_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_watch_may_remove_all, set_up, tear_down),
