@@ -2,36 +2,18 @@
 #include "base/json.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 #include <string.h>
+
+#include "base/utf8.h"
 
 void json_init(struct json *json, FILE *stream)
 {
 	*json = (struct json){ .stream = stream };
 }
 
-/*
- * Length of the well-formed UTF-8 sequence at text (RFC 3629: no overlong forms, no surrogates,
- * nothing above U+10FFFF), or 0. The terminating NUL ends every sequence that is cut short.
- */
-static unsigned utf8_length(const unsigned char *text)
+void json_init_line(struct json *json, FILE *stream)
 {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	unsigned length = text[0] < 0x80 ? 1 : text[0] < 0xc0 ? 0 : text[0] < 0xe0 ? 2 :
-			  text[0] < 0xf0 ? 3 : text[0] < 0xf8 ? 4 : 0;
-	uint32_t code;
-
-	if (length < 2)
-		return length;
-	code = text[0] & (0x7f >> length);
-	for (unsigned i = 1; i < length; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (text[i] & 0x3f);
-	}
-	if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-		return 0;
-	return length;
+	*json = (struct json){ .stream = stream, .one_line = true };
 }
 
 static void write_char(FILE *stream, const unsigned char *text, unsigned length)
@@ -66,7 +48,8 @@ static void write_quoted(FILE *stream, const char *text)
 
 static void new_line(struct json *json)
 {
-	fprintf(json->stream, "\n%*s", (int)json->depth * 2, "");
+	if (!json->one_line)
+		fprintf(json->stream, "\n%*s", (int)json->depth * 2, "");
 }
 
 static void begin_value(struct json *json, const char *name)
@@ -77,7 +60,7 @@ static void begin_value(struct json *json, const char *name)
 		new_line(json);
 	if (name) {
 		write_quoted(json->stream, name);
-		fputs(": ", json->stream);
+		fputs(json->one_line ? ":" : ": ", json->stream);
 	}
 	json->has_sibling = true;
 }
