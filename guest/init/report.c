@@ -19,6 +19,23 @@ void report_open(void)
 {
 	if (config_get("ports"))
 		control = port_open(CONTROL_PORT, O_RDWR);
+	/* Magic SysRq comes by the serial line, which its driver hears only while it is open. */
+	open("/dev/ttyS0", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+}
+
+int report_fd(void)
+{
+	return control;
+}
+
+/* The only line that the host has is "stop". */
+bool report_stop_asked(void)
+{
+	char line[LINE_BYTES];
+	ssize_t got = read(control, line, sizeof(line) - 1);
+
+	line[got > 0 ? got : 0] = 0;
+	return !strcmp(line, "stop\n");
 }
 
 /* A port takes a line at once: it is shorter than the driver's buffer. */

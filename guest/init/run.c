@@ -22,6 +22,7 @@
 #define CHANNELS 3
 #define BUFFER_BYTES (128u << 10)
 #define GROUPS_MAX 256
+#define GRACE_MS 5000 /* between being asked to end and being made to */
 
 /* Bytes on their way from one descriptor to another; from is -1 at the end, to once all is through. */
 struct channel {
@@ -177,30 +178,47 @@ static bool bury(pid_t child, int *status)
 	return found;
 }
 
+/* A shell on a terminal goes when that is hung up. Who has stopped must go on to hear it. */
+static void stop_everybody(bool hard)
+{
+	kill(-1, hard ? SIGKILL : config_get("tty") ? SIGHUP : SIGTERM);
+	kill(-1, SIGCONT);
+}
+
+/* -1: for ever. The dead write no more, but a slow reader of what they wrote may be waited for. */
+static int patience_ms(const struct channel channels[CHANNELS], bool alive, bool stopping)
+{
+	bool rest = channels[1].start < channels[1].end || channels[2].start < channels[2].end;
+
+	return alive && stopping ? GRACE_MS : alive || rest ? -1 : 0;
+}
+
 /* Carries until child has died, then what is left in its pipes. */
 static int carry(struct channel channels[CHANNELS], pid_t child, int signals)
 {
-	bool alive = true;
+	bool alive = true, stopping = false;
 	int status = 0;
 
 	for (;;) {
-		struct pollfd interest[CHANNELS + 1];
+		struct pollfd interest[CHANNELS + 2];
 		int ready;
 
 		for (unsigned i = 0; i < CHANNELS; i++)
 			interest[i] = channel_interest(&channels[i]);
 		interest[CHANNELS] = (struct pollfd){ .fd = signals, .events = POLLIN };
-		/* The dead write no more: what is there now is all, but a slow reader may be waited for. */
-		ready = poll(interest, CHANNELS + 1,
-			     alive || channels[1].start < channels[1].end ||
-					     channels[2].start < channels[2].end
-				     ? -1
-				     : 0);
+		interest[CHANNELS + 1] = (struct pollfd){ .fd = report_fd(), .events = POLLIN };
+		ready = poll(interest, CHANNELS + 2, patience_ms(channels, alive, stopping));
 		if (!alive && ready == 0)
 			return status;
+		if (ready == 0)
+			stop_everybody(true);
 		for (unsigned i = 0; i < CHANNELS; i++)
 			if (interest[i].fd >= 0 && interest[i].revents)
 				channel_ready(&channels[i], interest[i].revents);
+		if (interest[CHANNELS + 1].revents & POLLIN && report_stop_asked()) {
+			stopping = true;
+			stop_everybody(false);
+		}
 		if (interest[CHANNELS].revents) {
 			struct signalfd_siginfo info;
 

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "board/x86_pc_parts.h"
 #include "irqchip/apic.h"
+#include "legacy/acpi_pm.h"
 #include "mem/mem.h"
 #include "vm/config.h"
 
@@ -109,6 +110,13 @@ static void connect_irqchip(struct vm *vm, const struct irqchip_backend *backend
 	pc_connect_irqchip(vm->board_state, backend);
 }
 
+static void press_power_button(struct vm *vm)
+{
+	struct pc *pc = vm->board_state;
+
+	acpi_pm_power_button(pc->pm);
+}
+
 static void destroy(struct vm *vm)
 {
 	free(vm->board_state);
@@ -120,5 +128,6 @@ const struct vm_board board_x86_pc = {
 	.build = build,
 	.boot = boot,
 	.connect_irqchip = connect_irqchip,
+	.press_power_button = press_power_button,
 	.destroy = destroy,
 };

@@ -87,7 +87,10 @@ static int add_balloon(struct pc *pc, struct error *err)
 	struct virtio_device *virtio = NULL;
 	int ret = virtio_balloon_create(&pc->vm->env, &options, &virtio, err);
 
-	return plug(pc, ret, virtio, err);
+	ret = plug(pc, ret, virtio, err);
+	if (!ret)
+		pc->vm->balloon = virtio;
+	return ret;
 }
 
 /* The ports that our init knows: guest/init/report.c, run.c. */

@@ -12,6 +12,7 @@
 #include "base/options.h"
 #include "boot/boot.h"
 #include "board/catalog.h"
+#include "cli/attend.h"
 #include "cli/commands.h"
 #include "cli/find_kernel.h"
 #include "cli/guest_root.h"
@@ -20,6 +21,7 @@
 
 struct run_args {
 	struct vm_config config;
+	const char *name;              /* NULL: none was given */
 	int accel, console, log_level; /* enums, as OPTION_CHOICE stores them */
 	bool dry_run, help;
 	struct guest_root_options root;
@@ -116,8 +118,8 @@ static const struct option_spec run_options[] = {
 		  "with the host's files, where serial shows the kernel's messages, too)" },
 	{ .name = "virtio-mmio", .type = OPTION_FLAG, .offset = ARG(config.virtio_mmio),
 	  .help = "virtio devices beside the PCI bus, described by ACPI; 8 at most" },
-	{ .name = "name", .type = OPTION_STRING, .offset = ARG(config.name), .metavar = "NAME",
-	  .help = "the machine's name" },
+	{ .name = "name", .type = OPTION_STRING, .offset = ARG(name), .metavar = "NAME",
+	  .help = "the machine's name for other commands, and the guest's host name" },
 	{ .name = "reboot", .type = OPTION_FLAG, .offset = ARG(config.reboot),
 	  .help = "start again when the guest resets; without it, a reset ends the machine" },
 	{ .name = "debug-exit", .type = OPTION_FLAG, .offset = ARG(config.debug_exit),
@@ -221,6 +223,8 @@ static int complete(struct run_args *args, struct error *err)
 	int ret;
 
 	args->config.accel = (enum vm_accel)args->accel;
+	if (args->name)
+		args->config.name = args->name;
 	if (args->console != CONSOLE_UNSET)
 		args->config.console = (enum vm_console)args->console;
 	log_set_level((enum log_level)args->log_level);
@@ -283,6 +287,7 @@ static int error_status(int ret)
 {
 	switch (-ret) {
 	case EINVAL:
+	case EEXIST:
 	case ENOENT:
 	case ENOEXEC:
 	case EACCES:
@@ -300,14 +305,19 @@ static int error_status(int ret)
 	}
 }
 
-static int run(const struct vm_config *config)
+static int run(struct run_args *args)
 {
+	struct attendance attendance;
 	struct vm_result result;
 	struct error err;
-	int ret = vm_run(config, &result, &err);
+	int ret = attend_claim(&attendance, args->name, &err);
 
+	args->config.name = attendance.name;
 	if (!ret)
-		return end_status(config, &result);
+		ret = vm_run(&args->config, &attendance.attendant, &result, &err);
+	attend_release(&attendance);
+	if (!ret)
+		return end_status(&args->config, &result);
 	usage_error(err.message);
 	return error_status(ret);
 }
@@ -365,7 +375,7 @@ int cmd_run(int argc, char **argv)
 	if (complete(&args, &err))
 		status = usage_error(err.message);
 	else
-		status = args.dry_run ? describe(&args.config) : run(&args.config);
+		status = args.dry_run ? describe(&args.config) : run(&args);
 	free(args.found_kernel);
 	free(args.unpack_cache);
 	guest_root_release(&args.made_root);

@@ -8,6 +8,13 @@
 
 static const struct command commands[] = {
 	{ "run", "start a machine and be its console", cmd_run },
+	{ "list", "list the machines that run", cmd_list },
+	{ "stop", "have a guest shut down", cmd_stop },
+	{ "pause", "have a machine stand still", cmd_pause },
+	{ "resume", "have a paused machine go on", cmd_resume },
+	{ "balloon", "take memory from a guest, or give it back", cmd_balloon },
+	{ "stat", "tell what a machine has counted", cmd_stat },
+	{ "console", "attach this terminal to a guest's console", cmd_console },
 	{ "doctor", "tell what this host has for running guests", cmd_doctor },
 	{ "version", "print the version and what this build can do", cmd_version },
 	{ NULL, NULL, NULL },

@@ -11,11 +11,13 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 
 #define BACKLOG 16
+#define PATIENCE_S 10
 
 /* ---- the directory ---- */
 
@@ -79,9 +81,14 @@ void machines_address(int dir, const char *name, const char *suffix, struct sock
 
 static int open_socket(struct error *err)
 {
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	return fd < 0 ? error_set_errno(err, errno, "no socket") : fd;
+	if (fd < 0)
+		return error_set_errno(err, errno, "no socket");
+	/* Of connect, too, where a machine that stands has no room for one more. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	return fd;
 }
 
 /* A connected socket, or -errno: -ECONNREFUSED when nobody listens, -ENOENT when it is not there. */
@@ -109,6 +116,8 @@ int machines_connect(int dir, const char *name, struct error *err)
 	fd = try_connect(dir, name, err);
 	if (fd == -ECONNREFUSED || fd == -ENOENT)
 		return error_set(err, ENOENT, "no machine '%s' runs: see 'ringlet list'", name);
+	if (fd == -EAGAIN)
+		return error_set(err, ETIMEDOUT, "machine '%s' does not answer", name);
 	return fd < 0 ? error_set_errno(err, -fd, "cannot reach machine '%s'", name) : fd;
 }
 

@@ -78,8 +78,9 @@ static void check_deadline(struct apic *apic)
 		return;
 	}
 	wait_ns = scale(apic->state->deadline - now, CLOCK_NS_PER_S, config->tsc_hz) + 1;
-	loop_timer_arm(apic->timer,
-		       loop_timer_now(apic->timer) + (wait_ns < DEADLINE_NAP_NS ? wait_ns : DEADLINE_NAP_NS));
+	if (wait_ns > DEADLINE_NAP_NS)
+		wait_ns = DEADLINE_NAP_NS;
+	loop_timer_arm(apic->timer, loop_timer_now(apic->timer) + wait_ns);
 }
 
 static void check_count(struct apic *apic)

@@ -129,7 +129,8 @@ static uint64_t pit_read(void *opaque, uint64_t offset, unsigned size, int cpu)
 
 	(void)size;
 	(void)cpu;
-	return offset == CONTROL ? 0xff : pit_counter_read(&pit->counter[offset], loop_timer_now(pit->timer));
+	return offset == CONTROL ? 0xff : pit_counter_read(&pit->counter[offset],
+							   loop_timer_now(pit->timer));
 }
 
 static uint64_t port61_read(void *opaque, uint64_t offset, unsigned size, int cpu)

@@ -303,8 +303,9 @@ static void escape_command(struct terminal *terminal, uint8_t key)
 		break;
 	case 'h':
 	case '?':
-		say(terminal, "\r\nCtrl-A x  end the machine\r\n"
-			      "Ctrl-A b  send a break\r\n"
+		say(terminal, "\r\nCtrl-A x  ");
+		say(terminal, terminal->config.quit_help);
+		say(terminal, "\r\nCtrl-A b  send a break\r\n"
 			      "Ctrl-A h  this help\r\n"
 			      "Ctrl-A Ctrl-A (or a)  send Ctrl-A\r\n");
 		break;

@@ -18,6 +18,7 @@ struct terminal_config {
 	struct loop *loop;
 	int in_fd, out_fd;           /* stay the caller's */
 	void (*quit)(void *opaque);  /* the user wants the end; machine lock held */
+	const char *quit_help;       /* what that does */
 	void *opaque;
 };
 

@@ -21,14 +21,17 @@
 struct blocks;
 struct chardev;
 struct exclusive;
+struct hub;
 struct keep;
 struct loop_timer;
 struct sink;
 struct source;
 struct terminal;
 struct translator;
+struct virtio_device;
 struct vm;
 struct vm_config;
+struct vm_visit;
 
 #define VM_DEVICES_MAX 64
 
@@ -41,6 +44,8 @@ struct vm_board {
 	int (*boot)(struct vm *vm, struct error *err);
 	/* The local APICs are outside of this process from now on, or (NULL) here. No CPU runs. */
 	void (*connect_irqchip)(struct vm *vm, const struct irqchip_backend *backend);
+	/* Somebody presses it: the guest is asked to shut down. Machine lock held. */
+	void (*press_power_button)(struct vm *vm);
 	void (*destroy)(struct vm *vm);
 };
 
@@ -63,6 +68,8 @@ struct vm {
 	struct loop_timer *switch_timer; /* the next change is due */
 	bool switch_due;
 	unsigned switches;
+	bool paused;                     /* the CPUs stand until somebody lets them go on */
+	struct vm_visit *visits;         /* who wants to see them stand */
 	struct loop_watch *stats_watch;  /* of stats_fd, which SIGUSR1 writes to; NULL: it does not */
 	int stats_fd;
 	struct device_env env;  /* loop, memory, buses */
@@ -74,11 +81,13 @@ struct vm {
 	struct report report;      /* what that init tells */
 	struct source *input;      /* the standard streams, where config->streams */
 	struct sink *output[2];
+	struct hub *hub;         /* in front of the terminal; NULL: there is none */
 	struct chardev *console; /* the user's terminal, for the device of config->console */
 	struct device *devices[VM_DEVICES_MAX];
 	unsigned device_count;
 	struct vm_thread *threads; /* one a CPU */
 	unsigned cpu_count;
+	struct virtio_device *balloon; /* the board's; NULL: none */
 	void *board_state;         /* the board's own */
 	_Atomic int end;           /* enum vm_end + 1 once the machine shall stop, else 0 */
 	_Atomic unsigned end_value;

@@ -37,7 +37,28 @@ static size_t report_write(void *opaque, const uint8_t *data, size_t len)
 	return len;
 }
 
-static const struct chardev_ops report_ops = { .write = report_write };
+/* May be called in the middle of the device's own work, which giving it input does not disturb. */
+static void report_input_room(void *opaque)
+{
+	static const char line[] = "stop\n";
+	struct report *report = opaque;
+
+	if (!report->to_stop || chardev_can_receive(&report->chardev) < sizeof(line) - 1)
+		return;
+	report->to_stop = false;
+	chardev_receive(&report->chardev, (const uint8_t *)line, sizeof(line) - 1);
+}
+
+void report_ask_stop(struct report *report)
+{
+	report->to_stop = true;
+	report_input_room(report);
+}
+
+static const struct chardev_ops report_ops = {
+	.write = report_write,
+	.input_room = report_input_room,
+};
 
 void report_init(struct report *report)
 {

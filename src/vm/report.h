@@ -2,10 +2,12 @@
 /*
  * What our init (guest/init) tells of the program that it ran, line by line over a port of the
  * console: "exit 3", "signal 9", "fail TEXT". The guest is hostile: what is no such line counts for
- * nothing. Machine lock held.
+ * nothing. The other way goes "stop": the program shall end. Machine lock held.
  */
 #ifndef RINGLET_VM_REPORT_H
 #define RINGLET_VM_REPORT_H
+
+#include <stdbool.h>
 
 #include "ui/chardev.h"
 #include "vm/vm.h"
@@ -17,8 +19,11 @@ struct report {
 	struct vm_outcome outcome;
 	char line[REPORT_LINE_BYTES];
 	size_t length;
+	bool to_stop; /* "stop" is still to be told */
 };
 
 void report_init(struct report *report);
+/* Tells init to stop, as soon as it listens. */
+void report_ask_stop(struct report *report);
 
 #endif

@@ -22,6 +22,7 @@
 #include "host/loop.h"
 #include "host/signals.h"
 #include "mem/mem.h"
+#include "ui/hub.h"
 #include "ui/keep.h"
 #include "ui/sink.h"
 #include "ui/source.h"
@@ -29,6 +30,7 @@
 #include "vm/accel.h"
 #include "vm/config.h"
 #include "vm/machine.h"
+#include "vm/stand.h"
 #include "vm/stats.h"
 
 #define BLOCKS_BYTES (128ull << 20)
@@ -121,6 +123,7 @@ static void destroy(struct vm *vm)
 	bus_destroy(vm->env.mmio);
 	bus_destroy(vm->env.pio);
 	mem_destroy(vm->env.mem);
+	hub_destroy(vm->hub);
 	if (vm->terminal)
 		terminal_destroy(vm->terminal);
 	if (vm->switch_timer)
@@ -191,12 +194,14 @@ static int open_terminal(struct vm *vm, struct error *err)
 {
 	struct terminal_config config = {
 		.loop = vm->env.loop, .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO,
-		.quit = user_quits, .opaque = vm,
+		.quit = user_quits, .quit_help = "end the machine", .opaque = vm,
 	};
 	int ret = terminal_create(&config, &vm->terminal, err);
 
 	if (!ret)
-		vm->console = terminal_chardev(vm->terminal);
+		ret = hub_create(terminal_chardev(vm->terminal), &vm->hub, err);
+	if (!ret)
+		vm->console = hub_chardev(vm->hub);
 	return ret;
 }
 
@@ -346,13 +351,13 @@ static int run_once(struct vm *vm, struct error *err)
 	if (ret)
 		return ret;
 	accel_explain(vm);
-	for (;;) {
+	do {
 		ret = run_cpus(vm, err);
-		if (ret || atomic_load(&vm->end))
-			break;
-		if (vm->switch_due)
+		if (!ret && vm->switch_due)
 			accel_switch(vm);
-	}
+		if (!ret)
+			stand_still(vm);
+	} while (!ret && !atomic_load(&vm->end));
 	if (atomic_load(&vm->end) == VM_END_FAILED + 1) {
 		if (err)
 			*err = vm->failure;
@@ -381,28 +386,48 @@ bool vm_crashed(const struct vm_result *result)
 	       result->end == VM_END_PANIC;
 }
 
-int vm_run(const struct vm_config *config, struct vm_result *result, struct error *err)
+/* From power-on to what ends the machine, by way of resets if they do not. */
+static int run_to_end(struct vm *vm, struct vm_result *result, struct error *err)
+{
+	for (;;) {
+		int ret = run_once(vm, err);
+
+		if (ret)
+			return ret;
+		result->end = (enum vm_end)(atomic_load(&vm->end) - 1);
+		result->value = atomic_load(&vm->end_value);
+		if (result->end == VM_END_TRIPLE_FAULT || result->end == VM_END_QUIT)
+			log_cpus(vm);
+		if (result->end != VM_END_RESET || !vm->config->reboot)
+			return 0;
+		ret = reset(vm, err);
+		if (ret)
+			return ret;
+		atomic_store(&vm->end, 0);
+	}
+}
+
+static int run_attended(struct vm *vm, const struct vm_attendant *attendant,
+			struct vm_result *result, struct error *err)
+{
+	int ret = attendant ? attendant->begin(attendant->opaque, vm, err) : 0;
+
+	if (ret)
+		return ret;
+	ret = run_to_end(vm, result, err);
+	if (attendant)
+		attendant->end(attendant->opaque);
+	return ret;
+}
+
+int vm_run(const struct vm_config *config, const struct vm_attendant *attendant,
+	   struct vm_result *result, struct error *err)
 {
 	struct vm vm;
-	bool again;
 	int ret = create(&vm, config, true, err);
 
-	do {
-		again = false;
-		if (!ret)
-			ret = run_once(&vm, err);
-		if (ret)
-			break;
-		result->end = (enum vm_end)(atomic_load(&vm.end) - 1);
-		result->value = atomic_load(&vm.end_value);
-		if (result->end == VM_END_TRIPLE_FAULT || result->end == VM_END_QUIT)
-			log_cpus(&vm);
-		if (result->end == VM_END_RESET && config->reboot) {
-			ret = reset(&vm, err);
-			atomic_store(&vm.end, 0);
-			again = true;
-		}
-	} while (again);
+	if (!ret)
+		ret = run_attended(&vm, attendant, result, err);
 	if (!ret) {
 		result->outcome = vm.report.outcome;
 		if (vm.kernel_log && vm_crashed(result))

@@ -10,6 +10,7 @@
 
 struct error;
 struct json;
+struct vm;
 struct vm_config;
 
 enum vm_end {
@@ -19,7 +20,7 @@ enum vm_end {
 	VM_END_PANIC,        /* it said that it has crashed */
 	VM_END_DEBUG_EXIT,   /* it wrote to the debug-exit port */
 	VM_END_DISAGREEMENT, /* --debug-lockstep found a difference */
-	VM_END_QUIT,         /* the user ended it from the terminal */
+	VM_END_QUIT,         /* the user ended it, from the terminal or by a command */
 	VM_END_FAILED,       /* the monitor cannot go on: vm_run returns an error instead */
 };
 
@@ -39,11 +40,21 @@ struct vm_result {
 /* Of a guest with our init: it did not get as far as to tell how its program ended. */
 bool vm_crashed(const struct vm_result *result);
 
+/* Somebody who looks after the machine as long as there is one; on its thread, while no CPU runs. */
+struct vm_attendant {
+	/* The machine is built. */
+	int (*begin)(void *opaque, struct vm *vm, struct error *err);
+	/* It is about to be taken apart; only if begin returned 0. */
+	void (*end)(void *opaque);
+	void *opaque;
+};
+
 /*
  * Builds the machine, runs it to its end. The calling thread becomes its event loop. 0 and result,
- * or -errno and err when it could not be built or the monitor failed.
+ * or -errno and err when it could not be built or the monitor failed. attendant may be NULL.
  */
-int vm_run(const struct vm_config *config, struct vm_result *result, struct error *err);
+int vm_run(const struct vm_config *config, const struct vm_attendant *attendant,
+	   struct vm_result *result, struct error *err);
 
 /*
  * Builds the machine without running it and writes what it is made of (configuration, memory map,

@@ -67,7 +67,8 @@ def test_version(run):
 
 def test_the_manual_describes_every_option(run):
     manual = (ROOT / "ringlet.1").read_text().replace("\\-", "-")
-    for command in ("run", "doctor", "version"):
+    for command in ("run", "list", "stop", "pause", "resume", "balloon", "stat", "console", "doctor",
+                    "version"):
         options = re.findall(r"--[a-z][a-z-]*", run(command, "--help").stdout)
         assert options
         for option in options:

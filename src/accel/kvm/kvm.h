@@ -70,6 +70,7 @@ struct accel_machine {
 	} route[KVM_PINS];        /* level-triggered pins of the I/O APIC */
 	struct kvm_vcpu *vcpu;    /* one a CPU, while vm is there */
 	unsigned vcpus;
+	uint64_t clock_ns;        /* of guests with kvmclock, when the CPUs stood last; 0: not known */
 };
 
 /* ---- doorbells.c ---- */

@@ -249,6 +249,22 @@ static int adopt(struct kvm_vcpu *vcpu, struct cpu *cpu, struct error *err)
 	return kvm_cpuid_give(vcpu, err);
 }
 
+/* The kernel's clock for guests with kvmclock stands while the CPUs do. */
+static void start_clock(struct accel_machine *machine)
+{
+	struct kvm_clock_data clock = { .clock = machine->clock_ns };
+
+	if (machine->clock_ns)
+		ioctl(machine->vm, KVM_SET_CLOCK, &clock);
+}
+
+static void stop_clock(struct accel_machine *machine)
+{
+	struct kvm_clock_data clock = { 0 };
+
+	machine->clock_ns = ioctl(machine->vm, KVM_GET_CLOCK, &clock) ? 0 : clock.clock;
+}
+
 static int resume(struct accel_machine *machine, struct cpu *const *cpus, unsigned count,
 		  struct error *err)
 {
@@ -258,6 +274,8 @@ static int resume(struct accel_machine *machine, struct cpu *const *cpus, unsign
 		ret = give_memory(machine, err);
 	if (!ret)
 		kvm_doorbells_listen(machine, cpus[0]->env.mmio);
+	if (!ret)
+		start_clock(machine);
 	for (unsigned i = 0; i < count && !ret; i++) {
 		struct kvm_vcpu *vcpu = &machine->vcpu[i];
 
@@ -277,6 +295,7 @@ static int pause_machine(struct accel_machine *machine, struct error *err)
 {
 	int ret = 0;
 
+	stop_clock(machine);
 	for (unsigned i = 0; i < machine->vcpus && !ret; i++) {
 		struct kvm_vcpu *vcpu = &machine->vcpu[i];
 
@@ -296,6 +315,7 @@ static int reset(struct accel_machine *machine, struct error *err)
 {
 	(void)err;
 	drop_vm(machine);
+	machine->clock_ns = 0;
 	for (unsigned pin = 0; pin < KVM_PINS; pin++)
 		machine->route[pin].address = 0;
 	return 0;

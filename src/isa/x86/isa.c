@@ -140,6 +140,17 @@ static void state_changed(struct cpu *generic)
 	x86_update_mode(cpu);
 }
 
+static uint64_t clock_ticks(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+/* The host's doing, which the guest's TSC_ADJUST does not show. */
+static void clock_set_back(struct cpu *generic, uint64_t ticks)
+{
+	x86_cpu(generic)->state.tsc_offset -= ticks;
+}
+
 static uint64_t instructions(struct cpu *generic)
 {
 	return x86_cpu(generic)->instructions;
@@ -157,6 +168,8 @@ const struct isa isa_x86 = {
 	.cpu_create = create,
 	.cpu_destroy = destroy,
 	.clock_known = x86_host_tsc_known,
+	.clock_ticks = clock_ticks,
+	.clock_set_back = clock_set_back,
 	.cpuid = cpuid,
 	.cpu_reset = reset,
 	.take_requests = x86_take_requests,

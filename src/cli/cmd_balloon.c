@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* Asks a guest for memory, or gives it back. */
+#include <errno.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/machine.h"
+
+struct balloon_args {
+	bool help;
+};
+
+static const struct option_spec balloon_options[] = {
+	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
+	  .offset = offsetof(struct balloon_args, help), .help = "print this help" },
+	{ .name = NULL },
+};
+
+static void fill(struct json *arguments, const void *opaque)
+{
+	json_uint(arguments, "bytes", *(const uint64_t *)opaque);
+}
+
+static int balloon(struct client *client, void *args, char **operand, struct error *err)
+{
+	uint64_t bytes;
+
+	(void)args;
+	if (options_parse_size(operand[0], &bytes))
+		return error_set(err, EINVAL, "'%s' is no size such as 512M or 2G", operand[0]);
+	return client_ask(client, "balloon", fill, &bytes, err);
+}
+
+int cmd_balloon(int argc, char **argv)
+{
+	static const struct machine_verb verb = {
+		.usage = "balloon [NAME] SIZE", .options = balloon_options, .operands = 1,
+		.run = balloon,
+	};
+	struct balloon_args args = { 0 };
+
+	return machine_run(&verb, &args, &args.help, argc, argv);
+}
