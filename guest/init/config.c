@@ -11,18 +11,27 @@
 static char *text;
 static size_t text_bytes;
 
-void config_read(void)
+void config_read(const char *path)
 {
-	int fd = open(RINGLET_DIR "/config", O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat status;
 
 	if (fd < 0 || fstat(fd, &status))
-		die("%s/config: %s", RINGLET_DIR, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 	text_bytes = (size_t)status.st_size;
 	text = malloc(text_bytes + 1);
 	if (!text || read(fd, text, text_bytes) != (ssize_t)text_bytes)
-		die("%s/config cannot be read", RINGLET_DIR);
+		die("%s cannot be read", path);
 	text[text_bytes] = 0;
+	close(fd);
+}
+
+void config_save(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, text, text_bytes) != (ssize_t)text_bytes)
+		die("cannot write %s: %s", path, strerror(errno));
 	close(fd);
 }
 

@@ -17,10 +17,12 @@
 
 #define RINGLET_DIR "/ringlet"     /* what the host put into the initramfs */
 #define NEW_ROOT RINGLET_DIR "/root"
+#define RUN_DIR "/run/ringlet"     /* what a service of systemd finds: systemd.c */
 
-/* ---- config.c: RINGLET_DIR/config is a sequence of "key=value", each ended by a NUL ---- */
+/* ---- config.c: a sequence of "key=value", each ended by a NUL ---- */
 
-void config_read(void);
+void config_read(const char *path);
+void config_save(const char *path);
 /* The value of key; NULL: not given. */
 const char *config_get(const char *key);
 /* The index-th value of a key that may be given several times; NULL: no more. */
@@ -60,5 +62,8 @@ int port_open(const char *name, int flags);
 
 /* run.c: starts the program, carries its streams, and returns its status as of waitpid(). */
 int run_program(void);
+
+/* systemd.c: becomes it; it starts this program again, not as process 1. */
+_Noreturn void start_systemd(void);
 
 #endif

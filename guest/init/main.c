@@ -1,15 +1,34 @@
 /* SPDX-License-Identifier: MIT */
+#include <unistd.h>
+
 #include "init.h"
 
-int main(void)
+static void start_machine(void)
 {
 	mount_basics();
-	config_read();
+	config_read(RINGLET_DIR "/config");
 	load_modules();
 	report_open();
 	mount_root();
 	set_up_network();
 	enter_root();
+	if (config_get("systemd"))
+		start_systemd();
+}
+
+/* A service of systemd finds the machine as it should be. */
+static void join_machine(void)
+{
+	config_read(RUN_DIR "/config");
+	report_open();
+}
+
+int main(void)
+{
+	if (getpid() == 1)
+		start_machine();
+	else
+		join_machine();
 	report_status(run_program());
 	power_off();
 }

@@ -87,6 +87,8 @@ static const struct option_spec run_options[] = {
 	  .help = "a variable in the environment of what runs in the guest" },
 	{ .name = "user", .type = OPTION_STRING, .offset = ARG(root.user), .metavar = "NAME",
 	  .help = "user who runs it (root)" },
+	{ .name = "systemd", .type = OPTION_FLAG, .offset = ARG(root.systemd),
+	  .help = "have the tree's systemd bring up its services; the shell or command is one of them" },
 	{ .name = "params", .letter = 'p', .type = OPTION_STRING, .offset = ARG(config.params),
 	  .metavar = "STRING",
 	  .help = "kernel parameters; console=ttyS0 (hvc0) and panic=-1 are added where it has no "

@@ -207,6 +207,8 @@ static int put_program(struct maker *m)
 	const char *shell = getenv("SHELL");
 	char directory[PATH_MAX];
 
+	if (options->systemd)
+		put(m->text, "systemd", "yes");
 	put_variables(m);
 	put_terminal(m->config, m->text);
 	/* Of another tree, our directory means nothing. */
@@ -292,6 +294,9 @@ int guest_root_prepare(struct guest_root *root, const struct guest_root_options 
 	int ret;
 
 	*root = (struct guest_root){ .initramfs = -1 };
+	if (options->systemd && options->rw && !options->root)
+		return error_set(err, EINVAL, "--systemd with --rw: these files are another systemd's, "
+				 "this machine's own; name another tree with --root, or go without --rw");
 	m.text = open_memstream(&text, &size);
 	if (!m.text)
 		return error_set(err, ENOMEM, "no memory");

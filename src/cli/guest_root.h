@@ -20,6 +20,7 @@ struct guest_root_options {
 	struct option_list shares, shares_9p; /* share.h: to be mounted by the guest itself */
 	struct option_list env;    /* "NAME=VALUE" */
 	const char *user;   /* NULL: root */
+	bool systemd;       /* the tree's own is process 1 */
 	char **command;     /* what runs; count 0: the user's shell */
 	unsigned command_count;
 };

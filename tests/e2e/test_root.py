@@ -129,6 +129,23 @@ def test_statuses(ringlet, debian_kernel, script, status):
     assert command(ringlet, debian_kernel, "sh", "-c", script).returncode == status
 
 
+def test_systemd_is_process_1(ringlet, debian_kernel, tmp_path, monkeypatch):
+    """The command is a service of the tree's own systemd, and all else is as without it."""
+    monkeypatch.chdir(tmp_path)
+    done = command(ringlet, debian_kernel, "--systemd", "--", "sh", "-c",
+                   "cat /proc/1/comm; pwd; cat; systemctl show -p ActiveState --value basic.target; exit 7",
+                   input=b"some input\n")
+    assert (done.returncode, done.stderr) == (7, b"")
+    assert done.stdout.decode().splitlines() == ["systemd", str(tmp_path), "some input", "active"]
+
+
+def test_a_root_without_systemd(ringlet, debian_kernel, tmp_path):
+    for name in ("dev", "proc", "sys", "run"):
+        (tmp_path / name).mkdir()
+    done = command(ringlet, debian_kernel, "--root", tmp_path, "--systemd", "true")
+    assert done.returncode == 255 and b"the root has no systemd" in done.stderr
+
+
 def test_a_reader_that_goes_away(ringlet, debian_kernel):
     """The writer in the guest gets its SIGPIPE."""
     with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "yes"], stdout=subprocess.PIPE,
@@ -165,6 +182,7 @@ def test_a_kernel_whose_modules_are_not_there(ringlet, debian_kernel, tmp_path):
     (["--9p", "/tmp"], "--9p takes DIR,TAG"),
     (["--9p", "/nonexistent,tag"], "cannot share /nonexistent"),
     (["--9p", "/tmp,tag,cache=none"], "its mount's option"),
+    (["--systemd", "--rw"], "another systemd's"),
     (["--user", "no such user"], "no user 'no such user'"),
 ])
 def test_wrong_options(ringlet, debian_kernel, args, part):
