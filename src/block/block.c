@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "block/overlay.h"
+#include "block/qcow2.h"
 #include "block/raw.h"
 
 #define THREADS_MAX 8
@@ -17,13 +19,14 @@ static const struct format {
 	int (*open)(const struct block_options *options, struct block **block, struct error *err);
 } formats[] = {
 	{ "raw", raw_open },
+	{ "qcow2", qcow2_open },
 };
 
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
 const char *const *block_format_names(void)
 {
-	static const char *const names[] = { "raw", NULL };
+	static const char *const names[] = { "raw", "qcow2", NULL };
 
 	_Static_assert(sizeof(names) / sizeof(names[0]) == FORMATS + 1, "one name a format");
 	return names;
@@ -46,11 +49,34 @@ static int create_workers(struct block *block, struct error *err)
 	return workers_create(&block->workers, "block", THREADS_MAX, err);
 }
 
+const char *block_format_of(const struct block_options *options)
+{
+	const char *end = strrchr(options->file, '.');
+
+	return options->format ? options->format : end && !strcmp(end, ".qcow2") ? "qcow2" : "raw";
+}
+
+/* What only images of another format can do. */
+static int check_options(const struct block_options *options, const char *name, struct error *err)
+{
+	if (options->snapshot && options->overlay)
+		return error_set(err, EINVAL, "disk %s: no overlay can lie on a snapshot",
+				 options->file);
+	if (strcmp(name, "raw") || (!options->snapshot && !options->backing))
+		return 0;
+	return error_set(err, EINVAL, "disk %s: a raw disk has no %s", options->file,
+			 options->snapshot ? "snapshots" : "backing file");
+}
+
 int block_open(const struct block_options *options, struct block **block, struct error *err)
 {
-	const char *name = options->format ? options->format : "raw";
-	int ret;
+	const char *name = block_format_of(options);
+	int ret = check_options(options, name, err);
 
+	if (ret)
+		return ret;
+	if (options->overlay)
+		return overlay_open(options, block, err);
 	for (unsigned i = 0; i < FORMATS; i++) {
 		if (strcmp(formats[i].name, name))
 			continue;
@@ -115,6 +141,13 @@ int block_attempt(struct block *block, const struct block_request *request)
 	if (!block->class->attempt || request->flags & BLOCK_FUA)
 		return -EAGAIN;
 	return block->class->attempt(block, request);
+}
+
+int block_extent(struct block *block, uint64_t offset, uint64_t length,
+		 struct block_extent *extent)
+{
+	*extent = (struct block_extent){ BLOCK_EXTENT_DATA, length };
+	return block->class->extent(block, offset, length, extent);
 }
 
 static void run(struct workers_job *job)

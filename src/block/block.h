@@ -66,6 +66,18 @@ struct block_info {
 	bool write_zeroes;    /* WRITE_ZEROES writes less than the zeros themselves */
 };
 
+/* How a range begins. */
+enum block_extent_kind {
+	BLOCK_EXTENT_DATA,
+	BLOCK_EXTENT_ZERO,  /* reads as zeros, and takes no space */
+	BLOCK_EXTENT_BELOW, /* one layer's answer alone: it has nothing there */
+};
+
+struct block_extent {
+	enum block_extent_kind kind;
+	uint64_t length;
+};
+
 struct block_class {
 	const char *name; /* as in format= */
 	/* Carries request out: 0 or -errno. Its bounds have been checked; FUA is seen to. */
@@ -75,6 +87,9 @@ struct block_class {
 	 * NULL.
 	 */
 	int (*attempt)(struct block *block, const struct block_request *request);
+	/* See block_extent. Never BELOW. */
+	int (*extent)(struct block *block, uint64_t offset, uint64_t length,
+		      struct block_extent *extent);
 	/* Nothing is under way. What was not flushed may get lost. */
 	void (*close)(struct block *block);
 };
@@ -96,13 +111,30 @@ enum block_errors {
 /* FILE[,OPTION]..., see the manual page; a comma in a value is doubled. */
 struct block_options {
 	const char *file;
-	const char *format; /* NULL: raw; never guessed from content that a guest may write */
+	/*
+	 * NULL: qcow2 if the file is called so (.qcow2), else raw. Never guessed from content,
+	 * which a guest may write.
+	 */
+	const char *format;
 	bool readonly;
 	bool direct;  /* past the host's page cache */
 	bool discard; /* let the guest give space back */
+	bool backing; /* the file that the image says it lies on is read */
+	const char *snapshot; /* read-only: the disk as it was in an internal snapshot */
+	/*
+	 * What is written goes to this qcow2 image, which is made if it is not there; file is
+	 * only read.
+	 */
+	const char *overlay;
 	const char *serial; /* what the device calls itself; NULL: nothing */
 	enum block_errors errors; /* the device's affair, too */
 	char *text;   /* where the strings are, for block_options_release */
+
+	/* Not to be had as text. */
+	bool no_backing; /* only what the image itself holds */
+	bool backing_writable;
+	const struct block_options *base;  /* what the image lies on, instead of what it says */
+	const struct block_options *above; /* what lies on it */
 };
 
 /* 0, -EINVAL, -ENOMEM. What it fills in belongs to the caller. */
@@ -113,6 +145,9 @@ void block_options_release(struct block_options *options);
 int block_open(const struct block_options *options, struct block **block, struct error *err);
 /* Waits for what is under way. */
 void block_close(struct block *block);
+
+/* The name of the format that options mean; there may be none of it. */
+const char *block_format_of(const struct block_options *options);
 
 /* The formats that this build has; ended by NULL. */
 const char *const *block_format_names(void);
@@ -126,5 +161,11 @@ void block_drain(struct block *block);
 int block_perform(struct block *block, const struct block_request *request);
 /* The same without waiting: -EAGAIN when it has to be submitted. */
 int block_attempt(struct block *block, const struct block_request *request);
+
+/*
+ * How [offset, offset + length), not empty, begins: at least one byte, at most length. May block.
+ */
+int block_extent(struct block *block, uint64_t offset, uint64_t length,
+		 struct block_extent *extent);
 
 #endif

@@ -308,3 +308,21 @@ int block_file_discard(const struct block_file *file, uint64_t offset, uint64_t 
 	/* On block devices, too: the kernel then sees to it that zeros are read. */
 	return allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
+
+bool block_file_hole(const struct block_file *file, uint64_t offset, uint64_t length,
+		     uint64_t *bytes)
+{
+	off_t data = lseek(file->fd, (off_t)offset, SEEK_DATA), hole;
+
+	*bytes = length;
+	if (data < 0)
+		return errno == ENXIO && !file->device;
+	if ((uint64_t)data > offset) {
+		*bytes = (uint64_t)data - offset < length ? (uint64_t)data - offset : length;
+		return true;
+	}
+	hole = lseek(file->fd, data, SEEK_HOLE);
+	if (hole > data && (uint64_t)hole - offset < length)
+		*bytes = (uint64_t)hole - offset;
+	return false;
+}

@@ -50,4 +50,8 @@ int block_file_zero(const struct block_file *file, uint64_t offset, uint64_t len
 /* Gives the range's space back; its content is any. -EOPNOTSUPP. */
 int block_file_discard(const struct block_file *file, uint64_t offset, uint64_t length);
 
+/* Whether the range begins with a hole, where the host has nothing; *bytes: how far it is so. */
+bool block_file_hole(const struct block_file *file, uint64_t offset, uint64_t length,
+		     uint64_t *bytes);
+
 #endif

@@ -89,6 +89,22 @@ static int raw_attempt(struct block *block, const struct block_request *request)
 			       request->length);
 }
 
+/* In whole blocks: what is no whole one is data. */
+static int raw_extent(struct block *block, uint64_t offset, uint64_t length,
+		      struct block_extent *extent)
+{
+	const struct raw *raw = (const struct raw *)block;
+	uint64_t mask = block->info.block_bytes - 1, bytes;
+
+	if (block_file_hole(&raw->file, offset, length, &bytes) && bytes & ~mask) {
+		*extent = (struct block_extent){ BLOCK_EXTENT_ZERO, bytes & ~mask };
+		return 0;
+	}
+	bytes = (bytes + mask) & ~mask;
+	*extent = (struct block_extent){ BLOCK_EXTENT_DATA, bytes < length ? bytes : length };
+	return 0;
+}
+
 static void raw_close(struct block *block)
 {
 	struct raw *raw = (struct raw *)block;
@@ -101,6 +117,7 @@ static const struct block_class raw_class = {
 	.name = "raw",
 	.perform = raw_perform,
 	.attempt = raw_attempt,
+	.extent = raw_extent,
 	.close = raw_close,
 };
 

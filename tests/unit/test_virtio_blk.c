@@ -306,7 +306,9 @@ static void diary_close(struct block *block)
 	free(block);
 }
 
-static const struct block_class diary_class = { "diary", diary_perform, NULL, diary_close };
+static const struct block_class diary_class = {
+	.name = "diary", .perform = diary_perform, .close = diary_close,
+};
 
 static int open_diary(void **state, enum block_errors errors)
 {
