@@ -15,6 +15,9 @@ enum {
 	STATUS_CRASHED = 3,  /* triple fault, or the guest said that it crashed */
 	STATUS_GUEST_LOST = 255, /* 'run COMMAND': it is not known how the command ended */
 	STATUS_INTERNAL = 4, /* the host refused what the monitor needs; the engines disagree */
+
+	STATUS_DISK_ERRORS = 2, /* 'disk check': there are errors */
+	STATUS_DISK_LEAKS = 3,  /* 'disk check': only clusters that are lost */
 };
 
 struct command {
@@ -32,6 +35,7 @@ int cmd_balloon(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_disk(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Prints "ringlet: error: message" as every command does, and returns STATUS_USAGE. */

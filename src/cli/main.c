@@ -16,6 +16,7 @@ static const struct command commands[] = {
 	{ "stat", "tell what a machine has counted", cmd_stat },
 	{ "console", "attach this terminal to a guest's console", cmd_console },
 	{ "doctor", "tell what this host has for running guests", cmd_doctor },
+	{ "disk", "make, check and copy disks", cmd_disk },
 	{ "version", "print the version and what this build can do", cmd_version },
 	{ NULL, NULL, NULL },
 };

@@ -68,8 +68,9 @@ def test_version(run):
 def test_the_manual_describes_every_option(run):
     manual = (ROOT / "ringlet.1").read_text().replace("\\-", "-")
     for command in ("run", "list", "stop", "pause", "resume", "balloon", "stat", "console", "doctor",
+                    "disk create", "disk info", "disk check", "disk convert", "disk commit",
                     "version"):
-        options = re.findall(r"--[a-z][a-z-]*", run(command, "--help").stdout)
+        options = re.findall(r"--[a-z][a-z-]*", run(*command.split(), "--help").stdout)
         assert options
         for option in options:
             assert option in manual, f"{option} of ringlet {command}"

@@ -216,7 +216,8 @@ static void test_backing(void **state)
 		make_base("base.raw", (2 << 20) + 1024);
 		assert_int_equal(disk_shell("qemu-img create -q -f qcow2 -F raw -b base.raw "
 					    "middle.qcow2 2500k && qemu-img create -q -f qcow2 -o "
-					    "%s -F qcow2 -b middle.qcow2 disk.qcow2 3M", kinds[i]), 0);
+					    "%s -F qcow2 -b middle.qcow2 disk.qcow2 3M",
+					    kinds[i]), 0);
 		run_model("middle.qcow2", "middle.qcow2,backing");
 		run_model("disk.qcow2", "disk.qcow2,backing,discard");
 	}
