@@ -101,7 +101,8 @@ static const struct option_spec run_options[] = {
 	{ .name = "disk", .letter = 'd', .type = OPTION_LIST, .offset = ARG(config.disks),
 	  .metavar = "FILE[,...]",
 	  .help = "a disk (/dev/vda, vdb ... in the order given); options behind the file: ro, "
-		  "direct, discard, format=raw, serial=TEXT, errors=report|wait" },
+		  "direct, discard, format=raw|qcow2, backing, snapshot=NAME, overlay=FILE, "
+		  "serial=TEXT, errors=report|wait" },
 	{ .name = "cpus", .letter = 'c', .type = OPTION_UINT, .offset = ARG(config.cpus),
 	  .metavar = "N", .min = 1, .max = VM_CPUS_MAX, .help = "number of CPUs (1)" },
 	{ .name = "mem", .letter = 'm', .type = OPTION_SIZE, .offset = ARG(config.mem_bytes),
