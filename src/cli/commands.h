@@ -33,6 +33,7 @@ int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_balloon(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
+int cmd_debug(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_disk(int argc, char **argv);

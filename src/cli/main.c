@@ -14,6 +14,7 @@ static const struct command commands[] = {
 	{ "resume", "have a paused machine go on", cmd_resume },
 	{ "balloon", "take memory from a guest, or give it back", cmd_balloon },
 	{ "stat", "tell what a machine has counted", cmd_stat },
+	{ "debug", "look at a machine's CPUs, send it NMIs and SysRqs", cmd_debug },
 	{ "console", "attach this terminal to a guest's console", cmd_console },
 	{ "doctor", "tell what this host has for running guests", cmd_doctor },
 	{ "disk", "make, check and copy disks", cmd_disk },

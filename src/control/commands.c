@@ -156,8 +156,7 @@ static int balloon_run(struct session *session, const struct json_value *argumen
 	return 0;
 }
 
-/* text: lines. */
-static void describe_lines(struct json *result, const char *name, const char *text)
+void session_lines(struct json *result, const char *name, const char *text)
 {
 	json_array_begin(result, name);
 	while (*text) {
@@ -181,10 +180,10 @@ static void describe_cpus(const struct vm *vm, struct json *result)
 
 		json_object_begin(result, NULL);
 		cpu->isa->describe_stats(cpu, text, sizeof(text));
-		describe_lines(result, "engine", text);
+		session_lines(result, "engine", text);
 		if (vm->host_accel) {
 			vm->host_accel->describe_stats(cpu, text, sizeof(text));
-			describe_lines(result, "accelerator", text);
+			session_lines(result, "accelerator", text);
 		}
 		json_object_end(result);
 	}
@@ -280,6 +279,7 @@ const struct control_command control_commands[] = {
 	{ "resume", resume_run },
 	{ "balloon", balloon_run },
 	{ "stat", stat_run },
+	{ "debug", debug_run },
 	{ "nmi", nmi_run },
 	{ "sysrq", sysrq_run },
 	{ "break", break_run },

@@ -73,6 +73,9 @@ void session_watch(struct session *session);
 /* debug.c, console.c: commands. */
 session_run debug_run, console_run;
 
+/* commands.c: text, which is lines, as an array of strings. */
+void session_lines(struct json *result, const char *name, const char *text);
+
 /* console.c: an attached session can be read or written; it ends. */
 void console_read(struct session *session);
 void console_write(struct session *session);

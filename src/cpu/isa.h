@@ -63,6 +63,10 @@ struct isa {
 
 	/* Registers as text for humans (logs, debug): at most size bytes, NUL-terminated. */
 	void (*describe)(struct cpu *cpu, char *text, size_t size);
+	/* The same for the instructions around RIP, which "=>" marks; and for the page tables on the way to
+	 * a linear address. */
+	void (*describe_code)(struct cpu *cpu, char *text, size_t size);
+	void (*describe_address)(struct cpu *cpu, uint64_t linear, char *text, size_t size);
 	/* The same for what was counted while it ran: --stats. */
 	void (*describe_stats)(struct cpu *cpu, char *text, size_t size);
 	/* The architectural state (struct x86_state for x86): vector state included after this call. */

@@ -67,8 +67,8 @@ def test_version(run):
 
 def test_the_manual_describes_every_option(run):
     manual = (ROOT / "ringlet.1").read_text().replace("\\-", "-")
-    for command in ("run", "list", "stop", "pause", "resume", "balloon", "stat", "console", "doctor",
-                    "disk create", "disk info", "disk check", "disk convert", "disk commit",
+    for command in ("run", "list", "stop", "pause", "resume", "balloon", "stat", "debug", "console",
+                    "doctor", "disk create", "disk info", "disk check", "disk convert", "disk commit",
                     "version"):
         options = re.findall(r"--[a-z][a-z-]*", run(*command.split(), "--help").stdout)
         assert options

@@ -39,7 +39,7 @@ def ask_fixture(ringlet):
 def idle_fixture(start, tmp_path, runtime):
     """Starts a machine that sleeps: a firmware that halts for ever. idle("name", ...)"""
     firmware = tmp_path / "halt.bin"
-    image = bytearray(65536)
+    image = bytearray(b"\x90" * 65536)
     image[0xfff0:0xfff3] = bytes.fromhex("f4ebfd")  # 1: hlt; jmp 1b
     firmware.write_bytes(image)
 
@@ -389,15 +389,7 @@ def test_the_balloon(ask, start, linux_with):
     assert_refused(ask("balloon"), "usage: ringlet balloon")
 
 
-# ---- SysRq, NMI ----
-
-def test_sysrq(start, linux, runtime):
-    guest = start(*linux(), "--name", "one").ready()
-    client = Connection(runtime, "one")
-    assert client.ask("sysrq", key="h") == {"id": 7, "result": {}}
-    wait_until(lambda: "sysrq: HELP" in guest.dmesg())
-    client.close()
-
+# ---- SysRq ----
 
 def test_sysrq_beside_a_command(ringlet, debian_kernel, runtime):
     """The kernel hears it though nobody sees its console."""
@@ -414,6 +406,44 @@ def test_sysrq_beside_a_command(ringlet, debian_kernel, runtime):
             assert "sysrq: HELP" in process.communicate("\n", timeout=BOOT_S)[0]
         finally:
             process.kill()
+
+
+# ---- a look inside ----
+
+def test_debug(ask, idle):
+    """Code as the processor has it, 16 bits wide here; one CPU or all."""
+    idle("one", "-c", 2)
+
+    def code(text):
+        return re.findall(r"^(=>|  ) [0-9a-f]{16}  (\w+) +(\w+)", text, re.MULTILINE)
+    wait_until(lambda: ("=>", "ebfd", "jmp") in code(ask("debug", "--cpu", 0).stdout))
+    assert ("  ", "f4", "hlt") in code(ask("debug", "one").stdout)
+    assert [line for line in ask("debug").stdout.splitlines() if line.startswith("CPU")] \
+        == ["CPU 0", "CPU 1"]
+    cpus = json.loads(ask("debug", "--json", "--cpu", 1, "-a", "1234").stdout)["cpus"]
+    assert [cpu["cpu"] for cpu in cpus] == [1]
+    assert cpus[0]["address"] == ["0000000000001234 is at physical 1234"]
+    assert ask("debug", "--nmi", "one").returncode == 0
+    assert_refused(ask("debug", "--cpu", 2), "below 2")
+    assert_refused(ask("debug", "-a", "0xzz"), "no address")
+    assert_refused(ask("debug", "--sysrq", "hh"), "one character")
+
+
+def test_page_tables(ask, start, linux):
+    """The way to the kernel's text, and to an address that nothing is at; the guest is not upset."""
+    guest = start(*linux("sysrq_always_enabled"), "--name", "one", "-c", 2).ready()
+    lines = ask("debug", "--address", "ffffffff81000000", "--cpu", 0).stdout.splitlines()
+    assert lines[-1] == "ffffffff81000000 is at physical 1000000"
+    assert re.match(r"PML4E at [0-9a-f]{12}: [0-9a-f]{16} PWU?A", lines[-4])
+    lines = ask("debug", "-a", "7000dead0000", "--cpu", "0").stdout.splitlines()
+    assert lines[-1] == "00007000dead0000 is not mapped"
+    for _ in range(30):
+        assert ask("debug", "one").returncode == 0
+    assert ask("debug", "--sysrq", "h", "one").returncode == 0
+    wait_until(lambda: "sysrq: HELP" in guest.dmesg())
+    assert not bad_lines(guest.dmesg())
+    assert ask("debug", "--nmi", "one").returncode == 0
+    wait_until(lambda: "NMI" in guest.dmesg())
 
 
 # ---- the console ----

@@ -10,9 +10,9 @@
 #include "isa/x86/block.h"
 #include "isa/x86/cpuid.h"
 #include "isa/x86/hostexec.h"
+#include "isa/x86/inspect.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
-#include "isa/x86/paging.h"
 #include "isa/x86/run.h"
 #include "isa/x86/tlb.h"
 #include "mem/mem.h"
@@ -65,53 +65,6 @@ static int create(const struct cpu_env *env, unsigned index, unsigned count, con
 static void reset(struct cpu *generic)
 {
 	x86_reset(x86_cpu(generic));
-}
-
-static int describe_code(struct x86_cpu *cpu, char *text, size_t size)
-{
-	uint64_t linear = cpu->state.rip, phys;
-	int used = snprintf(text, size, "code");
-
-	if (cpu->mode != X86_MODE_64)
-		linear = (uint32_t)(linear + cpu->state.seg[X86_CS].base);
-	for (unsigned i = 0; i < 16; i++) {
-		uint8_t byte;
-
-		if (!x86_walk_debug(cpu, linear + i, &phys) ||
-		    mem_read(cpu->cpu.env.mem, phys, &byte, 1))
-			break;
-		used += snprintf(text + used, size - (size_t)used, " %02x", byte);
-	}
-	return used + snprintf(text + used, size - (size_t)used, "\n");
-}
-
-static void describe(struct cpu *generic, char *text, size_t size)
-{
-	static const char *const gpr_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-						 "r8 ", "r9 ", "r10", "r11", "r12", "r13", "r14", "r15" };
-	static const char *const seg_names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
-	struct x86_cpu *cpu = x86_cpu(generic);
-	const struct x86_state *s = &cpu->state;
-	char line[2048];
-	int used = 0;
-
-	for (unsigned i = 0; i < X86_GPRS; i++)
-		used += snprintf(line + used, sizeof(line) - (size_t)used, "%s %016lx%s", gpr_names[i],
-				 s->gpr[i], i % 4 == 3 ? "\n" : "  ");
-	used += snprintf(line + used, sizeof(line) - (size_t)used,
-			 "rip %016lx  rflags %08lx  cpl %u%s\n", s->rip, s->rflags, cpu->cpl,
-			 s->halted ? "  halted" : "");
-	for (unsigned i = 0; i < X86_SEGS; i++)
-		used += snprintf(line + used, sizeof(line) - (size_t)used,
-				 "%s %04x base %016lx limit %08x attr %05x\n", seg_names[i],
-				 s->seg[i].selector, s->seg[i].base, s->seg[i].limit, s->seg[i].attr);
-	used += snprintf(line + used, sizeof(line) - (size_t)used,
-			 "gdt %016lx/%04x idt %016lx/%04x tr %04x\n"
-			 "cr0 %08lx cr2 %016lx cr3 %016lx cr4 %08lx efer %04lx\n",
-			 s->gdtr.base, s->gdtr.limit, s->idtr.base, s->idtr.limit, s->tr.selector,
-			 s->cr0, s->cr2, s->cr3, s->cr4, s->efer);
-	describe_code(cpu, line + used, sizeof(line) - (size_t)used);
-	snprintf(text, size, "%s", line);
 }
 
 static void describe_stats(struct cpu *generic, char *text, size_t size)
@@ -175,7 +128,9 @@ const struct isa isa_x86 = {
 	.take_requests = x86_take_requests,
 	.poll = x86_poll,
 	.run = x86_run,
-	.describe = describe,
+	.describe = x86_describe,
+	.describe_code = x86_describe_code,
+	.describe_address = x86_describe_address,
 	.describe_stats = describe_stats,
 	.state = state,
 	.state_changed = state_changed,

@@ -327,6 +327,27 @@ bool x86_walk_debug(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys)
 	return true;
 }
 
+void x86_walk_trace(struct x86_cpu *cpu, uint64_t linear, struct x86_walk_trace *trace)
+{
+	struct walk_format format;
+	struct walk_path path;
+	uint32_t error;
+
+	*trace = (struct x86_walk_trace){ 0 };
+	trace->mapped = x86_walk_debug(cpu, linear, &trace->phys);
+	trace->in_memory = trace->mapped && mem_find(cpu->cpu.env.mem, trace->phys);
+	if (!(cpu->state.cr0 & X86_CR0_PG) || !choose_format(cpu, linear, &format))
+		return;
+	descend(cpu, &format, linear, &path, &error);
+	for (; trace->steps < path.steps; trace->steps++) {
+		unsigned i = trace->steps;
+
+		trace->step[i].shift = format.root_shift - i * format.index_bits;
+		trace->step[i].gpa = path.step[i].gpa;
+		trace->step[i].entry = path.step[i].entry;
+	}
+}
+
 bool x86_load_pdptrs(struct x86_cpu *cpu, uint64_t cr3)
 {
 	uint64_t reserved = bits(1, 2) | bits(5, 8) | bits(x86_maxphyaddr(cpu), 63);

@@ -39,6 +39,19 @@ bool x86_walk(struct x86_cpu *cpu, uint64_t linear, enum x86_walk_access access,
 /* As above, for debuggers: changes nothing, any privilege; false: not mapped. */
 bool x86_walk_debug(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys);
 
+/* The entries on the way to linear, for people. Changes nothing. */
+struct x86_walk_trace {
+	unsigned steps;
+	struct {
+		unsigned shift; /* log2 of what the entry maps */
+		uint64_t gpa, entry;
+	} step[4];
+	bool mapped, in_memory;
+	uint64_t phys;
+};
+
+void x86_walk_trace(struct x86_cpu *cpu, uint64_t linear, struct x86_walk_trace *trace);
+
 /* Loads the four PDPTEs as MOV CR3 / MOV CR0 do under PAE; false: reserved bits set (#GP). */
 bool x86_load_pdptrs(struct x86_cpu *cpu, uint64_t cr3);
 
