@@ -352,6 +352,9 @@ static void take_input(struct terminal *terminal)
 	if (got <= 0) {
 		terminal->in_ended = true;
 		pause_input(terminal);
+		/* A terminal's input never ends but with it: nobody can see the guest any more, or end it. */
+		if (terminal->is_tty)
+			terminal->config.quit(terminal->config.opaque);
 	} else if (terminal->is_tty) {
 		take_keys(terminal, data, (size_t)got);
 	} else {

@@ -17,7 +17,7 @@ struct terminal;
 struct terminal_config {
 	struct loop *loop;
 	int in_fd, out_fd;           /* stay the caller's */
-	void (*quit)(void *opaque);  /* the user wants the end; machine lock held */
+	void (*quit)(void *opaque);  /* the user wants the end, or is gone; machine lock held */
 	const char *quit_help;       /* what that does */
 	void *opaque;
 };

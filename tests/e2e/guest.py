@@ -47,7 +47,7 @@ class Guest:
         self.log_path = log
         self.log = open(log, "ab")
         self.errors_path = log.with_suffix(".stderr")
-        self.master, self.slave = pty.openpty()
+        self.master, self.slave = self.fds = list(pty.openpty())
         self.termios = termios.tcgetattr(self.slave)
         with open(self.errors_path, "wb") as errors:
             self.process = subprocess.Popen([program, "run", *args], stdin=self.slave,
@@ -61,9 +61,13 @@ class Guest:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for fd in (self.master, self.slave):
-            os.close(fd)
+        self.hang_up()
         self.log.close()
+
+    def hang_up(self):
+        """Closes our end of the terminal."""
+        while self.fds:
+            os.close(self.fds.pop())
 
     # ---- the console ----
 

@@ -102,6 +102,12 @@ def test_an_interactive_shell(start, debian_kernel, shell_initramfs):
     assert_restored(guest)
 
 
+def test_a_terminal_that_goes_away(spinning):
+    """The machine does not outlive it, whoever was told by a signal."""
+    spinning.hang_up()
+    assert spinning.process.wait(60) == 0
+
+
 # ---- standard input that is no terminal ----
 
 @pytest.fixture(name="pipe_run")
