@@ -181,10 +181,14 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 #: make bench         guests against the host and QEMU's TCG, into docs/BENCHMARKS.md; ARGS="--help"
 
-#: make install       the program and its manual page below PREFIX (/usr/local)
+#: make install       the program, its manual page and shells' completion below PREFIX (/usr/local)
 install: all
 	install -D -m 755 $(BUILD)/ringlet $(DESTDIR)$(PREFIX)/bin/ringlet
 	install -D -m 644 ringlet.1 $(DESTDIR)$(PREFIX)/share/man/man1/ringlet.1
+	for to in bash:bash-completion/completions/ringlet zsh:zsh/site-functions/_ringlet \
+			fish:fish/vendor_completions.d/ringlet.fish; do \
+		$(BUILD)/ringlet completion $${to%%:*} >$(BUILD)/completion && \
+		install -D -m 644 $(BUILD)/completion $(DESTDIR)$(PREFIX)/share/$${to#*:} || exit 1; done
 
 #: make clean         remove what was built; the cache of kernels stays
 clean:

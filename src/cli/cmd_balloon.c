@@ -11,7 +11,7 @@ struct balloon_args {
 	bool help;
 };
 
-static const struct option_spec balloon_options[] = {
+const struct option_spec balloon_options[] = {
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
 	  .offset = offsetof(struct balloon_args, help), .help = "print this help" },
 	{ .name = NULL },

@@ -25,7 +25,7 @@ struct console_args {
 	bool help;
 };
 
-static const struct option_spec console_options[] = {
+const struct option_spec console_options[] = {
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
 	  .offset = offsetof(struct console_args, help), .help = "print this help" },
 	{ .name = NULL },

@@ -21,7 +21,7 @@ struct debug_args {
 
 #define ARG(member) offsetof(struct debug_args, member)
 
-static const struct option_spec debug_options[] = {
+const struct option_spec debug_options[] = {
 	{ .name = "cpu", .type = OPTION_UINT, .offset = ARG(cpu), .metavar = "N",
 	  .help = "look at this CPU only" },
 	{ .name = "address", .letter = 'a', .type = OPTION_STRING, .offset = ARG(address),

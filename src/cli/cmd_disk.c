@@ -5,25 +5,29 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/options.h"
-#include "base/suggest.h"
 #include "block/block.h"
 #include "block/copy.h"
 #include "block/image.h"
 #include "block/qcow2.h"
 #include "cli/commands.h"
 
-static const struct command subcommands[] = {
-	{ "create", "make an empty disk, or one that lies on another", disk_create },
-	{ "info", "tell what a file holds", disk_info },
-	{ "check", "look for damage in a qcow2 image, and repair it", disk_check },
-	{ "convert", "copy a disk into a file of another format", disk_convert },
-	{ "commit", "write what an overlay holds into the file that it lies on", disk_commit },
-	{ NULL, NULL, NULL },
+const struct command disk_commands[] = {
+	{ .name = "create", .summary = "make an empty disk, or one that lies on another",
+	  .run = disk_create, .options = disk_create_options, .takes = COMMAND_TAKES_FILES },
+	{ .name = "info", .summary = "tell what a file holds", .run = disk_info,
+	  .options = disk_info_options, .takes = COMMAND_TAKES_FILES },
+	{ .name = "check", .summary = "look for damage in a qcow2 image, and repair it",
+	  .run = disk_check, .options = disk_check_options, .takes = COMMAND_TAKES_FILES },
+	{ .name = "convert", .summary = "copy a disk into a file of another format",
+	  .run = disk_convert, .options = disk_convert_options, .takes = COMMAND_TAKES_FILES },
+	{ .name = "commit",
+	  .summary = "write what an overlay holds into the file that it lies on",
+	  .run = disk_commit, .options = disk_commit_options, .takes = COMMAND_TAKES_FILES },
+	{ .name = NULL },
 };
 
 /* ---- what they share ---- */
@@ -77,46 +81,6 @@ void disk_progress_end(void)
 		fprintf(stderr, "\r\033[K");
 }
 
-/* ---- the table ---- */
-
-static int help(void)
-{
-	printf("usage: ringlet disk COMMAND [OPTION]...\n\n");
-	for (const struct command *command = subcommands; command->name; command++)
-		printf("  %-10s %s\n", command->name, command->summary);
-	printf("\n'ringlet disk COMMAND --help' lists a command's options; see also ringlet(1).\n");
-	return finish_output(STATUS_OK);
-}
-
-static int unknown(const char *word)
-{
-	struct suggestion near;
-	struct error err;
-
-	suggest_begin(&near, word);
-	for (const struct command *command = subcommands; command->name; command++)
-		suggest_consider(&near, command->name);
-	if (near.best)
-		error_set(&err, EINVAL, "unknown command 'disk %s': did you mean '%s'?", word,
-			  near.best);
-	else
-		error_set(&err, EINVAL, "unknown command 'disk %s': see 'ringlet disk --help'",
-			  word);
-	return usage_error(err.message);
-}
-
-int cmd_disk(int argc, char **argv)
-{
-	if (!argc)
-		return usage_error("no command: see 'ringlet disk --help'");
-	if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))
-		return help();
-	for (const struct command *command = subcommands; command->name; command++)
-		if (!strcmp(argv[0], command->name))
-			return command->run(argc - 1, argv + 1);
-	return unknown(argv[0]);
-}
-
 /* ---- create, convert ---- */
 
 static const struct option_choice cluster_choices[] = {
@@ -132,7 +96,7 @@ struct create_args {
 	bool help;
 };
 
-static const struct option_spec create_options[] = {
+const struct option_spec disk_create_options[] = {
 	{ .name = "format", .letter = 'f', .type = OPTION_STRING,
 	  .offset = offsetof(struct create_args, creation.format), .metavar = "raw|qcow2",
 	  .help = "the disk's format; without it, qcow2 if FILE ends in .qcow2, else raw" },
@@ -159,7 +123,7 @@ static const struct option_spec create_options[] = {
 
 int disk_create(int argc, char **argv)
 {
-	static const struct disk_usage usage = { "create", "FILE [SIZE]", 1, 2, create_options };
+	static const struct disk_usage usage = { "create", "FILE [SIZE]", 1, 2, disk_create_options };
 	struct create_args args = { 0 };
 	struct error err;
 	int operands, status, ret;
@@ -185,7 +149,7 @@ struct convert_args {
 	bool help;
 };
 
-static const struct option_spec convert_options[] = {
+const struct option_spec disk_convert_options[] = {
 	{ .name = "format", .letter = 'f', .type = OPTION_STRING,
 	  .offset = offsetof(struct convert_args, source.format), .metavar = "raw|qcow2",
 	  .help = "the source's format; without it, as its name says" },
@@ -211,7 +175,7 @@ static const struct option_spec convert_options[] = {
 
 int disk_convert(int argc, char **argv)
 {
-	static const struct disk_usage usage = { "convert", "SOURCE NEW", 2, 2, convert_options };
+	static const struct disk_usage usage = { "convert", "SOURCE NEW", 2, 2, disk_convert_options };
 	struct block_progress progress = disk_progress();
 	struct convert_args args = { .source.readonly = true };
 	struct error err;
@@ -232,7 +196,7 @@ struct commit_args {
 	bool help;
 };
 
-static const struct option_spec commit_options[] = {
+const struct option_spec disk_commit_options[] = {
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
 	  .offset = offsetof(struct commit_args, help), .help = "print this help" },
 	{ .name = NULL },
@@ -240,7 +204,7 @@ static const struct option_spec commit_options[] = {
 
 int disk_commit(int argc, char **argv)
 {
-	static const struct disk_usage usage = { "commit", "FILE", 1, 1, commit_options };
+	static const struct disk_usage usage = { "commit", "FILE", 1, 1, disk_commit_options };
 	struct block_progress progress = disk_progress();
 	struct commit_args args = { 0 };
 	struct error err;

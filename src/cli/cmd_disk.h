@@ -7,9 +7,12 @@
 
 #include <stdbool.h>
 
+#include "base/options.h"
+
 struct block_progress;
 struct error;
-struct option_spec;
+extern const struct option_spec disk_create_options[], disk_info_options[], disk_check_options[],
+	disk_convert_options[], disk_commit_options[];
 
 int disk_create(int argc, char **argv);
 int disk_info(int argc, char **argv);

@@ -25,7 +25,7 @@ struct info_args {
 	bool json, help;
 };
 
-static const struct option_spec info_options[] = {
+const struct option_spec disk_info_options[] = {
 	{ .name = "format", .letter = 'f', .type = OPTION_STRING,
 	  .offset = offsetof(struct info_args, format), .metavar = "raw|qcow2",
 	  .help = "what the file holds; without it, qcow2 if FILE ends in .qcow2, else raw" },
@@ -184,7 +184,7 @@ static int find_out(struct finding *finding, const struct block_options *options
 
 int disk_info(int argc, char **argv)
 {
-	static const struct disk_usage usage = { "info", "FILE", 1, 1, info_options };
+	static const struct disk_usage usage = { "info", "FILE", 1, 1, disk_info_options };
 	struct info_args args = { 0 };
 	struct block_options options = { .readonly = true };
 	struct finding finding;
@@ -215,7 +215,7 @@ struct check_args {
 	unsigned lines;
 };
 
-static const struct option_spec check_options[] = {
+const struct option_spec disk_check_options[] = {
 	{ .name = "repair", .type = OPTION_FLAG, .offset = offsetof(struct check_args, repair),
 	  .help = "count the references to clusters anew, and write down what they are" },
 	{ .name = "json", .type = OPTION_FLAG, .offset = offsetof(struct check_args, json),
@@ -265,7 +265,7 @@ static void describe_check(const char *file, const struct qcow2_check *check)
 
 int disk_check(int argc, char **argv)
 {
-	static const struct disk_usage usage = { "check", "FILE", 1, 1, check_options };
+	static const struct disk_usage usage = { "check", "FILE", 1, 1, disk_check_options };
 	struct check_args args = { 0 };
 	struct qcow2_check check = { .tell = tell, .opaque = &args };
 	struct error err;

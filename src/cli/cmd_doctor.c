@@ -16,7 +16,7 @@ struct doctor_args {
 	bool json, help;
 };
 
-static const struct option_spec doctor_options[] = {
+const struct option_spec doctor_options[] = {
 	{ .name = "json", .type = OPTION_FLAG, .offset = offsetof(struct doctor_args, json),
 	  .help = "print it as JSON" },
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,

@@ -13,10 +13,12 @@
 #define PATIENCE_S 2u
 
 struct list_args {
-	bool json, help;
+	bool names, json, help;
 };
 
-static const struct option_spec list_options[] = {
+const struct option_spec list_options[] = {
+	{ .name = "names", .type = OPTION_FLAG, .offset = offsetof(struct list_args, names),
+	  .help = "print their names only, a line each" },
 	{ .name = "json", .type = OPTION_FLAG, .offset = offsetof(struct list_args, json),
 	  .help = "print it as JSON" },
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
@@ -95,6 +97,12 @@ static void print_machine(int dir, const char *name, struct json *json)
 	client_close(&client);
 }
 
+static void print_names(char *const *names)
+{
+	for (; *names; names++)
+		printf("%s\n", *names);
+}
+
 static void print_all(int dir, char *const *names, bool as_json)
 {
 	struct json json;
@@ -129,10 +137,12 @@ int cmd_list(int argc, char **argv)
 	}
 	dir = machines_open(&err);
 	ret = dir < 0 ? dir : machines_list(dir, &names, &err);
-	if (!ret)
-		print_all(dir, names, args.json);
-	else
+	if (ret)
 		usage_error(err.message);
+	else if (args.names)
+		print_names(names);
+	else
+		print_all(dir, names, args.json);
 	machines_free_names(names);
 	if (dir >= 0)
 		close(dir);

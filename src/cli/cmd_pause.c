@@ -9,7 +9,7 @@ struct pause_args {
 	bool help;
 };
 
-static const struct option_spec pause_options[] = {
+const struct option_spec pause_options[] = {
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
 	  .offset = offsetof(struct pause_args, help), .help = "print this help" },
 	{ .name = NULL },

@@ -56,7 +56,7 @@ static const struct option_choice log_choices[] = {
 
 #define ARG(member) offsetof(struct run_args, member)
 
-static const struct option_spec run_options[] = {
+const struct option_spec run_options[] = {
 	{ .name = "kernel", .letter = 'k', .type = OPTION_STRING, .offset = ARG(config.kernel),
 	  .metavar = "FILE",
 	  .help = "kernel to boot; without it, the one built in the current directory, this "

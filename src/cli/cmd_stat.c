@@ -15,7 +15,7 @@ struct stat_args {
 	bool json, help;
 };
 
-static const struct option_spec stat_options[] = {
+const struct option_spec stat_options[] = {
 	{ .name = "json", .type = OPTION_FLAG, .offset = offsetof(struct stat_args, json),
 	  .help = "print it as JSON" },
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,

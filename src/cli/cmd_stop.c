@@ -17,7 +17,7 @@ struct stop_args {
 	bool force, help;
 };
 
-static const struct option_spec stop_options[] = {
+const struct option_spec stop_options[] = {
 	{ .name = "timeout", .letter = 't', .type = OPTION_UINT,
 	  .offset = offsetof(struct stop_args, timeout_s), .metavar = "SECONDS",
 	  .max = TIMEOUT_MAX_S,

@@ -14,7 +14,7 @@ struct version_args {
 	bool help;
 };
 
-static const struct option_spec version_options[] = {
+const struct option_spec version_options[] = {
 	{ .name = "help", .letter = 'h', .type = OPTION_FLAG,
 	  .offset = offsetof(struct version_args, help), .help = "print this help" },
 	{ .name = NULL },

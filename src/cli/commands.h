@@ -6,6 +6,7 @@
 #ifndef RINGLET_CLI_COMMANDS_H
 #define RINGLET_CLI_COMMANDS_H
 
+#include "base/options.h"
 
 /* Exit statuses; a debug exit's are any odd number up to 511, cut to eight bits by the system. */
 enum {
@@ -20,11 +21,30 @@ enum {
 	STATUS_DISK_LEAKS = 3,  /* 'disk check': only clusters that are lost */
 };
 
+/* What a command's operands are, for completion. */
+enum command_takes {
+	COMMAND_TAKES_NOTHING,
+	COMMAND_TAKES_MACHINE, /* the name of one that runs */
+	COMMAND_TAKES_FILES,
+	COMMAND_TAKES_PROGRAM, /* a command and its arguments */
+};
+
+/* A row of a table, which a NULL name ends. */
 struct command {
 	const char *name;
 	const char *summary;
+	/* One of both: what it does, or more commands, whose names follow its own. */
 	int (*run)(int argc, char **argv);
+	const struct command *subcommands;
+	const struct option_spec *options;
+	enum command_takes takes;
 };
+
+extern const struct command commands[], disk_commands[], completion_shells[];
+
+extern const struct option_spec run_options[], list_options[], stop_options[], pause_options[],
+	balloon_options[], stat_options[], debug_options[], console_options[], doctor_options[],
+	version_options[], completion_options[];
 
 int cmd_run(int argc, char **argv);
 int cmd_list(int argc, char **argv);
@@ -36,7 +56,6 @@ int cmd_stat(int argc, char **argv);
 int cmd_debug(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
-int cmd_disk(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 /* Prints "ringlet: error: message" as every command does, and returns STATUS_USAGE. */

@@ -1,25 +1,40 @@
 /* SPDX-License-Identifier: MIT */
 /* The command table, and what all commands share. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/suggest.h"
 #include "cli/commands.h"
 
-static const struct command commands[] = {
-	{ "run", "start a machine and be its console", cmd_run },
-	{ "list", "list the machines that run", cmd_list },
-	{ "stop", "have a guest shut down", cmd_stop },
-	{ "pause", "have a machine stand still", cmd_pause },
-	{ "resume", "have a paused machine go on", cmd_resume },
-	{ "balloon", "take memory from a guest, or give it back", cmd_balloon },
-	{ "stat", "tell what a machine has counted", cmd_stat },
-	{ "debug", "look at a machine's CPUs, send it NMIs and SysRqs", cmd_debug },
-	{ "console", "attach this terminal to a guest's console", cmd_console },
-	{ "doctor", "tell what this host has for running guests", cmd_doctor },
-	{ "disk", "make, check and copy disks", cmd_disk },
-	{ "version", "print the version and what this build can do", cmd_version },
-	{ NULL, NULL, NULL },
+const struct command commands[] = {
+	{ .name = "run", .summary = "start a machine and be its console", .run = cmd_run,
+	  .options = run_options, .takes = COMMAND_TAKES_PROGRAM },
+	{ .name = "list", .summary = "list the machines that run", .run = cmd_list,
+	  .options = list_options },
+	{ .name = "stop", .summary = "have a guest shut down", .run = cmd_stop,
+	  .options = stop_options, .takes = COMMAND_TAKES_MACHINE },
+	{ .name = "pause", .summary = "have a machine stand still", .run = cmd_pause,
+	  .options = pause_options, .takes = COMMAND_TAKES_MACHINE },
+	{ .name = "resume", .summary = "have a paused machine go on", .run = cmd_resume,
+	  .options = pause_options, .takes = COMMAND_TAKES_MACHINE },
+	{ .name = "balloon", .summary = "take memory from a guest, or give it back",
+	  .run = cmd_balloon, .options = balloon_options, .takes = COMMAND_TAKES_MACHINE },
+	{ .name = "stat", .summary = "tell what a machine has counted", .run = cmd_stat,
+	  .options = stat_options, .takes = COMMAND_TAKES_MACHINE },
+	{ .name = "debug", .summary = "look at a machine's CPUs, send it NMIs and SysRqs",
+	  .run = cmd_debug, .options = debug_options, .takes = COMMAND_TAKES_MACHINE },
+	{ .name = "console", .summary = "attach this terminal to a guest's console",
+	  .run = cmd_console, .options = console_options, .takes = COMMAND_TAKES_MACHINE },
+	{ .name = "doctor", .summary = "tell what this host has for running guests",
+	  .run = cmd_doctor, .options = doctor_options },
+	{ .name = "disk", .summary = "make, check and copy disks", .subcommands = disk_commands },
+	{ .name = "completion", .summary = "print what has a shell complete command lines",
+	  .subcommands = completion_shells },
+	{ .name = "version", .summary = "print the version and what this build can do",
+	  .run = cmd_version, .options = version_options },
+	{ .name = NULL },
 };
 
 int usage_error(const char *message)
@@ -36,42 +51,59 @@ int finish_output(int status)
 	return STATUS_INTERNAL;
 }
 
-static int help(void)
+/* prefix: "" or, with a space behind it, the command whose subcommands these are. */
+static int help(const char *prefix, const struct command *table)
 {
-	printf("usage: ringlet COMMAND [OPTION]...\n\n");
-	for (const struct command *command = commands; command->name; command++)
+	printf("usage: ringlet %sCOMMAND [OPTION]...\n\n", prefix);
+	for (const struct command *command = table; command->name; command++)
 		printf("  %-10s %s\n", command->name, command->summary);
-	printf("\n'ringlet COMMAND --help' lists a command's options; see also ringlet(1).\n");
+	printf("\n'ringlet %sCOMMAND --help' lists a command's options; see also ringlet(1).\n",
+	       prefix);
 	return finish_output(STATUS_OK);
 }
 
-static int unknown_command(const char *word)
+static int unknown_command(const char *prefix, const struct command *table, const char *word)
 {
 	struct suggestion near;
-	char message[256];
+	struct error err;
 
 	suggest_begin(&near, word);
-	for (const struct command *command = commands; command->name; command++)
+	for (const struct command *command = table; command->name; command++)
 		suggest_consider(&near, command->name);
 	if (near.best)
-		snprintf(message, sizeof(message), "unknown command '%s': did you mean '%s'?",
-			 word, near.best);
+		error_set(&err, EINVAL, "unknown command '%s%s': did you mean '%s'?", prefix, word,
+			  near.best);
 	else
-		snprintf(message, sizeof(message), "unknown command '%s': see 'ringlet --help'",
-			 word);
-	return usage_error(message);
+		error_set(&err, EINVAL, "unknown command '%s%s': see 'ringlet %s--help'", prefix,
+			  word, prefix);
+	return usage_error(err.message);
+}
+
+static int dispatch(const char *prefix, const struct command *table, int argc, char **argv)
+{
+	char longer[64];
+	struct error err;
+
+	if (!argc) {
+		error_set(&err, EINVAL, "no command: see 'ringlet %s--help'", prefix);
+		return usage_error(err.message);
+	}
+	if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h") || !strcmp(argv[0], "help"))
+		return help(prefix, table);
+	for (const struct command *command = table; command->name; command++) {
+		if (strcmp(argv[0], command->name))
+			continue;
+		if (command->run)
+			return command->run(argc - 1, argv + 1);
+		snprintf(longer, sizeof(longer), "%s%s ", prefix, command->name);
+		return dispatch(longer, command->subcommands, argc - 1, argv + 1);
+	}
+	return unknown_command(prefix, table, argv[0]);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc < 2)
-		return usage_error("no command: see 'ringlet --help'");
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-		return help();
-	if (!strcmp(argv[1], "--version"))
+	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return cmd_version(argc - 2, argv + 2);
-	for (const struct command *command = commands; command->name; command++)
-		if (!strcmp(argv[1], command->name))
-			return command->run(argc - 2, argv + 2);
-	return unknown_command(argv[1]);
+	return dispatch("", commands, argc > 1 ? argc - 1 : 0, argv + 1);
 }
