@@ -131,6 +131,12 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="long: make check-long runs it"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_configuration(tmp_path_factory):
+    """The user's own configuration is none of the tests' business."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(scope="session")
 def ringlet():
     """Path of the program."""

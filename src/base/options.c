@@ -280,6 +280,97 @@ int options_parse_before(const struct option_spec *specs, void *target, int argc
 	return parse(specs, target, argc, argv, true, operands, err);
 }
 
+/* ---- files ---- */
+
+/* The end of text without trailing space, where a NUL is put. */
+static void cut_space(char *text)
+{
+	size_t length = strlen(text);
+
+	while (length && strchr(" \t\r", text[length - 1]))
+		length--;
+	text[length] = 0;
+}
+
+static int store_yes_no(struct parser *parser, const struct option_spec *spec, const char *text)
+{
+	bool yes = !strcmp(text, "yes") || !strcmp(text, "true");
+
+	if (!yes && strcmp(text, "no") && strcmp(text, "false"))
+		return error_set(parser->err, EINVAL, "%s is yes or no, not '%s'", spec->name, text);
+	*(bool *)(parser->target + spec->offset) = yes;
+	return 0;
+}
+
+/* line: "name = value", without leading space. */
+static int read_setting(struct parser *parser, char *line)
+{
+	size_t length = strcspn(line, "= \t");
+	const struct option_spec *spec = find_name(parser->specs, line, length);
+	char *value = line + length + strspn(line + length, " \t");
+	size_t value_length;
+
+	if (!spec)
+		return unknown_name(parser, line, length);
+	if (spec->not_in_file)
+		return error_set(parser->err, EINVAL, "--%s is for command lines only", spec->name);
+	if (*value != '=')
+		return error_set(parser->err, EINVAL, "a line is 'name = value'");
+	value += 1 + strspn(value + 1, " \t");
+	value_length = strlen(value);
+	if (value_length > 1 && value[0] == '"' && value[value_length - 1] == '"') {
+		value[value_length - 1] = 0;
+		value++;
+	}
+	return spec->type == OPTION_FLAG ? store_yes_no(parser, spec, value) :
+					   store(parser, spec, value);
+}
+
+static int read_section(struct parser *parser, const char *line, const char *section, bool *inside)
+{
+	size_t length = strlen(section);
+
+	if (strncmp(line + 1, section, length) || strcmp(line + 1 + length, "]"))
+		return error_set(parser->err, EINVAL, "there is no section %s: [%s] is one", line,
+				 section);
+	*inside = true;
+	return 0;
+}
+
+static int read_line(struct parser *parser, char *line, const char *section, bool *inside)
+{
+	line += strspn(line, " \t");
+	cut_space(line);
+	if (!*line || *line == '#' || *line == ';')
+		return 0;
+	if (*line == '[')
+		return read_section(parser, line, section, inside);
+	if (!*inside)
+		return error_set(parser->err, EINVAL, "a line before [%s]", section);
+	return read_setting(parser, line);
+}
+
+int options_read(const struct option_spec *specs, void *target, const char *section, char *text,
+		 const char *file, struct error *err)
+{
+	struct error cause;
+	struct parser parser = { .specs = specs, .target = target, .err = &cause };
+	bool inside = false;
+	unsigned number = 1;
+
+	for (char *line = text, *next; line; line = next, number++) {
+		int ret;
+
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		ret = read_line(&parser, line, section, &inside);
+		if (ret)
+			return error_set(err, -ret, "%s:%u: %s", file, number, cause.message);
+	}
+	return 0;
+}
+
 /* ---- help ---- */
 
 /* Prints text from column on, broken at spaces. */

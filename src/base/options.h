@@ -11,6 +11,7 @@
 #ifndef RINGLET_BASE_OPTIONS_H
 #define RINGLET_BASE_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -47,6 +48,7 @@ struct option_spec {
 	const char *help;
 	uint64_t min, max;   /* UINT and SIZE, in their own unit; max 0: no limit */
 	const struct option_choice *choices; /* CHOICE; ended by a NULL name */
+	bool not_in_file; /* makes sense on a command line only */
 };
 
 /*
@@ -59,6 +61,16 @@ int options_parse(const struct option_spec *specs, void *target, int argc, char 
 /* The same, but the first operand ends the options: what follows it belongs to it, a command, say. */
 int options_parse_before(const struct option_spec *specs, void *target, int argc, char **argv,
 			 int *operands, struct error *err);
+
+/*
+ * Reads options from the text of a file, before a command line is parsed, whose options then count
+ * more (a list's come behind). Lines are "[section]", "name = value" of the section before, or
+ * comments behind '#' or ';'; a flag's value is yes or no; a value in double quotes keeps its spaces.
+ * There is one section. text ends with a NUL, is written to, and outlives target. 0, or -EINVAL and
+ * err, which begins with file and line.
+ */
+int options_read(const struct option_spec *specs, void *target, const char *section, char *text,
+		 const char *file, struct error *err);
 
 /* One line or more an option: spelling, what it takes, help text. */
 void options_help(const struct option_spec *specs, FILE *stream);

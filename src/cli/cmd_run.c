@@ -14,6 +14,7 @@
 #include "board/catalog.h"
 #include "cli/attend.h"
 #include "cli/commands.h"
+#include "cli/defaults.h"
 #include "cli/find_kernel.h"
 #include "cli/guest_root.h"
 #include "vm/config.h"
@@ -23,7 +24,7 @@ struct run_args {
 	struct vm_config config;
 	const char *name;              /* NULL: none was given */
 	int accel, console, log_level; /* enums, as OPTION_CHOICE stores them */
-	bool dry_run, help;
+	bool dry_run, no_config, help;
 	struct guest_root_options root;
 	struct guest_root made_root;
 	char *found_kernel, *params, *unpack_cache; /* ours to free */
@@ -146,9 +147,11 @@ const struct option_spec run_options[] = {
 	  .help = "capabilities of KVM not to use, with commas, or all: see ringlet doctor" },
 	{ .name = "log-level", .type = OPTION_CHOICE, .offset = ARG(log_level),
 	  .choices = log_choices, .help = "how much to say on standard error (warn)" },
-	{ .name = "dry-run", .type = OPTION_FLAG, .offset = ARG(dry_run),
+	{ .name = "no-config", .type = OPTION_FLAG, .offset = ARG(no_config), .not_in_file = true,
+	  .help = "leave out the configuration file" },
+	{ .name = "dry-run", .type = OPTION_FLAG, .offset = ARG(dry_run), .not_in_file = true,
 	  .help = "print the machine as JSON instead of running it" },
-	{ .name = "help", .letter = 'h', .type = OPTION_FLAG, .offset = ARG(help),
+	{ .name = "help", .letter = 'h', .type = OPTION_FLAG, .offset = ARG(help), .not_in_file = true,
 	  .help = "print this help" },
 	{ .name = NULL },
 };
@@ -359,29 +362,42 @@ static int help(void)
 	return finish_output(STATUS_OK);
 }
 
+static int run_or_describe(struct run_args *args)
+{
+	struct error err;
+	int status;
+
+	if (complete(args, &err))
+		status = usage_error(err.message);
+	else
+		status = args->dry_run ? describe(&args->config) : run(args);
+	free(args->found_kernel);
+	free(args->unpack_cache);
+	guest_root_release(&args->made_root);
+	free(args->params);
+	return status;
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct run_args args = { .accel = VM_ACCEL_AUTO, .console = CONSOLE_UNSET,
-				 .log_level = LOG_LEVEL_WARN };
+				 .log_level = LOG_LEVEL_WARN, .made_root.initramfs = -1 };
+	struct defaults defaults = { .section = "run", .specs = run_options,
+				     .none_offset = ARG(no_config) };
 	struct error err;
 	int operands, status;
 
 	vm_config_init(&args.config);
 	args.config.board = board_find(NULL);
-	if (options_parse_before(run_options, &args, argc, argv, &operands, &err))
-		return usage_error(err.message);
-	if (args.help)
-		return help();
-	args.root.command = argv;
-	args.root.command_count = (unsigned)operands;
-	args.made_root.initramfs = -1;
-	if (complete(&args, &err))
+	if (defaults_parse(&defaults, &args, sizeof(args), argc, argv, &operands, &err)) {
 		status = usage_error(err.message);
-	else
-		status = args.dry_run ? describe(&args.config) : run(&args);
-	free(args.found_kernel);
-	free(args.unpack_cache);
-	guest_root_release(&args.made_root);
-	free(args.params);
+	} else if (args.help) {
+		status = help();
+	} else {
+		args.root.command = argv;
+		args.root.command_count = (unsigned)operands;
+		status = run_or_describe(&args);
+	}
+	free(defaults.text);
 	return status;
 }

@@ -15,8 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.fixture(name="run")
 def run_fixture(ringlet, tmp_path):
     """Runs ringlet in an empty directory with an empty cache."""
-    def run(*args, **kwargs):
-        env = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    def run(*args, env=None, **kwargs):
+        env = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path / "cache"), **(env or {})}
         return subprocess.run([ringlet, *args], capture_output=True, text=True, check=False,
                               cwd=tmp_path, env=env, timeout=60, stdin=subprocess.DEVNULL, **kwargs)
     return run
@@ -176,3 +176,57 @@ def test_stats_on_a_signal(ringlet, tmp_path):
             assert process.poll() is None
         finally:
             process.kill()
+
+
+# ---- the configuration file ----
+
+@pytest.fixture(name="configure")
+def configure_fixture(tmp_path):
+    """Writes the configuration file of what run starts; its path."""
+    def configure(text):
+        path = tmp_path / ".config/ringlet/config"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+    return configure
+
+
+def test_defaults_from_a_file(run, configure, debian_kernel, tmp_path):
+    """They count as if given first; a command line counts more, and can leave them out."""
+    configure("# mine\n[run]\nmem = 64M\ncpus = 3\nreboot = yes\ninitrd = none\n"
+              f"kernel = {debian_kernel}\ndisk = {tmp_path}/one\n")
+
+    def machine(*args):
+        done = run("run", "--dry-run", *args, env={"HOME": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(bytes(512))
+    found = machine()
+    assert (found["mem_bytes"], found["cpus"], found["reboot"]) == (64 << 20, 3, True)
+    found = machine("-c", "1", "-d", f"{tmp_path}/two")
+    assert found["cpus"] == 1 and found["mem_bytes"] == 64 << 20
+    assert found["disks"] == [f"{tmp_path}/one", f"{tmp_path}/two"]
+    found = machine("--no-config", "-k", debian_kernel, "-i", "none")
+    assert (found["mem_bytes"], found["reboot"], found["disks"]) == (512 << 20, False, [])
+
+
+@pytest.mark.parametrize("text, part", [
+    ("[run]\n\nkernal = x\n", "/config:3: unknown option '--kernal': did you mean '--kernel'?"),
+    ("[run]\ndry-run = yes\n", "/config:2: --dry-run is for command lines only"),
+    ("mem = 1G\n", "/config:1: a line before [run]"),
+    (b"[run]\0", "is no text"),
+    (b"#" * 70000, "is larger than"),
+])
+def test_what_is_wrong_in_a_file_is_named(run, configure, tmp_path, text, part):
+    configure(text)
+    assert_refused(run("run", env={"HOME": str(tmp_path)}), part)
+    # Who leaves it out has another error.
+    assert_refused(run("run", "--no-config", "-k", "/none", env={"HOME": str(tmp_path)}), "/none")
+
+
+def test_a_configuration_that_is_no_file(run, configure, tmp_path):
+    path = configure("")
+    path.unlink()
+    os.mkfifo(path)
+    assert_refused(run("run", env={"HOME": str(tmp_path)}), "is no file")

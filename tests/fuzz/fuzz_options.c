@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzz target: a command line, its words ended by NULs; and --help for the same options. */
+/* Fuzz target: a command line, its words ended by NULs, and a configuration file before them. */
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -59,7 +59,7 @@ static void check(const struct values *values)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct values values = { .flag = false };
-	char *words[WORDS_MAX + 1], *text = malloc(size + 1);
+	char *words[WORDS_MAX + 1], *text = malloc(size + 1), *file;
 	struct error err;
 	uint64_t bytes;
 	int count, operands;
@@ -69,6 +69,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	text[size] = 0;
 	options_parse_size(text, &bytes);
+	file = strdup(text);
+	if (file && !options_read(specs, &values, "run", file, "file", &err))
+		check(&values);
 	count = split(text, size, words);
 	words[count] = NULL;
 	if (!options_parse(specs, &values, count, words, &operands, &err)) {
@@ -76,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (operands < 0 || operands > count)
 			abort();
 	}
+	free(file);
 	free(text);
 	return 0;
 }

@@ -41,6 +41,8 @@ static const struct option_spec specs[] = {
 	  .help = "another" },
 	{ .name = "disk", .letter = 'd', .type = OPTION_LIST, .offset = offsetof(struct args, disks),
 	  .metavar = "FILE", .help = "some files" },
+	{ .name = "help", .type = OPTION_FLAG, .offset = offsetof(struct args, loud),
+	  .help = "for a command line only", .not_in_file = true },
 	{ .name = NULL },
 };
 
@@ -212,6 +214,63 @@ static void the_first_operand_ends_options(void **state)
 	assert_string_equal(argv[3], "--nosuch");
 }
 
+/* ---- files ---- */
+
+static int read_text(const char *given)
+{
+	static char text[512];
+
+	memset(&args, 0, sizeof(args));
+	snprintf(text, sizeof(text), "%s", given);
+	return options_read(specs, &args, "run", text, "file", &err);
+}
+
+static void a_file(void **state)
+{
+	(void)state;
+	assert_int_equal(read_text("# comment\n\n  ; another\r\n[run]\r\n file = a b # c \t\n"
+				   "size=2M\ncount\t=\t3\ncolor = green\nquick = yes\nloud = true\n"
+				   "loud = no\ndisk = one\ndisk =\n[run]\ndisk = \" two \""), 0);
+	assert_string_equal(args.file, "a b # c");
+	assert_int_equal(args.size, 2 << 20);
+	assert_int_equal(args.count, 3);
+	assert_int_equal(args.color, 7);
+	assert_true(args.quick && !args.loud);
+	assert_int_equal(args.disks.count, 3);
+	assert_string_equal(args.disks.item[1], "");
+	assert_string_equal(args.disks.item[2], " two ");
+	assert_int_equal(read_text(""), 0);
+	assert_int_equal(read_text("\n[run]"), 0);
+	assert_int_equal(read_text("[run]\nfile=\""), 0);
+	assert_string_equal(args.file, "\"");
+}
+
+static void wrong_files(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{ "size = 2M", "file:1: a line before [run]" },
+		{ "\n[stop]", "file:2: there is no section [stop]" },
+		{ "[run", "file:1: there is no section [run" },
+		{ "[run]\ncolour = red", "file:2: unknown option '--colour': did you mean '--color'" },
+		{ "[run]\nsize", "file:2: a line is 'name = value'" },
+		{ "[run]\n\nsize = much", "file:3: --size takes a size" },
+		{ "[run]\ncount = 10", "file:2: --count must be 1 to 9" },
+		{ "[run]\nquick = 7", "file:2: quick is yes or no, not '7'" },
+		{ "[run]\n--quick = yes", "file:2: unknown option" },
+		{ "[run]\n= yes", "file:2: unknown option" },
+		{ "[run]\nhelp = yes", "file:2: --help is for command lines only" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(read_text(cases[i].text), -EINVAL);
+		if (strncmp(err.message, cases[i].message, strlen(cases[i].message)))
+			fail_msg("%s", err.message);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +282,8 @@ int main(void)
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(help_lists_every_option),
 		cmocka_unit_test(suggestions),
+		cmocka_unit_test(a_file),
+		cmocka_unit_test(wrong_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
