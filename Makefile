@@ -12,12 +12,20 @@ CPPFLAGS += -Isrc -D_GNU_SOURCE
 ALL_CFLAGS := -std=gnu17 $(WARNINGS) $(CFLAGS) -pthread -fno-strict-aliasing -MMD -MP
 LDLIBS += -lZydis -pthread
 
+, := ,
 # Libraries that the program can do without. HAVE_… is 1 for those that pkg-config finds, else 0.
 FOUND := $(foreach l,liblzma zlib libzstd liblz4,$(if $(shell pkg-config --exists $(l) && echo y),$(l)))
 found = $(if $(filter $(1),$(FOUND)),1,0)
 CPPFLAGS += -DHAVE_LZMA=$(call found,liblzma) -DHAVE_ZLIB=$(call found,zlib) \
 	-DHAVE_ZSTD=$(call found,libzstd) -DHAVE_LZ4=$(call found,liblz4)
 LDLIBS += $(if $(FOUND),$(shell pkg-config --libs $(FOUND)))
+# The same for those that pkg-config does not know, or not alone: whether a header (and version) is there.
+probe = $(if $(shell printf '\043include <%s>\n\043if !(%s)\n\043error\n\043endif\n' '$(1)' '$(2)' | \
+	$(CC) -E -x c - >/dev/null 2>&1 && echo y),1,0)
+HAVE_SLIRP := $(call probe,slirp/libslirp.h,SLIRP_CHECK_VERSION(4$(,)7$(,)0))
+HAVE_VDEPLUG := $(call probe,libvdeplug.h,1)
+CPPFLAGS += -DHAVE_SLIRP=$(HAVE_SLIRP) -DHAVE_VDEPLUG=$(HAVE_VDEPLUG)
+LDLIBS += $(if $(filter 1,$(HAVE_SLIRP)),-lslirp) $(if $(filter 1,$(HAVE_VDEPLUG)),-lvdeplug)
 
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local

@@ -57,6 +57,8 @@ int cmd_debug(int argc, char **argv);
 int cmd_console(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+/* Not for users: the process that net/user.h starts. */
+int cmd_net_user(void);
 
 /* Prints "ringlet: error: message" as every command does, and returns STATUS_USAGE. */
 int usage_error(const char *message);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/suggest.h"
 #include "cli/commands.h"
+#include "net/user.h"
 
 const struct command commands[] = {
 	{ .name = "run", .summary = "start a machine and be its console", .run = cmd_run,
@@ -105,5 +106,7 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--version"))
 		return cmd_version(argc - 2, argv + 2);
+	if (argc > 1 && !strcmp(argv[1], NET_USER_COMMAND))
+		return cmd_net_user();
 	return dispatch("", commands, argc > 1 ? argc - 1 : 0, argv + 1);
 }
