@@ -54,8 +54,9 @@ void mount_basics(void);
 void mount_root(void);
 void enter_root(void);
 
-/* network.c: the host name, the loopback. */
+/* network.c: the host name, the loopback, the cards; in the root, where names are asked for. */
 void set_up_network(void);
+void set_up_names(void);
 
 /* ports.c: opens the virtio console port called name, waiting for it to appear; dies without. */
 int port_open(const char *name, int flags);

@@ -12,6 +12,7 @@ static void start_machine(void)
 	mount_root();
 	set_up_network();
 	enter_root();
+	set_up_names();
 	if (config_get("systemd"))
 		start_systemd();
 }

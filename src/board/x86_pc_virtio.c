@@ -5,16 +5,19 @@
  * looks the same to its guest.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "block/block.h"
 #include "board/x86_pc_parts.h"
 #include "legacy/pci_host.h"
+#include "net/options.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/fs.h"
 #include "virtio/p9.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/transport_mmio.h"
 #include "virtio/transport_pci.h"
@@ -170,6 +173,45 @@ static int add_disks(struct pc *pc, struct error *err)
 	return ret;
 }
 
+/* A queue a CPU, as far as there are. */
+static unsigned card_queues(const struct pc *pc)
+{
+	unsigned cpus = pc->vm->config->cpus;
+
+	return cpus < NET_QUEUES_MAX ? cpus : NET_QUEUES_MAX;
+}
+
+static int add_network(struct pc *pc, const char *text, unsigned index, struct error *err)
+{
+	struct virtio_net_options card;
+	struct virtio_device *virtio = NULL;
+	struct net_options options;
+	int ret = net_options_parse(&options, text, index, err);
+
+	if (ret)
+		return ret;
+	if (!options.queues)
+		options.queues = card_queues(pc);
+	memcpy(card.mac, options.mac, sizeof(card.mac));
+	ret = net_open(&options, &card.net, err);
+	if (!ret) {
+		ret = virtio_net_create(&pc->vm->env, &card, &virtio, err);
+		ret = plug(pc, ret, virtio, err);
+	}
+	net_options_release(&options);
+	return ret;
+}
+
+static int add_networks(struct pc *pc, struct error *err)
+{
+	const struct option_list *networks = &pc->vm->config->networks;
+	int ret = 0;
+
+	for (unsigned i = 0; i < networks->count && !ret; i++)
+		ret = add_network(pc, networks->item[i], i, err);
+	return ret;
+}
+
 static int add_fs(struct pc *pc, const struct vm_share *share, const struct tree_config *tree,
 		  struct error *err)
 {
@@ -230,5 +272,7 @@ int pc_add_virtio(struct pc *pc, struct error *err)
 		ret = add_disks(pc, err);
 	if (!ret)
 		ret = add_shares(pc, err);
+	if (!ret)
+		ret = add_networks(pc, err);
 	return ret;
 }

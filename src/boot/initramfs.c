@@ -40,6 +40,8 @@ static int add_need(struct modules *modules, const struct initramfs_need *need,
 		return error_set(err, -ret, "%s, and %s, one of which is needed %s", why.message,
 				 other.message, need->purpose);
 	}
+	if (ret == -ENOENT && need->optional)
+		return 0;
 	return ret ? error_set(err, -ret, "%s, needed %s", why.message, need->purpose) : 0;
 }
 

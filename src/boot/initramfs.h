@@ -6,6 +6,7 @@
 #ifndef RINGLET_BOOT_INITRAMFS_H
 #define RINGLET_BOOT_INITRAMFS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -14,6 +15,7 @@ struct error;
 struct initramfs_need {
 	const char *module;
 	const char *purpose; /* "to share the root file system": for the message where it is missing */
+	bool optional;       /* a guest without it is good enough */
 	const char *instead[2]; /* modules that do as well, together; NULL: none do */
 };
 

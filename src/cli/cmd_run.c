@@ -17,6 +17,7 @@
 #include "cli/defaults.h"
 #include "cli/find_kernel.h"
 #include "cli/guest_root.h"
+#include "net/options.h"
 #include "vm/config.h"
 #include "vm/vm.h"
 
@@ -104,6 +105,10 @@ const struct option_spec run_options[] = {
 	  .help = "a disk (/dev/vda, vdb ... in the order given); options behind the file: ro, "
 		  "direct, discard, format=raw|qcow2, backing, snapshot=NAME, overlay=FILE, "
 		  "serial=TEXT, errors=report|wait" },
+	{ .name = "network", .letter = 'n', .type = OPTION_LIST, .offset = ARG(config.networks),
+	  .metavar = "KIND[,...]",
+	  .help = "a network card: user (the default; net=, host=, hostfwd=tcp:8080-:80, restrict), "
+		  "tap (ifname=, script=, fd=, queues=), vde (url=), or none; all: mac=, mtu=" },
 	{ .name = "cpus", .letter = 'c', .type = OPTION_UINT, .offset = ARG(config.cpus),
 	  .metavar = "N", .min = 1, .max = VM_CPUS_MAX, .help = "number of CPUs (1)" },
 	{ .name = "mem", .letter = 'm', .type = OPTION_SIZE, .offset = ARG(config.mem_bytes),
@@ -205,6 +210,22 @@ static int prepare_root(struct run_args *args, struct error *err)
 	return guest_root_prepare(&args->made_root, &args->root, config, err);
 }
 
+/* Without a wish, what needs no privilege; "none" is no network. */
+static int choose_networks(struct vm_config *config, struct error *err)
+{
+	struct option_list *networks = &config->networks;
+
+	config->default_network = !networks->count;
+	if (!networks->count && net_has_user())
+		networks->item[networks->count++] = "user";
+	for (unsigned i = 0; i < networks->count; i++)
+		if (!strcmp(networks->item[i], "none") && networks->count > 1)
+			return error_set(err, EINVAL, "--network none is the only one");
+	if (networks->count && !strcmp(networks->item[0], "none"))
+		networks->count = 0;
+	return 0;
+}
+
 static int choose_kernel(struct run_args *args, struct error *err)
 {
 	struct vm_config *config = &args->config;
@@ -234,7 +255,9 @@ static int complete(struct run_args *args, struct error *err)
 	if (args->console != CONSOLE_UNSET)
 		args->config.console = (enum vm_console)args->console;
 	log_set_level((enum log_level)args->log_level);
-	ret = choose_kernel(args, err);
+	ret = choose_networks(&args->config, err);
+	if (!ret)
+		ret = choose_kernel(args, err);
 	return ret ? ret : vm_config_check(&args->config, err);
 }
 

@@ -8,6 +8,7 @@
 #include "base/options.h"
 #include "boot/unpack.h"
 #include "cli/commands.h"
+#include "net/options.h"
 #include "vm/vm.h"
 
 struct version_args {
@@ -22,12 +23,18 @@ const struct option_spec version_options[] = {
 
 static void print_missing(void)
 {
-	const char *name = unpack_missing_library(0);
+	const char *(*const missing[])(unsigned index) = { unpack_missing_library,
+							   net_missing_library };
+	bool any = false;
 
-	printf("\nmissing libraries:%s", name ? "" : " none");
-	for (unsigned i = 0; name; name = unpack_missing_library(++i))
-		printf(" %s", name);
-	printf("\n");
+	printf("\nmissing libraries:");
+	for (unsigned i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
+		const char *name;
+
+		for (unsigned j = 0; (name = missing[i](j)); j++, any = true)
+			printf(" %s", name);
+	}
+	printf("%s\n", any ? "" : " none");
 }
 
 int cmd_version(int argc, char **argv)
@@ -48,6 +55,7 @@ int cmd_version(int argc, char **argv)
 	printf("ringlet %s\naccelerators:", RINGLET_VERSION);
 	for (const char *const *name = vm_accel_names(); *name; name++)
 		printf(" %s", *name);
+	printf("\nnetworks:%s tap%s none", net_has_user() ? " user" : "", net_has_vde() ? " vde" : "");
 	print_missing();
 	return finish_output(STATUS_OK);
 }

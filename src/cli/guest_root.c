@@ -2,6 +2,7 @@
 /* See guest_root.h. The keys of the configuration are those of guest/init. */
 #include "cli/guest_root.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "boot/initramfs.h"
 #include "cli/share.h"
+#include "net/options.h"
 
 #define ROOT_TAG "ringlet.root"
 #define GROUPS_MAX 256
@@ -24,9 +26,10 @@ enum share_mode { SHARE_RO, SHARE_RW, SHARE_OVERLAY };
 static const char *const mode_names[] = { "ro", "rw", "overlay" };
 
 static const struct initramfs_need needs[] = {
-	{ "virtio_pci", "to reach the machine's devices", { NULL } },
-	{ "virtio_console", "to talk to the guest", { NULL } },
-	{ "virtiofs", "to share the root file system", { "9p", "9pnet_virtio" } },
+	{ .module = "virtio_pci", .purpose = "to reach the machine's devices" },
+	{ .module = "virtio_console", .purpose = "to talk to the guest" },
+	{ .module = "virtiofs", .purpose = "to share the root file system",
+	  .instead = { "9p", "9pnet_virtio" } },
 };
 
 /* A plan in the making. */
@@ -221,10 +224,51 @@ static int put_program(struct maker *m)
 	return options->user ? put_user(m, options->user) : 0;
 }
 
+/* ---- networks ---- */
+
+static void put_address(FILE *text, const char *before, struct in_addr address)
+{
+	char buffer[INET_ADDRSTRLEN];
+
+	fprintf(text, "%s%s", before, inet_ntop(AF_INET, &address, buffer, sizeof(buffer)));
+}
+
+/* Of the user mode's networks the guest need not ask for its address; the first one's name server counts. */
+static int put_network(struct maker *m, unsigned index)
+{
+	struct net_options options;
+	const uint8_t *mac = options.mac;
+	int ret = net_options_parse(&options, m->config->networks.item[index], index, m->err);
+
+	if (ret)
+		return ret;
+	if (options.kind == NET_USER) {
+		fprintf(m->text, "net=%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+			mac[4], mac[5]);
+		put_address(m->text, " ", options.user.guest);
+		put_address(m->text, " ", options.user.mask);
+		put_address(m->text, " ", options.user.host);
+		fputc(0, m->text);
+		put_address(m->text, "dns=", options.user.dns);
+		fputc(0, m->text);
+	}
+	net_options_release(&options);
+	return 0;
+}
+
+static int put_networks(struct maker *m)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < m->config->networks.count && !ret; i++)
+		ret = put_network(m, i);
+	return ret;
+}
+
 /* ---- all of it ---- */
 
 #define NEEDS (sizeof(needs) / sizeof(needs[0]))
-#define FURTHER_NEEDS 6
+#define FURTHER_NEEDS 7
 
 /* What every guest needs, and what this one's options ask for; returns how many there are. */
 static unsigned list_needs(const struct guest_root_options *options, const struct vm_config *config,
@@ -244,6 +288,11 @@ static unsigned list_needs(const struct guest_root_options *options, const struc
 	if (config->disks.count)
 		list[count++] = (struct initramfs_need){ .module = "virtio_blk",
 							 .purpose = "for the disks" };
+	if (config->networks.count)
+		list[count++] = (struct initramfs_need){
+			.module = "virtio_net", .purpose = "for the network",
+			.optional = config->default_network,
+		};
 	if (config->balloon_bytes)
 		list[count++] = (struct initramfs_need){ .module = "virtio_balloon",
 							 .purpose = "to give memory back" };
@@ -306,6 +355,8 @@ int guest_root_prepare(struct guest_root *root, const struct guest_root_options 
 	ret = add_shares(&m);
 	if (!ret)
 		ret = put_program(&m);
+	if (!ret)
+		ret = put_networks(&m);
 	if (fclose(m.text) && !ret)
 		ret = error_set(err, ENOMEM, "no memory");
 	if (!ret)

@@ -100,6 +100,10 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 	for (unsigned i = 0; i < config->disks.count; i++)
 		json_string(json, NULL, config->disks.item[i]);
 	json_array_end(json);
+	json_array_begin(json, "networks");
+	for (unsigned i = 0; i < config->networks.count; i++)
+		json_string(json, NULL, config->networks.item[i]);
+	json_array_end(json);
 	json_uint(json, "cpus", config->cpus);
 	json_uint(json, "mem_bytes", config->mem_bytes);
 	json_uint(json, "balloon_bytes", config->balloon_bytes);

@@ -63,6 +63,8 @@ struct vm_config {
 	unsigned share_count;
 	uint64_t balloon_bytes; /* what the guest is asked to give back */
 	struct option_list disks; /* as block_options_parse takes them */
+	struct option_list networks; /* as net_options_parse takes them */
+	bool default_network;  /* nobody has asked for it */
 	unsigned cpus;         /* 1 … VM_CPUS_MAX */
 	uint64_t mem_bytes;    /* RAM: multiple of the page size */
 	enum vm_accel accel;

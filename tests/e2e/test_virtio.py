@@ -227,7 +227,7 @@ def test_rebinding_all(start, linux_with, tmp_path, rounds):
     disk.write_bytes(random.Random(3).randbytes(4 * MIB))
     digest = hashlib.md5(disk.read_bytes()).hexdigest()
     guest = start(*linux_with("virtio_pci", "virtio_blk", "virtio-rng", "virtio_balloon",
-                              "virtio_console"), "-d", disk, "-c", "2", "--balloon", "64M")
+                              "virtio_console"), "-d", disk, "-c", "2", "--balloon", "64M", "-n", "none")
     guest.ready()
     guest.sh("load")
     guest.sh("rebind() { echo $2 >/sys/bus/virtio/drivers/$1/unbind; "
@@ -297,7 +297,7 @@ def test_dry_run_lists_devices(ringlet, linux, tmp_path):
     done = run(ringlet, *linux(), "--dry-run", "-d", f"{disk},ro")
     devices = [device for device in json.loads(done.stdout)["devices"] if "virtio" in device]
     names = [device["virtio"] for device in devices]
-    assert names == ["virtio-rng", "virtio-balloon", "virtio-blk"]
+    assert names == ["virtio-rng", "virtio-balloon", "virtio-blk", "virtio-net"]
     assert devices[2]["file"] == str(disk) and devices[2]["bytes"] == MIB
     assert devices[2]["readonly"] is True and devices[2]["pci"] == "04.0"
 
