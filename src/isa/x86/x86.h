@@ -139,10 +139,11 @@ struct x86_jump {
 	struct x86_block *block;
 };
 
-#define X86_JUMP_BITS 14
+/* Two ways, as in the TLB: an entry that another one pushes out moves X86_JUMPS further. */
+#define X86_JUMP_BITS 15
 #define X86_JUMPS (1u << X86_JUMP_BITS)
-#define X86_FAR_JUMPS 2048u /* behind them: direct jumps to other pages, which know their slot */
-#define X86_JUMP_SLOTS (X86_JUMPS + X86_FAR_JUMPS)
+#define X86_FAR_JUMPS 16384u /* behind them: direct jumps to other pages, which know their slot */
+#define X86_JUMP_SLOTS (2 * X86_JUMPS + X86_FAR_JUMPS)
 
 enum { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
 

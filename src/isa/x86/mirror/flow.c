@@ -192,7 +192,7 @@ static bool emit_indirect_jump(struct emit *e)
 	mirror_spare_flags(e);
 	if (!emit_target(e))
 		return false;
-	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
+	mirror_emit_look_up(e);
 	mirror_emit_enter(e->m);
 	return true;
 }
@@ -206,7 +206,7 @@ static bool emit_indirect_call(struct emit *e, int64_t next)
 	masm_store(e->m, CPU_FIELD(mirror.spare), H_CPU, H_RCX);
 	emit_push_return(e, next);
 	masm_load(e->m, H_RCX, H_CPU, CPU_FIELD(mirror.spare));
-	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
+	mirror_emit_look_up(e);
 	emit_move_stack(e, -(int32_t)mirror_word_bytes(e));
 	mirror_emit_enter(e->m);
 	return true;
@@ -225,7 +225,7 @@ static bool emit_return(struct emit *e)
 	mirror_spare_flags(e);
 	place = mirror_emit_access(e, &top, word, false, true);
 	masm_at(e->m, mirror_wide(e), 0x8b, H_RCX, &place);
-	mirror_emit_look_up(e->m, &mirror_cold(e)->enter);
+	mirror_emit_look_up(e);
 	emit_move_stack(e, release);
 	mirror_emit_enter(e->m);
 	return true;

@@ -4,12 +4,12 @@
  * the CPU's jump table says which block is at a linear address. RCX is the address:
  *
  *	xor   r11d, r11d
- *	crc32 r11, rcx
- *	and   r11d, 0x3fff0          ; slot of 16 bytes
- *	add   r11, [rsp + jumps]
  *	add   rcx, [rsp + jump_key]
+ *	crc32 r11, rcx               ; of the key: other processes use other slots for the same address
+ *	and   r11d, 0x7fff0          ; slot of 16 bytes
+ *	add   r11, [rsp + jumps]
  *	cmp   rcx, [r11]
- *	jne   elsewhere
+ *	jne   elsewhere              ; the same at r11 + 0x80000, then the cold path
  *	sub   rcx, [rsp + jump_key]
  *	and   rcx, -4096
  *	mov   [rsp + code_base], rcx
@@ -36,19 +36,57 @@
 
 #define PAGE_BYTES 4096
 #define SLOT_SHIFT 4
+#define WAY_BYTES (int32_t)(X86_JUMPS << SLOT_SHIFT)
+#define ALU_ADD 0
 #define ALU_AND 4
 
 _Static_assert(sizeof(struct x86_jump) == 1 << SLOT_SHIFT, "the look-up scales by it");
 
-void mirror_emit_look_up(struct masm *m, struct masm_label *elsewhere)
+/* Compares a key with that of the entry in R11. */
+static void emit_compare(struct masm *m, struct masm_label *elsewhere)
+{
+	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
+	masm_jcc(m, COND_NE, elsewhere);
+}
+
+/* RCX becomes its key, R11 the entry that it would have in the first way. */
+static void emit_first_way(struct masm *m, struct masm_label *elsewhere)
 {
 	masm_rr(m, false, 0x31, H_SCRATCH, H_SCRATCH);
+	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
 	masm_rr(m, true, MASM_F2 | 0x0f38f1, H_SCRATCH, H_RCX);
 	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, (X86_JUMPS - 1) << SLOT_SHIFT);
 	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.jumps));
-	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
-	masm_jcc(m, COND_NE, elsewhere);
+	emit_compare(m, elsewhere);
+}
+
+static void emit_second_way(struct masm *m, struct masm_label *elsewhere)
+{
+	masm_alu_imm(m, true, ALU_ADD, H_SCRATCH, WAY_BYTES);
+	emit_compare(m, elsewhere);
+}
+
+void mirror_emit_look_up(struct emit *e)
+{
+	struct second_look *second = &e->second_look[e->second_looks++];
+
+	*second = (struct second_look){
+		.enter = MASM_LABEL_INIT, .found = MASM_LABEL_INIT,
+		.otherwise = &mirror_cold(e)->enter,
+	};
+	emit_first_way(e->m, &second->enter);
+	masm_bind(e->m, &second->found);
+}
+
+void mirror_emit_second_looks(struct emit *e)
+{
+	for (unsigned i = 0; i < e->second_looks; i++) {
+		struct second_look *second = &e->second_look[i];
+
+		masm_bind(e->m, &second->enter);
+		emit_second_way(e->m, second->otherwise);
+		masm_jmp(e->m, &second->found);
+	}
 }
 
 /* The page that executes: from a key in RCX. */
@@ -73,12 +111,13 @@ void mirror_emit_enter(struct masm *m)
 
 void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk)
 {
-	struct masm_label miss = MASM_LABEL_INIT;
+	struct masm_label second = MASM_LABEL_INIT, found = MASM_LABEL_INIT, miss = MASM_LABEL_INIT;
 	const size_t pushed = 8;
 
 	masm_store(m, CPU_FIELD(mirror.spare), H_CPU, H_SCRATCH);
 	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	mirror_emit_look_up(m, &miss);
+	emit_first_way(m, &second);
+	masm_bind(m, &found);
 	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
 	masm_push(m, H_RAX);
 	masm_load(m, H_RAX, H_CPU, CPU_FIELD(mirror.spare) + pushed);
@@ -87,6 +126,9 @@ void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk)
 	masm_pop(m, H_RAX);
 	emit_code_base(m);
 	emit_jump_to_block(m);
+	masm_bind(m, &second);
+	emit_second_way(m, &miss);
+	masm_jmp(m, &found);
 	masm_bind(m, &miss);
 	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
 	masm_jmp_to(m, at, miss_thunk);
@@ -121,7 +163,7 @@ static void emit_move_code_base(struct masm *m, int64_t distance, bool wide)
 
 void mirror_emit_far(struct emit *e, int64_t offset)
 {
-	unsigned slot = X86_JUMPS + e->translator->far_jumps++ % X86_FAR_JUMPS;
+	unsigned slot = 2 * X86_JUMPS + e->translator->far_jumps++ % X86_FAR_JUMPS;
 	struct masm *m = e->m;
 
 	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));

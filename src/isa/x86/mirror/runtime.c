@@ -240,21 +240,26 @@ static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
 {
 	uint64_t crc = 0;
 
-	__asm__("crc32q %1, %0" : "+r"(crc) : "r"(rip));
+	__asm__("crc32q %1, %0" : "+r"(crc) : "r"(rip + cpu->mirror.jump_key));
 	return &cpu->mirror.jumps[crc / sizeof(struct x86_jump) & (X86_JUMPS - 1)];
 }
 
 /* Translated code that comes to rip finds block by itself from now on. */
 static void learn(struct x86_cpu *cpu, struct x86_block *block)
 {
+	uint64_t key;
+	struct x86_jump *slot;
+
 	if (block->block.phys2 != ~0ull && !x86_tlb_note_code(cpu, (cpu->state.rip | ~PAGE_MASK) + 1))
 		return;
 	if (!x86_tlb_note_code(cpu, cpu->state.rip))
 		return;
+	key = cpu->state.rip + cpu->mirror.jump_key;
 	cpu->mirror.stats.learned++;
-	*jump_slot(cpu, cpu->state.rip) = (struct x86_jump){
-		.key = cpu->state.rip + cpu->mirror.jump_key, .block = block,
-	};
+	slot = jump_slot(cpu, cpu->state.rip);
+	if (slot->key != key)
+		slot[X86_JUMPS] = *slot;
+	*slot = (struct x86_jump){ .key = key, .block = block };
 }
 
 /*
@@ -264,10 +269,13 @@ static void learn(struct x86_cpu *cpu, struct x86_block *block)
 static struct x86_block *look_up(struct x86_cpu *cpu)
 {
 	const struct x86_jump *jump = jump_slot(cpu, cpu->state.rip);
+	uint64_t key = cpu->state.rip + cpu->mirror.jump_key;
 	struct x86_block *block;
 
+	if (jump->key != key)
+		jump += X86_JUMPS;
 	/* A block that is invalid, or not ready, would lead right back here. */
-	if (jump->key == cpu->state.rip + cpu->mirror.jump_key &&
+	if (jump->key == key &&
 	    atomic_load_explicit(&jump->block->block.valid, memory_order_relaxed))
 		return mirror_ready(cpu, jump->block) ? jump->block : NULL;
 	block = x86_block_find(cpu);

@@ -77,6 +77,12 @@ struct side_exit {
 	bool flags_in_memory;
 };
 
+/* The rest of a look-up in the jump table that did not find its key in the first way: lookup.c. */
+struct second_look {
+	struct masm_label enter, found;
+	struct masm_label *otherwise;
+};
+
 /* The way off the beaten track of one instruction: the interpreter does it. */
 struct cold_path {
 	struct masm_label enter, back;
@@ -167,6 +173,8 @@ struct emit {
 	bool user_access; /* AC was set in this block: another enum x86_mmu than it began with */
 	unsigned side_exits;
 	struct side_exit side[4 * REGION_BLOCKS];
+	unsigned second_looks;
+	struct second_look second_look[2 * REGION_BLOCKS];
 };
 
 /* 64-bit code; else flat 32-bit code (X86_KEY_FLAT), with addresses and stack words of 32 bits. */
@@ -310,8 +318,13 @@ void mirror_settle_x87(struct emit *e);
 void mirror_note_x87(struct emit *e, const struct insn *last);
 
 /* lookup.c: to other pages */
-/* RCX: where to. R11 becomes its entry in the jump table, RCX the entry's key; or it goes elsewhere. */
-void mirror_emit_look_up(struct masm *m, struct masm_label *elsewhere);
+/*
+ * RCX: where to. R11 becomes its entry in the jump table, RCX the entry's key; or it takes the current
+ * instruction's cold path.
+ */
+void mirror_emit_look_up(struct emit *e);
+/* Behind the region's code, before its cold paths. */
+void mirror_emit_second_looks(struct emit *e);
 /* After it: to the block. */
 void mirror_emit_enter(struct masm *m);
 /* To a place at a known distance from the page. */
