@@ -87,7 +87,7 @@ deps:
 
 #: make run           boot the cached Debian kernel to a shell; ARGS="..." goes to ringlet run
 run: deps all
-	@kernel=$$(tools/fetch-kernel) && exec $(BUILD)/ringlet run --kernel "$$kernel" $(ARGS)
+	@kernel=$$(RINGLET_BUILD=$(abspath $(BUILD)) tools/fetch-kernel) && exec $(BUILD)/ringlet run --kernel "$$kernel" $(ARGS)
 
 # ---- tests ----
 
@@ -120,7 +120,7 @@ test: deps
 
 #: make check         the same without looking for packages; PYTEST_ARGS="-k ..." picks tests
 check: all test-programs fuzz-programs guests check-layers check-gro
-	@tools/fetch-kernel >/dev/null
+	@RINGLET_BUILD=$(abspath $(BUILD)) tools/fetch-kernel >/dev/null
 	@tools/make-initramfs >/dev/null
 	RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(PYTEST_ARGS) tests
 
