@@ -106,6 +106,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call test_helpers,$(BUILD)/tests/%) $(LI
 .PRECIOUS: $(BUILD)/%.o
 # It puts bugs into the translator.
 $(BUILD)/tests/unit/test_lockstep: LDFLAGS += -Wl,--wrap=mirror_recode
+# It is a host that crashes and fails.
+$(BUILD)/tests/unit/test_qcow2_crash: LDFLAGS += \
+	$(foreach f,preadv pwritev fdatasync fallocate,-Wl,--wrap=$(f))
 
 -include guest/init/init.mk
 -include tests/guests/guests.mk
