@@ -9,10 +9,10 @@
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 
-/* A guest register without a host register, as one instruction uses it. */
+/* A guest register that one instruction has in another place than where it lives. */
 struct borrowed {
 	unsigned gpr;
-	uint8_t host;
+	uint8_t host; /* H_RCX or H_SCRATCH */
 	bool load, store;
 };
 
@@ -99,17 +99,38 @@ static unsigned free_scratches(const struct copy *copy, uint8_t scratches[2])
 	return count;
 }
 
+/* CH has no name where RCX lives. */
+static bool uses_ch(const struct emit *e)
+{
+	for (unsigned i = 0; i < e->info.z.operand_count; i++)
+		if (e->info.op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    e->info.op[i].reg.value == ZYDIS_REGISTER_CH)
+			return true;
+	return false;
+}
+
+static struct borrowed *find_borrowed(struct copy *copy, unsigned gpr)
+{
+	for (unsigned i = 0; i < copy->borrowings; i++)
+		if (copy->borrowed[i].gpr == gpr)
+			return &copy->borrowed[i];
+	return NULL;
+}
+
 static bool choose_registers(const struct emit *e, struct copy *copy)
 {
+	bool ch = uses_ch(e);
 	uint8_t scratches[2];
 	unsigned available = free_scratches(copy, scratches);
 
 	copy->borrowings = 0;
+	if (ch && (!available || scratches[available - 1] != H_RCX))
+		return false;
 	for (unsigned gpr = 0; gpr < X86_GPRS; gpr++)
 		copy->host_of[gpr] = mirror_reg(gpr);
 	for (unsigned i = 0; i < e->info.z.operand_count; i++) {
 		const ZydisDecodedOperand *op = &e->info.op[i];
-		struct borrowed *b = NULL;
+		struct borrowed *b;
 		bool high;
 		int gpr;
 
@@ -125,17 +146,17 @@ static bool choose_registers(const struct emit *e, struct copy *copy)
 		if (op->encoding == ZYDIS_OPERAND_ENCODING_NONE &&
 		    mirror_reg((unsigned)gpr) != gpr && !copy->count_in_cl)
 			return false;
-		if (mirror_reg((unsigned)gpr) != H_MEMORY)
+		if (mirror_reg((unsigned)gpr) != H_MEMORY && !(ch && gpr == X86_RCX))
 			continue;
-		for (unsigned k = 0; k < copy->borrowings; k++)
-			if (copy->borrowed[k].gpr == (unsigned)gpr)
-				b = &copy->borrowed[k];
+		b = find_borrowed(copy, (unsigned)gpr);
 		if (!b) {
 			if (copy->borrowings == available)
 				return false;
 			b = &copy->borrowed[copy->borrowings];
 			*b = (struct borrowed){ .gpr = (unsigned)gpr,
-						.host = scratches[copy->borrowings++] };
+						.host = gpr == X86_RCX ? H_RCX :
+							scratches[copy->borrowings] };
+			copy->borrowings++;
 			copy->host_of[gpr] = b->host;
 		}
 		/* Also what is only written may keep its upper part, or not be written at all. */
@@ -222,6 +243,22 @@ static bool plan_copy(const struct emit *e, struct copy *copy)
 	return true;
 }
 
+static void bring(struct emit *e, const struct borrowed *b)
+{
+	if (mirror_reg(b->gpr) == H_MEMORY)
+		masm_load(e->m, b->host, H_CPU, GPR_FIELD(b->gpr));
+	else
+		masm_mov(e->m, b->host, mirror_reg(b->gpr));
+}
+
+static void take_back(struct emit *e, const struct borrowed *b)
+{
+	if (mirror_reg(b->gpr) == H_MEMORY)
+		masm_store(e->m, GPR_FIELD(b->gpr), H_CPU, b->host);
+	else
+		masm_mov(e->m, mirror_reg(b->gpr), b->host);
+}
+
 static void emit_planned(struct emit *e, const struct copy *copy)
 {
 	struct masm_place place = { .base = H_MEMORY };
@@ -245,15 +282,13 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 		masm_mov(e->m, H_RCX, mirror_reg(X86_RCX));
 	for (unsigned i = 0; i < copy->borrowings; i++)
 		if (copy->borrowed[i].load)
-			masm_load(e->m, copy->borrowed[i].host, H_CPU,
-				  GPR_FIELD(copy->borrowed[i].gpr));
+			bring(e, &copy->borrowed[i]);
 	if (copy->faults)
 		mirror_site_here(e);
 	mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of, &place);
 	for (unsigned i = 0; i < copy->borrowings; i++)
 		if (copy->borrowed[i].store)
-			masm_store(e->m, GPR_FIELD(copy->borrowed[i].gpr), H_CPU,
-				   copy->borrowed[i].host);
+			take_back(e, &copy->borrowed[i]);
 	if (copy->x87_noted)
 		mirror_after_x87(e);
 	if (e->use[e->insn->position].writes) {

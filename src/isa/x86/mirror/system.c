@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a kernel does all the time and what takes a few instructions here: interrupt flag, flags on the
- * stack, SWAPGS, STAC and CLAC, the time-stamp counter, fences. Privilege is part of the block's key.
+ * stack, SWAPGS, STAC and CLAC, bases and selectors of segments, control registers that are read, the
+ * time-stamp counter, fences. Privilege is part of the block's key.
  */
+#include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 
 #define FLAG_SHIFT_OF 11
@@ -12,6 +14,7 @@
 #define ALU_OR 1
 #define ALU_AND 4
 #define ALU_CMP 7
+#define LINEAR_BITS 48
 
 static bool in_kernel(const struct emit *e)
 {
@@ -186,6 +189,116 @@ static bool emit_rdpkru(struct emit *e)
 	return true;
 }
 
+/* From a field of the state to a general-purpose register. */
+static void emit_read(struct emit *e, const ZydisDecodedOperand *to, size_t field, bool wide)
+{
+	bool high;
+	unsigned gpr = (unsigned)mirror_gpr(to->reg.value, &high);
+	uint8_t host = mirror_reg(gpr) == H_MEMORY ? H_SCRATCH : mirror_reg(gpr);
+
+	if (wide)
+		masm_load(e->m, host, H_CPU, field);
+	else
+		masm_load32(e->m, host, H_CPU, field);
+	if (host == H_SCRATCH)
+		masm_store(e->m, GPR_FIELD(gpr), H_CPU, host);
+}
+
+static bool emit_read_control(struct emit *e)
+{
+	size_t field;
+
+	if (!in_kernel(e) || !mirror_wide(e) || e->info.op[0].type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return false;
+	switch (e->info.op[1].reg.value) {
+	case ZYDIS_REGISTER_CR0: field = CPU_FIELD(state.cr0); break;
+	case ZYDIS_REGISTER_CR2: field = CPU_FIELD(state.cr2); break;
+	case ZYDIS_REGISTER_CR3: field = CPU_FIELD(state.cr3); break;
+	case ZYDIS_REGISTER_CR4: field = CPU_FIELD(state.cr4); break;
+	default: return false;
+	}
+	emit_read(e, &e->info.op[0], field, true);
+	return true;
+}
+
+/* To 16 bits of a register, or to all of it. */
+static bool emit_read_selector(struct emit *e)
+{
+	size_t field = CPU_FIELD(state.seg[0].selector) + e->insn->modrm_reg * sizeof(struct x86_seg);
+	const ZydisDecodedOperand *to = &e->info.op[0];
+	uint32_t opcode = e->insn->opsize == 2 ? MASM_66 | 0x89 : 0x89;
+	unsigned gpr;
+	bool high;
+
+	if (to->type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return false;
+	gpr = (unsigned)mirror_gpr(to->reg.value, &high);
+	masm_rm(e->m, false, 0x0fb7, H_SCRATCH, H_CPU, (int32_t)field); /* movzx */
+	if (mirror_reg(gpr) == H_MEMORY)
+		masm_rm(e->m, e->insn->opsize != 2, opcode, H_SCRATCH, H_CPU, (int32_t)GPR_FIELD(gpr));
+	else
+		masm_rr(e->m, false, opcode, H_SCRATCH, mirror_reg(gpr));
+	return true;
+}
+
+static bool emit_move(struct emit *e)
+{
+	ZydisRegister from = e->info.op[1].reg.value;
+
+	if (e->info.op[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return false;
+	switch (ZydisRegisterGetClass(from)) {
+	case ZYDIS_REGCLASS_CONTROL: return emit_read_control(e);
+	case ZYDIS_REGCLASS_SEGMENT: return emit_read_selector(e);
+	default: return false;
+	}
+}
+
+static void emit_need_fsgsbase(struct emit *e)
+{
+	mirror_spare_flags(e);
+	masm_rm(e->m, false, 0xf7, 0, H_CPU, (int32_t)CPU_FIELD(state.cr4)); /* test dword [cr4], imm32 */
+	masm_u32(e->m, (uint32_t)X86_CR4_FSGSBASE);
+	masm_jcc(e->m, COND_E, &mirror_cold(e)->enter);
+	e->flags_in_host = false;
+}
+
+static bool emit_read_base(struct emit *e, enum x86_seg_index seg)
+{
+	if (!mirror_wide(e))
+		return false;
+	emit_need_fsgsbase(e);
+	emit_read(e, &e->info.op[0], CPU_FIELD(state.seg[0].base) + seg * sizeof(struct x86_seg),
+		  e->insn->opsize == 8);
+	return true;
+}
+
+/* What is not canonical is left to the interpreter. */
+static bool emit_write_base(struct emit *e, enum x86_seg_index seg)
+{
+	bool wide = e->insn->opsize == 8, high;
+	struct masm *m = e->m;
+	unsigned gpr;
+
+	if (!mirror_wide(e))
+		return false;
+	emit_need_fsgsbase(e);
+	gpr = (unsigned)mirror_gpr(e->info.op[0].reg.value, &high);
+	if (mirror_reg(gpr) == H_MEMORY)
+		masm_rm(m, wide, 0x8b, H_SCRATCH, H_CPU, (int32_t)GPR_FIELD(gpr));
+	else
+		masm_rr(m, wide, 0x89, mirror_reg(gpr), H_SCRATCH);
+	masm_mov(m, H_RCX, H_SCRATCH);
+	masm_rr(m, true, 0xc1, 4, H_RCX); /* shl rcx, 16; sar rcx, 16 */
+	masm_byte(m, 64 - LINEAR_BITS);
+	masm_rr(m, true, 0xc1, 7, H_RCX);
+	masm_byte(m, 64 - LINEAR_BITS);
+	masm_rr(m, true, 0x39, H_SCRATCH, H_RCX);
+	masm_jcc(m, COND_NE, &mirror_cold(e)->enter);
+	masm_store(m, CPU_FIELD(state.seg[0].base) + seg * sizeof(struct x86_seg), H_CPU, H_SCRATCH);
+	return true;
+}
+
 static bool emit_itself(struct emit *e)
 {
 	for (unsigned i = 0; i < e->insn->length; i++)
@@ -208,6 +321,11 @@ bool mirror_emit_system(struct emit *e)
 	case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(e);
 	case ZYDIS_MNEMONIC_RDTSCP: return emit_rdtscp(e);
 	case ZYDIS_MNEMONIC_RDPKRU: return emit_rdpkru(e);
+	case ZYDIS_MNEMONIC_MOV: return emit_move(e);
+	case ZYDIS_MNEMONIC_RDFSBASE: return emit_read_base(e, X86_FS);
+	case ZYDIS_MNEMONIC_RDGSBASE: return emit_read_base(e, X86_GS);
+	case ZYDIS_MNEMONIC_WRFSBASE: return emit_write_base(e, X86_FS);
+	case ZYDIS_MNEMONIC_WRGSBASE: return emit_write_base(e, X86_GS);
 	case ZYDIS_MNEMONIC_LFENCE:
 	case ZYDIS_MNEMONIC_MFENCE:
 	case ZYDIS_MNEMONIC_SFENCE:
