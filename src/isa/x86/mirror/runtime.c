@@ -247,16 +247,16 @@ static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
 /* Translated code that comes to rip finds block by itself from now on. */
 static void learn(struct x86_cpu *cpu, struct x86_block *block)
 {
-	uint64_t key;
-	struct x86_jump *slot;
+	uint64_t key = cpu->state.rip + cpu->mirror.jump_key;
+	struct x86_jump *slot = jump_slot(cpu, cpu->state.rip);
 
+	if (slot->key == key && slot->block == block)
+		return;
 	if (block->block.phys2 != ~0ull && !x86_tlb_note_code(cpu, (cpu->state.rip | ~PAGE_MASK) + 1))
 		return;
 	if (!x86_tlb_note_code(cpu, cpu->state.rip))
 		return;
-	key = cpu->state.rip + cpu->mirror.jump_key;
 	cpu->mirror.stats.learned++;
-	slot = jump_slot(cpu, cpu->state.rip);
 	if (slot->key != key)
 		slot[X86_JUMPS] = *slot;
 	*slot = (struct x86_jump){ .key = key, .block = block };
@@ -287,6 +287,33 @@ static struct x86_block *look_up(struct x86_cpu *cpu)
 	return block;
 }
 
+/*
+ * A fault's handler returns with RF set, as the fault pushed it, to the instruction that faulted; the
+ * instruction clears it. Only instruction breakpoints look at it.
+ */
+static bool resume_past_rf(struct x86_cpu *cpu)
+{
+	struct x86_block *block;
+
+	cpu->state.rflags &= ~X86_RF;
+	if (!may_go_on(cpu) || cpu->lockstep) {
+		cpu->state.rflags |= X86_RF;
+		return false;
+	}
+	cpu->state.rflags |= X86_RF;
+	block = x86_block_find(cpu);
+	cpu->cpu.block = &block->block;
+	cpu->insn = &block->insn[0];
+	cpu->block_stop = false;
+	cpu->state.rip += cpu->insn->length;
+	cpu->state.rflags &= ~X86_RF;
+	cpu->insn->fn(cpu, cpu->insn);
+	flags_from_state(cpu);
+	cpu->instructions++;
+	cpu->insn = NULL;
+	return !cpu->block_stop;
+}
+
 struct x86_block *mirror_go_on(struct x86_cpu *cpu)
 {
 	struct x86_block *block;
@@ -294,6 +321,8 @@ struct x86_block *mirror_go_on(struct x86_cpu *cpu)
 	flags_to_state(cpu);
 	cpu->insn = NULL;
 	cpu->mirror.exit = NULL;
+	if (unlikely(cpu->state.rflags & X86_RF) && !resume_past_rf(cpu))
+		return NULL;
 	if (!may_go_on(cpu) || lockstep_unchained(cpu))
 		return NULL;
 	refresh(cpu);
