@@ -11,6 +11,7 @@
 #ifndef RINGLET_INIT_H
 #define RINGLET_INIT_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -61,10 +62,51 @@ void set_up_names(void);
 /* ports.c: opens the virtio console port called name, waiting for it to appear; dies without. */
 int port_open(const char *name, int flags);
 
+/* agent.c: answers the host's further wishes ('ringlet exec') in a process of its own, if it asked. */
+void start_agent(void);
+
 /* run.c: starts the program, carries its streams, and returns its status as of waitpid(). */
 int run_program(void);
 
 /* systemd.c: becomes it; it starts this program again, not as process 1. */
 _Noreturn void start_systemd(void);
+
+/* ---- child.c: from a fork to a program ---- */
+
+#define USER_GROUPS_MAX 256
+
+struct user {
+	bool given; /* else it is root, as we are */
+	uid_t uid;
+	gid_t gid, groups[USER_GROUPS_MAX];
+	size_t group_count;
+};
+
+struct program {
+	char **arguments, **variables; /* each ended by a NULL */
+	const char *directory;         /* NULL: it stays where we are */
+	struct user user;
+};
+
+/* In the child: a session of its own, and signals as a program expects them. */
+void child_begin(const sigset_t *signals);
+/* Its terminal, and its standard streams, are fd from now on. */
+void child_take_terminal(int fd);
+void terminal_resize(int fd, unsigned rows, unsigned columns);
+/* Becomes the program, or ends with 127 (not found) or 126, as a shell's child would. */
+_Noreturn void child_run(const struct program *program);
+_Noreturn void child_die(const char *what, const char *which);
+
+/* ---- session.c: one connection of the agent's, until its end ---- */
+
+_Noreturn void serve_session(int connection);
+
+/* users.c: who text (a name, UID or UID:GID) is in this guest. */
+struct account {
+	struct user user;
+	char name[64], home[256], shell[256];
+};
+
+bool find_account(const char *text, struct account *account);
 
 #endif

@@ -30,6 +30,7 @@ int main(void)
 		start_machine();
 	else
 		join_machine();
+	start_agent();
 	report_status(run_program());
 	power_off();
 }

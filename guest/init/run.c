@@ -5,23 +5,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "init.h"
 
 #define CHANNELS 3
 #define BUFFER_BYTES (128u << 10)
-#define GROUPS_MAX 256
 #define GRACE_MS 5000 /* between being asked to end and being made to */
 
 /* Bytes on their way from one descriptor to another; from is -1 at the end, to once all is through. */
@@ -33,69 +29,6 @@ struct channel {
 
 static const char *const port_names[CHANNELS] = { "org.ringlet.stdin", "org.ringlet.stdout",
 						  "org.ringlet.stderr" };
-
-/* ---- the child ---- */
-
-static _Noreturn void child_die(const char *what, const char *which)
-{
-	dprintf(STDERR_FILENO, "ringlet: cannot %s %s: %s\n", what, which, strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
-}
-
-/* "UID GID GROUP..." */
-static void become_user(const char *user)
-{
-	gid_t groups[GROUPS_MAX];
-	size_t count = 0;
-	unsigned long uid, gid;
-	char *at;
-
-	uid = strtoul(user, &at, 10);
-	gid = strtoul(at, &at, 10);
-	while (*at && count < GROUPS_MAX)
-		groups[count++] = (gid_t)strtoul(at, &at, 10);
-	if (setgroups(count, groups) || setgid((gid_t)gid) || setuid((uid_t)uid))
-		child_die("become user", user);
-}
-
-static void take_terminal(const char *name)
-{
-	char path[64];
-	int fd, rows, columns;
-	const char *size = config_get("size");
-
-	snprintf(path, sizeof(path), "/dev/%s", name);
-	fd = open(path, O_RDWR);
-	if (fd < 0)
-		child_die("open", path);
-	ioctl(fd, TIOCSCTTY, 1);
-	if (size && sscanf(size, "%d %d", &rows, &columns) == 2) {
-		struct winsize window = { .ws_row = (unsigned short)rows,
-					  .ws_col = (unsigned short)columns };
-
-		ioctl(fd, TIOCSWINSZ, &window);
-	}
-	for (int i = 0; i < 3; i++)
-		dup2(fd, i);
-	if (fd > 2)
-		close(fd);
-}
-
-static _Noreturn void child_run(void)
-{
-	const char *dir = config_get("dir"), *user = config_get("user");
-	char **program = config_all("arg"), **variables = config_all("env");
-
-	clearenv();
-	for (unsigned i = 0; variables[i]; i++)
-		putenv(variables[i]);
-	if (user)
-		become_user(user);
-	if (dir && chdir(dir))
-		child_die("change to", dir);
-	execvp(program[0], program);
-	child_die("run", program[0]);
-}
 
 /* ---- carrying ---- */
 
@@ -230,24 +163,54 @@ static int carry(struct channel channels[CHANNELS], pid_t child, int signals)
 	}
 }
 
+/* "UID GID GROUP..." */
+static void parse_user(const char *text, struct user *user)
+{
+	char *at;
+
+	user->given = true;
+	user->uid = (uid_t)strtoul(text, &at, 10);
+	user->gid = (gid_t)strtoul(at, &at, 10);
+	while (*at && user->group_count < USER_GROUPS_MAX)
+		user->groups[user->group_count++] = (gid_t)strtoul(at, &at, 10);
+}
+
+static void open_terminal(const char *name)
+{
+	const char *size = config_get("size");
+	int rows = 0, columns = 0, fd;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	fd = open(path, O_RDWR);
+	if (fd < 0)
+		child_die("open", path);
+	if (size)
+		sscanf(size, "%d %d", &rows, &columns);
+	terminal_resize(fd, (unsigned)rows, (unsigned)columns);
+	child_take_terminal(fd);
+}
+
 static pid_t start(const int stdio[CHANNELS], const sigset_t *old_signals)
 {
-	const char *terminal = config_get("tty");
+	const char *terminal = config_get("tty"), *user = config_get("user");
+	struct program program = { .arguments = config_all("arg"), .variables = config_all("env"),
+				   .directory = config_get("dir") };
 	pid_t child = fork();
 
 	if (child < 0)
 		die("cannot fork: %s", strerror(errno));
 	if (child)
 		return child;
-	setsid();
-	signal(SIGPIPE, SIG_DFL);
-	sigprocmask(SIG_SETMASK, old_signals, NULL);
+	child_begin(old_signals);
 	if (terminal)
-		take_terminal(terminal);
+		open_terminal(terminal);
 	else
 		for (int i = 0; i < CHANNELS; i++)
 			dup2(stdio[i], i);
-	child_run();
+	if (user)
+		parse_user(user, &program.user);
+	child_run(&program);
 }
 
 /* Pipes and ports: descriptor 0 is read by the child, 1 and 2 are written. */
