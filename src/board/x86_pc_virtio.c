@@ -21,6 +21,7 @@
 #include "virtio/rng.h"
 #include "virtio/transport_mmio.h"
 #include "virtio/transport_pci.h"
+#include "virtio/vsock.h"
 #include "ui/sink.h"
 #include "ui/source.h"
 #include "vm/config.h"
@@ -258,6 +259,20 @@ static int add_shares(struct pc *pc, struct error *err)
 	return ret;
 }
 
+static int add_vsock(struct pc *pc, struct error *err)
+{
+	const struct virtio_vsock_options options = {
+		.cid = pc->vm->config->vsock_cid, .path = pc->vm->config->vsock_path,
+	};
+	struct virtio_device *virtio = NULL;
+	int ret;
+
+	if (!options.cid)
+		return 0;
+	ret = virtio_vsock_create(&pc->vm->env, &options, &virtio, err);
+	return plug(pc, ret, virtio, err);
+}
+
 int pc_add_virtio(struct pc *pc, struct error *err)
 {
 	int ret;
@@ -274,5 +289,7 @@ int pc_add_virtio(struct pc *pc, struct error *err)
 		ret = add_shares(pc, err);
 	if (!ret)
 		ret = add_networks(pc, err);
+	if (!ret)
+		ret = add_vsock(pc, err);
 	return ret;
 }

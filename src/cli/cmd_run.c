@@ -17,17 +17,19 @@
 #include "cli/defaults.h"
 #include "cli/find_kernel.h"
 #include "cli/guest_root.h"
+#include "cli/guest_socket.h"
 #include "net/options.h"
 #include "vm/config.h"
 #include "vm/vm.h"
 
 struct run_args {
 	struct vm_config config;
-	const char *name;              /* NULL: none was given */
+	const char *name, *vsock;      /* NULL: not given */
 	int accel, console, log_level; /* enums, as OPTION_CHOICE stores them */
 	bool dry_run, no_config, help;
 	struct guest_root_options root;
 	struct guest_root made_root;
+	struct guest_socket socket;
 	char *found_kernel, *params, *unpack_cache; /* ours to free */
 };
 
@@ -127,6 +129,12 @@ const struct option_spec run_options[] = {
 		  "with the host's files, where serial shows the kernel's messages, too)" },
 	{ .name = "virtio-mmio", .type = OPTION_FLAG, .offset = ARG(config.virtio_mmio),
 	  .help = "virtio devices beside the PCI bus, described by ACPI; 8 at most" },
+	{ .name = "vsock", .type = OPTION_STRING, .offset = ARG(vsock), .metavar = "CID|auto|none",
+	  .help = "the guest's address for sockets between it and the host, by which 'ringlet exec' "
+		  "and 'ringlet cp' reach it (auto for a machine that is given a name, else none)" },
+	{ .name = "vsock-path", .type = OPTION_STRING, .offset = ARG(config.vsock_path),
+	  .metavar = "PATH",
+	  .help = "socket by which the host reaches the guest's ports; PATH_PORT are the host's" },
 	{ .name = "name", .type = OPTION_STRING, .offset = ARG(name), .metavar = "NAME",
 	  .help = "the machine's name for other commands, and the guest's host name" },
 	{ .name = "reboot", .type = OPTION_FLAG, .offset = ARG(config.reboot),
@@ -254,6 +262,9 @@ static int complete(struct run_args *args, struct error *err)
 		args->config.name = args->name;
 	if (args->console != CONSOLE_UNSET)
 		args->config.console = (enum vm_console)args->console;
+	ret = guest_socket_choose(&args->config, args->vsock, args->name, err);
+	if (ret)
+		return ret;
 	log_set_level((enum log_level)args->log_level);
 	ret = choose_networks(&args->config, err);
 	if (!ret)
@@ -342,6 +353,8 @@ static int run(struct run_args *args)
 	int ret = attend_claim(&attendance, args->name, &err);
 
 	args->config.name = attendance.name;
+	if (!ret)
+		ret = guest_socket_place(&args->socket, &args->config, attendance.dir, &err);
 	if (!ret)
 		ret = vm_run(&args->config, &attendance.attendant, &result, &err);
 	attend_release(&attendance);

@@ -40,11 +40,11 @@ struct command {
 	enum command_takes takes;
 };
 
-extern const struct command commands[], disk_commands[], kernel_commands[], completion_shells[];
+extern const struct command commands[], disk_commands[], completion_shells[];
 
 extern const struct option_spec run_options[], list_options[], stop_options[], pause_options[],
-	balloon_options[], stat_options[], debug_options[], console_options[], doctor_options[],
-	version_options[], completion_options[];
+	balloon_options[], stat_options[], debug_options[], console_options[], exec_options[], cp_options[],
+	doctor_options[], version_options[], completion_options[];
 
 int cmd_run(int argc, char **argv);
 int cmd_list(int argc, char **argv);
@@ -55,6 +55,8 @@ int cmd_balloon(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_debug(int argc, char **argv);
 int cmd_console(int argc, char **argv);
+int cmd_exec(int argc, char **argv);
+int cmd_cp(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 /* Not for users: the process that net/user.h starts. */

@@ -214,6 +214,8 @@ static int put_program(struct maker *m)
 		put(m->text, "systemd", "yes");
 	put_variables(m);
 	put_terminal(m->config, m->text);
+	if (m->config->vsock_cid)
+		put(m->text, "agent", "yes");
 	/* Of another tree, our directory means nothing. */
 	if (!options->root && getcwd(directory, sizeof(directory)))
 		put(m->text, "dir", directory);
@@ -268,7 +270,7 @@ static int put_networks(struct maker *m)
 /* ---- all of it ---- */
 
 #define NEEDS (sizeof(needs) / sizeof(needs[0]))
-#define FURTHER_NEEDS 7
+#define FURTHER_NEEDS 8
 
 /* What every guest needs, and what this one's options ask for; returns how many there are. */
 static unsigned list_needs(const struct guest_root_options *options, const struct vm_config *config,
@@ -292,6 +294,12 @@ static unsigned list_needs(const struct guest_root_options *options, const struc
 		list[count++] = (struct initramfs_need){
 			.module = "virtio_net", .purpose = "for the network",
 			.optional = config->default_network,
+		};
+	if (config->vsock_cid)
+		list[count++] = (struct initramfs_need){
+			.module = "vmw_vsock_virtio_transport",
+			.purpose = "to be reached by 'ringlet exec' (--vsock none goes without)",
+			.optional = config->default_vsock,
 		};
 	if (config->balloon_bytes)
 		list[count++] = (struct initramfs_need){ .module = "virtio_balloon",

@@ -96,6 +96,7 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 		json_object_end(json);
 	}
 	json_array_end(json);
+	json_uint(json, "vsock_cid", config->vsock_cid);
 	json_array_begin(json, "disks");
 	for (unsigned i = 0; i < config->disks.count; i++)
 		json_string(json, NULL, config->disks.item[i]);

@@ -36,6 +36,8 @@ enum vm_accel { VM_ACCEL_AUTO, VM_ACCEL_KVM, VM_ACCEL_TRANSLATE, VM_ACCEL_INTERP
 
 #define VM_SHARES_MAX 16u
 
+#define VM_VSOCK_CID_AUTO 3u /* the lowest that a guest may have */
+
 /* A bit each: as both, where nobody knows what the guest has drivers for. */
 enum vm_share_as { VM_SHARE_FS = 1, VM_SHARE_9P = 2 };
 
@@ -62,6 +64,9 @@ struct vm_config {
 	struct vm_share shares[VM_SHARES_MAX];
 	unsigned share_count;
 	uint64_t balloon_bytes; /* what the guest is asked to give back */
+	bool default_vsock;    /* nobody asked for sockets: a guest that has no driver does without */
+	uint32_t vsock_cid;    /* the guest's address for sockets; 0: there are none */
+	const char *vsock_path; /* what clients on the host connect to; NULL: nothing */
 	struct option_list disks; /* as block_options_parse takes them */
 	struct option_list networks; /* as net_options_parse takes them */
 	bool default_network;  /* nobody has asked for it */

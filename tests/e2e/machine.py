@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""A machine that runs beside the test, with the host's files, and commands to it."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+from guest import BOOT_S
+
+COMMAND_S = 120
+
+
+class Machine:
+    """ringlet run --name NAME ... -- COMMAND in a directory of its own for the machines' sockets. Every
+    Machine must be closed."""
+
+    def __init__(self, ringlet, kernel, directory, *args, name="vm", command=("sleep", "1000")):
+        self.ringlet, self.name = ringlet, name
+        self.runtime = pathlib.Path(directory) / "run"
+        self.runtime.mkdir(mode=0o700, exist_ok=True)
+        self.environment = dict(os.environ, XDG_RUNTIME_DIR=str(self.runtime))
+        self.output = pathlib.Path(directory) / f"{name}.out"
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [ringlet, "run", "-k", kernel, "--name", name, *map(str, args), "--", *command],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env=self.environment, start_new_session=True)
+        deadline = time.monotonic() + COMMAND_S
+        while not self.socket.exists():
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, "the machine does not begin"
+            time.sleep(0.05)
+
+    @property
+    def socket(self):
+        """The path by which the guest's ports are reached."""
+        return self.runtime / "ringlet" / f"{self.name}.vsock"
+
+    def wait_for_output(self, text):
+        deadline = time.monotonic() + BOOT_S
+        while text not in self.output.read_text():
+            assert self.process.poll() is None and time.monotonic() < deadline, \
+                self.output.read_text()
+            time.sleep(0.1)
+
+    def popen(self, command, *args, **kwargs):
+        """Starts ringlet COMMAND for this user's machines."""
+        return subprocess.Popen([self.ringlet, command, *map(str, args)], env=self.environment,
+                                **kwargs)
+
+    def run(self, command, *args, timeout=COMMAND_S, **kwargs):
+        """What subprocess.run says of ringlet COMMAND."""
+        if "input" not in kwargs:
+            kwargs.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([self.ringlet, command, *map(str, args)], check=False,
+                              capture_output=True, timeout=timeout, env=self.environment,
+                              **kwargs)
+
+    def exec(self, *command, **kwargs):
+        """ringlet exec NAME ..."""
+        return self.run("exec", "--wait", BOOT_S, self.name, *command, **kwargs)
+
+    def sh(self, script):
+        """What a shell script in the guest prints; it must succeed."""
+        done = self.exec("--", "sh", "-c", script)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    def connect(self, port):
+        """A socket that is connected to a port of the guest's; None: it is refused."""
+        end = socket.socket(socket.AF_UNIX)
+        end.settimeout(COMMAND_S)
+        end.connect(str(self.socket))
+        end.sendall(f"CONNECT {port}\n".encode())
+        answer = b""
+        while not answer.endswith(b"\n"):
+            byte = end.recv(1)
+            if not byte:
+                end.close()
+                return None
+            answer += byte
+        assert answer.startswith(b"OK "), answer
+        return end
+
+    def listen(self, port):
+        """A socket where the guest can reach the host's port."""
+        end = socket.socket(socket.AF_UNIX)
+        end.settimeout(COMMAND_S)
+        path = pathlib.Path(f"{self.socket}_{port}")
+        path.unlink(missing_ok=True)
+        end.bind(str(path))
+        end.listen(1)
+        return end
+
+    def close(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""The guest's side of test_vsock.py: servers that stay, or one connection to the host.
+
+serve                   ports ECHO, DIGEST and SOURCE until the machine ends
+dial PORT TEXT          says TEXT to the host's port, half-closes, prints what comes back
+pour PORT BYTES SEED    sends random bytes to the host's port; prints their digest
+refused PORT            prints how connecting to the host's port fails
+"""
+import hashlib
+import random
+import socket
+import sys
+import threading
+
+ECHO, DIGEST, SOURCE, DEAF = 5000, 5001, 5002, 5003
+HOST = 2
+PIECE = 1 << 16
+
+
+def echo(connection):
+    while piece := connection.recv(PIECE):
+        connection.sendall(piece)
+
+
+def digest(connection):
+    """Of all up to the end, which is a half close."""
+    md5 = hashlib.md5()
+    while piece := connection.recv(PIECE):
+        md5.update(piece)
+    connection.sendall(md5.hexdigest().encode())
+
+
+def pieces_of(count, seed):
+    """The same random bytes for the same seed, in pieces."""
+    generator = random.Random(seed)
+    while count:
+        piece = generator.randbytes(min(count, PIECE))
+        yield piece
+        count -= len(piece)
+
+
+def source(connection):
+    """"BYTES SEED\\n" asks for them."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += connection.recv(1)
+    for piece in pieces_of(*map(int, line.split())):
+        connection.sendall(piece)
+
+
+def deaf(connection):
+    """Reads nothing before the host has found out; then everything."""
+    threading.Event().wait(3)
+    digest(connection)
+
+
+def serve_one(connection, serve):
+    with connection:
+        try:
+            serve(connection)
+        except OSError:
+            pass
+
+
+def listen(port, serve):
+    with socket.socket(socket.AF_VSOCK) as listener:
+        listener.bind((socket.VMADDR_CID_ANY, port))
+        listener.listen(200)
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=serve_one, args=(connection, serve), daemon=True).start()
+
+
+def serve_all():
+    for port, server in ((ECHO, echo), (DIGEST, digest), (SOURCE, source), (DEAF, deaf)):
+        threading.Thread(target=listen, args=(port, server), daemon=True).start()
+    print("serving", flush=True)
+    threading.Event().wait()
+
+
+def dial(port, text):
+    with socket.socket(socket.AF_VSOCK) as end:
+        end.connect((HOST, int(port)))
+        end.sendall(text.encode())
+        end.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := end.recv(PIECE):
+            answer += piece
+    print(answer.decode())
+
+
+def pour(port, count, seed):
+    md5 = hashlib.md5()
+    with socket.socket(socket.AF_VSOCK) as end:
+        end.connect((HOST, int(port)))
+        for piece in pieces_of(int(count), int(seed)):
+            md5.update(piece)
+            end.sendall(piece)
+    print(md5.hexdigest())
+
+
+def refused(port):
+    with socket.socket(socket.AF_VSOCK) as end:
+        try:
+            end.connect((HOST, int(port)))
+            print("connected")
+        except OSError as error:
+            print(type(error).__name__)
+
+
+if __name__ == "__main__":
+    {"serve": serve_all, "dial": dial, "pour": pour, "refused": refused}[sys.argv[1]](*sys.argv[2:])
