@@ -40,8 +40,9 @@ struct isa {
 	void (*cpu_destroy)(struct cpu *cpu);
 	/* How fast the host's clock that guests read runs: spares measuring it. Before cpu_create. */
 	void (*clock_known)(uint64_t hz);
-	/* That clock; and a CPU's sight of it set back by so much, while the CPU stands. */
-	uint64_t (*clock_ticks)(void);
+	/* That clock and the host's monotonic one at the same moment; and a CPU's sight of the former set
+	 * back by so much, while the CPU stands. */
+	void (*clock_sample)(uint64_t *ticks, uint64_t *host_ns);
 	void (*clock_set_back)(struct cpu *cpu, uint64_t ticks);
 	/* CPUID's answers, those that do not change: for x86. */
 	const struct x86_cpuid_leaves *(*cpuid)(struct cpu *cpu);

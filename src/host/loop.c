@@ -405,21 +405,21 @@ static void run_timers(struct loop *loop)
 	inner_unlock(loop);
 }
 
-void loop_guest_clock_stop(struct loop *loop)
+void loop_guest_clock_stop(struct loop *loop, uint64_t host_ns)
 {
 	struct loop_clock *clock = &loop->guest_clock;
 
 	inner_lock(loop);
-	clock->stopped_ns = clock_shows(clock, clock_now_ns());
+	clock->stopped_ns = clock_shows(clock, host_ns);
 	inner_unlock(loop);
 }
 
-void loop_guest_clock_start(struct loop *loop)
+void loop_guest_clock_start(struct loop *loop, uint64_t host_ns)
 {
 	struct loop_clock *clock = &loop->guest_clock;
 
 	inner_lock(loop);
-	clock->lag_ns = clock_now_ns() - clock->stopped_ns;
+	clock->lag_ns = host_ns - clock->stopped_ns;
 	clock->stopped_ns = 0;
 	program(loop);
 	inner_unlock(loop);

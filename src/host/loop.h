@@ -55,9 +55,10 @@ int loop_guest_timer_create(struct loop *loop, void (*expired)(void *opaque), vo
 			    struct loop_timer **timer);
 /* What the timer's clock shows. Any thread. */
 uint64_t loop_timer_now(const struct loop_timer *timer);
-/* Stops the guest's clock, has it go on. On the loop's thread, while no CPU runs, without the lock. */
-void loop_guest_clock_stop(struct loop *loop);
-void loop_guest_clock_start(struct loop *loop);
+/* Stops the guest's clock as it was when the host's showed host_ns, has it go on as from then. On the
+ * loop's thread, while no CPU runs, without the lock. */
+void loop_guest_clock_stop(struct loop *loop, uint64_t host_ns);
+void loop_guest_clock_start(struct loop *loop, uint64_t host_ns);
 
 /* Has run(opaque) called soon on the loop's thread, lock held. Any thread; -ENOMEM. */
 int loop_post(struct loop *loop, void (*run)(void *opaque), void *opaque);

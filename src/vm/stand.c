@@ -65,15 +65,17 @@ static void wait_for_resume(struct vm *vm)
 
 void stand_still(struct vm *vm)
 {
-	uint64_t began = isa_x86.clock_ticks();
+	uint64_t began, ended, now_ns;
 
 	if (!vm->paused && !vm->visits)
 		return;
-	loop_guest_clock_stop(vm->env.loop);
+	/* The guest compares its clocks: they stop together. */
+	isa_x86.clock_sample(&began, &now_ns);
+	loop_guest_clock_stop(vm->env.loop, now_ns);
 	let_visit(vm);
 	wait_for_resume(vm);
-	began = isa_x86.clock_ticks() - began;
+	isa_x86.clock_sample(&ended, &now_ns);
 	for (unsigned i = 0; i < vm->cpu_count; i++)
-		vm->threads[i].cpu->isa->clock_set_back(vm->threads[i].cpu, began);
-	loop_guest_clock_start(vm->env.loop);
+		vm->threads[i].cpu->isa->clock_set_back(vm->threads[i].cpu, ended - began);
+	loop_guest_clock_start(vm->env.loop, now_ns);
 }

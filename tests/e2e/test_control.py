@@ -345,12 +345,13 @@ def test_a_guest_that_ignores_the_button(ask, idle):
     assert machine.wait() == 0
 
 
-@pytest.mark.parametrize("script, status", [("sleep 1000", 143), ("trap 'exit 5' TERM; read x", 5)])
+@pytest.mark.parametrize("script, status", [
+    ("echo here; sleep 1000", 143), ("trap 'exit 5' TERM; echo here; read x", 5)])
 def test_a_command_is_asked_to_end(ask, ringlet, debian_kernel, script, status):
     """Our init has its program end, and the status is the program's."""
     with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "--name", "one", "--", "sh", "-c",
-                           f"echo here; {script}"], text=True, stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                           script], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
         try:
             assert process.stdout.readline() == "here\n"
             assert ask("stop", "one").returncode == 0
@@ -480,8 +481,7 @@ def test_a_shared_console(start, linux, attach):
     first.send("\x01b")
     time.sleep(0.5)
     first.send("h")
-    guest.lines = 1
-    wait_until(lambda: "sysrq: HELP" in guest.dmesg())
+    guest.expect("sysrq: HELP")
     guest.send("poweroff -f\n")
     assert guest.wait() == 0
     first.expect(pexpect.EOF)

@@ -60,6 +60,8 @@ uint64_t x86_apic_timer_hz(const struct x86_cpuid *cpuid);
 uint64_t x86_host_tsc_hz(void);
 /* Somebody knows it already. Before the first call of the other, else it has no effect. */
 void x86_host_tsc_known(uint64_t hz);
+/* The counter and the monotonic clock, at the same moment. */
+void x86_host_tsc_sample(uint64_t *tsc, uint64_t *ns);
 uint64_t x86_crystal_hz(uint64_t tsc_hz);
 
 #endif

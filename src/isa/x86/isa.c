@@ -93,11 +93,6 @@ static void state_changed(struct cpu *generic)
 	x86_update_mode(cpu);
 }
 
-static uint64_t clock_ticks(void)
-{
-	return __builtin_ia32_rdtsc();
-}
-
 /* The host's doing, which the guest's TSC_ADJUST does not show. */
 static void clock_set_back(struct cpu *generic, uint64_t ticks)
 {
@@ -121,7 +116,7 @@ const struct isa isa_x86 = {
 	.cpu_create = create,
 	.cpu_destroy = destroy,
 	.clock_known = x86_host_tsc_known,
-	.clock_ticks = clock_ticks,
+	.clock_sample = x86_host_tsc_sample,
 	.clock_set_back = clock_set_back,
 	.cpuid = cpuid,
 	.cpu_reset = reset,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fast the host's time-stamp counter runs. Runs before the guest does.
+ * How fast the host's time-stamp counter runs, and where it is. Runs before the guest does, or while it
+ * stands.
  */
 #include <cpuid.h>
 #include <pthread.h>
@@ -84,6 +85,14 @@ static void find(void)
 		host_hz = from_hypervisor();
 	if (host_hz < 100000000)
 		host_hz = measure();
+}
+
+void x86_host_tsc_sample(uint64_t *tsc, uint64_t *ns)
+{
+	struct sample now = sample();
+
+	*tsc = now.tsc;
+	*ns = now.ns;
 }
 
 uint64_t x86_host_tsc_hz(void)
