@@ -25,7 +25,7 @@ probe = $(if $(shell printf '\043include <%s>\n\043if !(%s)\n\043error\n\043endi
 HAVE_SLIRP := $(call probe,slirp/libslirp.h,SLIRP_CHECK_VERSION(4$(,)7$(,)0))
 HAVE_VDEPLUG := $(call probe,libvdeplug.h,1)
 CPPFLAGS += -DHAVE_SLIRP=$(HAVE_SLIRP) -DHAVE_VDEPLUG=$(HAVE_VDEPLUG)
-LDLIBS += $(if $(filter 1,$(HAVE_SLIRP)),-lslirp) $(if $(filter 1,$(HAVE_VDEPLUG)),-lvdeplug)
+LDLIBS += $(if $(filter 1,$(HAVE_VDEPLUG)),-lvdeplug)
 
 PYTHON ?= /usr/bin/python3
 PREFIX ?= /usr/local

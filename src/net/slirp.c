@@ -9,13 +9,13 @@
 #if HAVE_SLIRP
 #include <errno.h>
 #include <poll.h>
-#include <slirp/libslirp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
 #include "host/clock.h"
+#include "net/slirp_library.h"
 
 #include <linux/virtio_net.h>
 
@@ -38,6 +38,7 @@ struct timer {
 };
 
 struct slirp {
+	struct slirp_library library;
 	Slirp *lib;
 	int socket;
 	bool closed;
@@ -220,7 +221,7 @@ static void run_timers(struct slirp *slirp)
 		if (timer->expires_ms < 0 || timer->expires_ms > now_ms)
 			continue;
 		timer->expires_ms = -1;
-		slirp_handle_timer(slirp->lib, timer->id, timer->cb_opaque);
+		slirp->library.handle_timer(slirp->lib, timer->id, timer->cb_opaque);
 	}
 }
 
@@ -249,7 +250,7 @@ static void take_from_guest(struct slirp *slirp)
 		if (got <= 0)
 			return;
 		if (got >= (ssize_t)(NET_HEADER_BYTES + NET_FRAME_MIN))
-			slirp_input(slirp->lib, slirp->in + NET_HEADER_BYTES,
+			slirp->library.input(slirp->lib, slirp->in + NET_HEADER_BYTES,
 				    (int)got - (int)NET_HEADER_BYTES);
 	}
 }
@@ -264,7 +265,7 @@ static void turn(struct slirp *slirp)
 					   .events = POLLIN | (hosts_turn ? 0 : POLLOUT) };
 	slirp->poll_count = 1;
 	if (hosts_turn)
-		slirp_pollfds_fill(slirp->lib, &limit_ms, add_poll, slirp);
+		slirp->library.pollfds_fill(slirp->lib, &limit_ms, add_poll, slirp);
 	/* With no sockets, the library has nothing to wait for, whatever it says. */
 	if (slirp->poll_count == 1)
 		limit_ms = UINT32_MAX;
@@ -274,7 +275,7 @@ static void turn(struct slirp *slirp)
 	if (ready > 0 && slirp->polls[0].revents & ~POLLOUT)
 		take_from_guest(slirp);
 	if (hosts_turn)
-		slirp_pollfds_poll(slirp->lib, ready < 0, get_events, slirp);
+		slirp->library.pollfds_poll(slirp->lib, ready < 0, get_events, slirp);
 	run_timers(slirp);
 }
 
@@ -294,7 +295,8 @@ static int add_forward(struct slirp *slirp, const struct net_user_forward *forwa
 	int flags = (forward->udp ? SLIRP_HOSTFWD_UDP : 0) | (v4 ? 0 : SLIRP_HOSTFWD_V6ONLY);
 	unsigned port = ntohs(v4 ? forward->host.in.sin_port : forward->host.in6.sin6_port);
 
-	if (!slirp_add_hostxfwd(slirp->lib, &forward->host.any, len, &forward->guest.any, len, flags))
+	if (!slirp->library.add_hostxfwd(slirp->lib, &forward->host.any, len, &forward->guest.any,
+					 len, flags))
 		return 0;
 	return error_set_errno(err, errno ? errno : EINVAL, "cannot forward %s port %u of the host",
 			       forward->udp ? "UDP" : "TCP", port);
@@ -313,14 +315,16 @@ int slirp_open(const struct net_user_plan *plan, int socket, struct slirp **out,
 		.vhost6 = plan->host6, .vnameserver6 = plan->dns6,
 		.if_mtu = plan->mtu, .if_mru = plan->mtu,
 	};
-	int ret = 0;
+	int ret;
 
 	if (!slirp)
 		return error_set(err, ENOMEM, "no memory for user-mode networking");
 	slirp->socket = socket;
 	slirp->waiting_end = &slirp->waiting;
-	slirp->lib = slirp_new(&config, &callbacks, slirp);
-	if (!slirp->lib)
+	ret = slirp_library_load(&slirp->library, err);
+	if (!ret)
+		slirp->lib = slirp->library.new(&config, &callbacks, slirp);
+	if (!ret && !slirp->lib)
 		ret = error_set(err, EINVAL, "libslirp refuses the network's addresses");
 	for (unsigned i = 0; i < plan->forward_count && !ret; i++)
 		ret = add_forward(slirp, &plan->forward[i], err);
@@ -337,7 +341,7 @@ void slirp_close(struct slirp *slirp)
 	struct frame *frame;
 
 	if (slirp->lib)
-		slirp_cleanup(slirp->lib);
+		slirp->library.cleanup(slirp->lib);
 	while ((frame = slirp->waiting)) {
 		slirp->waiting = frame->next;
 		free(frame);
