@@ -61,6 +61,7 @@ void qcow2_info_release(struct qcow2_info *info);
 
 struct qcow2_check {
 	uint64_t errors;   /* what may lose data, or cannot be understood */
+	uint64_t harmless; /* errors that only cost time: what could be written in place is not */
 	uint64_t leaks;    /* clusters that count as used and are not */
 	uint64_t repaired; /* of both */
 	uint64_t used_clusters, guest_clusters; /* with a place on the host; of the disk */

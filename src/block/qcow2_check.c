@@ -72,12 +72,13 @@ static void compare_absent(struct checker *checker, uint64_t from, uint64_t to)
 		compare(checker, from++, 0);
 }
 
+/* One that others refer to as well is damaged, and is not read as often as that. */
 static bool block_exists(const struct checker *checker, uint64_t offset)
 {
 	const struct qcow2_header *header = checker->survey.header;
 
 	return offset && !(offset & ((1ull << header->cluster_bits) - 1)) &&
-	       offset >> header->cluster_bits < checker->survey.file_clusters;
+	       qcow2_counts_get(&checker->survey.expected, offset >> header->cluster_bits) == 1;
 }
 
 static int compare_entry(struct checker *checker, uint64_t index, uint64_t offset)
@@ -150,6 +151,7 @@ static int look(struct checker *checker, struct error *err)
 	if (!ret)
 		ret = qcow2_survey_flags(&checker->survey, &checker->actual, false, &wrong);
 	check->errors += checker->survey.errors + wrong;
+	check->harmless = checker->survey.unmarked;
 	check->used_clusters = checker->survey.used_clusters;
 	return ret ? error_set_errno(err, -ret, "cannot check %s", checker->survey.path) : 0;
 }

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "block/qcow2_image.h"
 
-#define FIRST_BYTES 4096u /* enough for the header, and aligned for direct I/O */
+#define FIRST_BYTES 4096u /* the largest block of a file that there is */
 
 struct first_cluster {
 	const char *path;
@@ -246,32 +246,39 @@ static int take(const struct first_cluster *first, struct qcow2_header *header, 
 	return ret ? ret : take_backing(first, header, err);
 }
 
+static int read_cluster(const struct block_file *file, struct first_cluster *first,
+			struct qcow2_header *header, struct error *err)
+{
+	uint8_t *data;
+	int ret;
+
+	first->bytes = 1u << be32toh(first->disk.cluster_bits);
+	data = malloc(first->bytes);
+	if (!data)
+		return error_set(err, ENOMEM, "no memory for the image %s", first->path);
+	ret = block_file_read(file, data, 0, first->bytes);
+	first->data = data;
+	ret = ret ? error_set_errno(err, -ret, "cannot read %s", first->path) :
+		    take(first, header, err);
+	free(data);
+	return ret;
+}
+
 int qcow2_header_read(const struct block_file *file, const char *path, struct qcow2_header *header,
 		      struct error *err)
 {
+	uint8_t data[FIRST_BYTES] __attribute__((aligned(FIRST_BYTES)));
 	struct first_cluster first = { .path = path };
-	uint8_t *data = malloc(1u << QCOW2_CLUSTER_BITS_MAX);
-	int ret;
+	int ret = block_file_read(file, data, 0, file->align_bytes);
 
-	if (!data)
-		return error_set(err, ENOMEM, "no memory for the image %s", path);
-	ret = block_file_read(file, data, 0, FIRST_BYTES);
-	if (ret) {
-		free(data);
+	if (ret)
 		return error_set_errno(err, -ret, "cannot read %s", path);
-	}
 	memcpy(&first.disk, data, sizeof(first.disk));
 	ret = judge_start(&first, err);
-	if (!ret) {
-		first.data = data;
-		first.bytes = 1u << be32toh(first.disk.cluster_bits);
-		if (first.bytes > FIRST_BYTES)
-			ret = block_file_read(file, data, 0, first.bytes);
-		ret = ret ? error_set_errno(err, -ret, "cannot read %s", path) :
-			    take(&first, header, err);
-	}
-	free(data);
-	return ret;
+	if (!ret && 1u << be32toh(first.disk.cluster_bits) < file->align_bytes)
+		ret = error_set(err, EINVAL, "%s: its clusters are smaller than the host's blocks",
+				path);
+	return ret ? ret : read_cluster(file, &first, header, err);
 }
 
 int qcow2_header_update(const struct block_file *file, const struct qcow2_header *header)

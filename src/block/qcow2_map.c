@@ -27,7 +27,7 @@ void qcow2_entry_compressed(const struct qcow2 *image, uint64_t entry, uint64_t 
 	unsigned shift = 62 - (image->cluster_bits - 8);
 	uint64_t sectors = ((entry & ~(QCOW2_COPIED | QCOW2_COMPRESSED)) >> shift) + 1;
 
-	*offset = entry & ((1ull << shift) - 1) & (QCOW2_HOST_BYTES_MAX - 1);
+	*offset = entry & ((1ull << shift) - 1);
 	*bytes = sectors * BLOCK_SECTOR_BYTES - *offset % BLOCK_SECTOR_BYTES;
 }
 

@@ -190,9 +190,6 @@ static int open_file(struct qcow2 *image, const struct block_options *options, s
 	if (!ret && !qcow2_can_inflate(header->compression))
 		ret = error_set(err, EOPNOTSUPP, "%s: this build lacks the library for its "
 				"compression", image->path);
-	if (!ret && 1u << header->cluster_bits < image->file.align_bytes)
-		ret = error_set(err, EINVAL, "%s: its clusters are smaller than the host's blocks",
-				image->path);
 	if (!ret && options->snapshot)
 		ret = qcow2_snapshot_choose(&image->file, header, image->path, options->snapshot,
 					    err);

@@ -134,10 +134,15 @@ static int survey_l1(struct qcow2_survey *survey, const char *what, uint64_t off
 		     uint32_t entries, bool active, struct qcow2_counts *weights)
 {
 	uint64_t *table;
+	uint64_t errors = survey->errors;
 	int ret = qcow2_survey_table(survey, what, offset, entries * 8ull);
 
-	/* Behind the file's end there is nothing to read. */
-	if (ret || offset >> survey->header->cluster_bits >= survey->file_clusters)
+	/*
+	 * What overlaps is not looked into, lest many tables in one place take their time. Behind
+	 * the file's end there is nothing to read.
+	 */
+	if (ret || survey->errors != errors ||
+	    offset >> survey->header->cluster_bits >= survey->file_clusters)
 		return ret;
 	ret = qcow2_survey_read(survey, offset, entries * 8ull, (void **)&table);
 	for (uint32_t i = 0; i < entries && !ret; i++) {
@@ -273,6 +278,7 @@ static uint64_t judge_flags(struct qcow2_survey *survey, const struct qcow2_coun
 		if (entry == right)
 			continue;
 		wrong++;
+		survey->unmarked += !(entry & QCOW2_COPIED);
 		table[i] = htobe64(right);
 		snprintf(line, sizeof(line), "%s at %#llx %s", what,
 			 (unsigned long long)(entry & QCOW2_OFFSET),
@@ -329,7 +335,7 @@ int qcow2_survey_flags(struct qcow2_survey *survey, const struct qcow2_counts *c
 	uint64_t cluster = 0, end = survey->file_clusters;
 	int ret = 0;
 
-	*wrong = survey->used_clusters = 0;
+	*wrong = survey->used_clusters = survey->unmarked = 0;
 	while (!ret && (cluster = qcow2_counts_next(&survey->l2_tables, cluster, end)) < end)
 		ret = judge_l2_flags(survey, counts, cluster++ << survey->header->cluster_bits,
 				     repair, wrong);

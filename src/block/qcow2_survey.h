@@ -31,6 +31,7 @@ struct qcow2_survey {
 	struct qcow2_counts l2_tables; /* of the disk as it is now: how many L1 entries have it */
 	struct qcow2_metadata metadata;
 	uint64_t errors;        /* references that cannot be right */
+	uint64_t unmarked;      /* flags that are not set where they could be, which is harmless */
 	uint64_t used_clusters; /* guest clusters of the disk as it is now that have a place */
 	void (*tell)(void *opaque, const char *line); /* may be NULL */
 	void *opaque;

@@ -40,7 +40,7 @@ struct command {
 	enum command_takes takes;
 };
 
-extern const struct command commands[], disk_commands[], completion_shells[];
+extern const struct command commands[], disk_commands[], kernel_commands[], completion_shells[];
 
 extern const struct option_spec run_options[], list_options[], stop_options[], pause_options[],
 	balloon_options[], stat_options[], debug_options[], console_options[], exec_options[], cp_options[],

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/find_kernel.h"
 
-#include <glob.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,23 +49,30 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+static int compare(const void *a, const void *b)
+{
+	return strverscmp(base_name(*(char *const *)a), base_name(*(char *const *)b));
+}
+
+void cached_kernels(glob_t *found)
+{
+	char *pattern = cache_path("kernels/*/boot/vmlinuz-*");
+
+	*found = (glob_t){ 0 };
+	if (pattern && !glob(pattern, GLOB_NOSORT, NULL, found))
+		qsort(found->gl_pathv, found->gl_pathc, sizeof(*found->gl_pathv), compare);
+	free(pattern);
+}
+
 static char *cached_kernel(void)
 {
-	char *pattern = cache_path("kernels/*/boot/vmlinuz-*"), *best = NULL;
+	char *best = NULL;
 	glob_t found;
 
-	if (!pattern)
-		return NULL;
-	if (!glob(pattern, GLOB_NOSORT, NULL, &found)) {
-		const char *newest = found.gl_pathv[0];
-
-		for (size_t i = 1; i < found.gl_pathc; i++)
-			if (strverscmp(base_name(found.gl_pathv[i]), base_name(newest)) > 0)
-				newest = found.gl_pathv[i];
-		best = strdup(newest);
-		globfree(&found);
-	}
-	free(pattern);
+	cached_kernels(&found);
+	if (found.gl_pathc)
+		best = strdup(found.gl_pathv[found.gl_pathc - 1]);
+	globfree(&found);
 	return if_readable(best);
 }
 

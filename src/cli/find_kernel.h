@@ -3,11 +3,16 @@
 #ifndef RINGLET_CLI_FIND_KERNEL_H
 #define RINGLET_CLI_FIND_KERNEL_H
 
+#include <glob.h>
+
 /*
  * The kernel of the tree we stand in, else this host's, else the newest in the cache: a path that
  * the caller frees, or NULL.
  */
 char *find_kernel(void);
+
+/* The cache's kernels, oldest version first; to be released by globfree. */
+void cached_kernels(glob_t *found);
 
 /* rest below our cache directory; the caller frees it. NULL: there is none. */
 char *cache_path(const char *rest);

@@ -35,6 +35,8 @@ const struct command commands[] = {
 	{ .name = "doctor", .summary = "tell what this host has for running guests",
 	  .run = cmd_doctor, .options = doctor_options },
 	{ .name = "disk", .summary = "make, check and copy disks", .subcommands = disk_commands },
+	{ .name = "kernel", .summary = "list kernels, fetch Debian's",
+	  .subcommands = kernel_commands },
 	{ .name = "completion", .summary = "print what has a shell complete command lines",
 	  .subcommands = completion_shells },
 	{ .name = "version", .summary = "print the version and what this build can do",

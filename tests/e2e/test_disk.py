@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """'ringlet disk': what qemu-img makes is read by us, what we make is read by qemu-img."""
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -285,6 +286,53 @@ def test_a_full_host(disk, ringlet, tmp_path):
                           cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 4) and "cannot write b.qcow2" in done.stderr
     assert not (tmp_path / "b.qcow2").exists()
+
+
+def test_a_guest_on_an_overlay(start, linux_with, disk, qemu_img, tmp_path):
+    """Its base stays as it is. What was synced is there when the monitor was killed; then it is brought down."""
+    base, top = tmp_path / "base.raw", tmp_path / "top.qcow2"
+    base.write_bytes(bytes(16 * MIB))
+    subprocess.run(["/sbin/mkfs.ext4", "-q", base], check=True)
+    before = base.read_bytes()
+    args = [*linux_with("virtio_pci", "virtio_blk", "crc32c_generic", "ext4"), "-c", "2",
+            "-d", f"{base},overlay={top},discard"]
+    guest = start(*args).ready()
+    guest.sh("load; mkdir -p /mnt; mount -t ext4 -o discard /dev/vda /mnt")
+    guest.sh("for i in 1 2 3; do dd if=/dev/urandom of=/mnt/$i bs=700k count=3 2>/dev/null; done; "
+             "rm /mnt/2; cd /mnt; md5sum 1 3 >sums; cd /; sync")
+    guest.send("dd if=/dev/urandom of=/mnt/more bs=4k count=500\n")
+    guest.process.kill()
+    guest.process.wait()
+    assert base.read_bytes() == before
+    found = json.loads(subprocess.run(["qemu-img", "check", "--output=json", top], check=False,
+                                      capture_output=True).stdout)
+    assert not found["check-errors"] and not found.get("corruptions")
+    guest = start(*args).ready()
+    guest.sh("load; mkdir -p /mnt; mount -t ext4 /dev/vda /mnt; cd /mnt; md5sum -c sums; cd /; "
+             "umount /mnt")
+    guest.send("poweroff -f\n")
+    assert guest.wait() == 0
+    disk("check", "--repair", "top.qcow2")
+    disk("convert", "--backing", "top.qcow2", "want.raw")
+    disk("commit", "top.qcow2")
+    assert base.read_bytes() == (tmp_path / "want.raw").read_bytes() != before
+    subprocess.run(["/sbin/e2fsck", "-f", "-n", base], check=True, capture_output=True)
+
+
+def test_a_guest_on_an_image(start, linux_with, disk, qemu_img, tmp_path):
+    """Both processors write at once, directly; QEMU finds the same."""
+    disk("create", "a.qcow2", "64M", "--cluster-size", "4K")
+    guest = start(*linux_with("virtio_pci", "virtio_blk"), "-c", "2", "-d", tmp_path / "a.qcow2")
+    guest.ready()
+    guest.sh("load; dd if=/dev/urandom of=/tmp/piece bs=64k count=64 2>/dev/null")
+    guest.sh("for i in 0 1; do taskset -c $i dd if=/tmp/piece of=/dev/vda bs=5k seek=$((i*4000)) "
+             "oflag=direct 2>/dev/null & done; wait; zeroout /dev/vda 1048576 1048576")
+    digest = guest.sh("dd if=/dev/vda bs=1M iflag=direct 2>/dev/null | md5sum").split()[0]
+    guest.send("poweroff -f\n")
+    assert guest.wait() == 0
+    qemu_img("check", "a.qcow2")
+    qemu_img("convert", "-O", "raw", "a.qcow2", "a.raw")
+    assert hashlib.md5((tmp_path / "a.raw").read_bytes()).hexdigest() == digest
 
 
 @pytest.mark.long
