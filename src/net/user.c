@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "net/confine.h"
 #include "net/slirp.h"
 #include "net/socket.h"
 
@@ -168,6 +169,8 @@ int net_user_serve(int socket)
 	if (!take_plan(socket, &plan))
 		return 1;
 	answer.errnum = -slirp_open(&plan, socket, &slirp, &answer.error);
+	if (!answer.errnum)
+		answer.errnum = -net_user_confine(&answer.error);
 	if (send(socket, &answer, sizeof(answer), MSG_NOSIGNAL) < 0 || answer.errnum)
 		return 1;
 	slirp_run(slirp);
