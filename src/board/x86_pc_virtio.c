@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "block/block.h"
 #include "board/x86_pc_parts.h"
 #include "legacy/pci_host.h"
@@ -187,6 +188,7 @@ static int add_network(struct pc *pc, const char *text, unsigned index, struct e
 	struct virtio_net_options card;
 	struct virtio_device *virtio = NULL;
 	struct net_options options;
+	struct error why;
 	int ret = net_options_parse(&options, text, index, err);
 
 	if (ret)
@@ -194,10 +196,16 @@ static int add_network(struct pc *pc, const char *text, unsigned index, struct e
 	if (!options.queues)
 		options.queues = card_queues(pc);
 	memcpy(card.mac, options.mac, sizeof(card.mac));
-	ret = net_open(&options, &card.net, err);
+	ret = net_open(&options, &card.net, &why);
 	if (!ret) {
 		ret = virtio_net_create(&pc->vm->env, &card, &virtio, err);
 		ret = plug(pc, ret, virtio, err);
+	} else if (pc->vm->config->default_network) {
+		/* What nobody has asked for is not worth the machine. */
+		log_warn("no network: %s", why.message);
+		ret = 0;
+	} else {
+		ret = error_set(err, -ret, "%s", why.message);
 	}
 	net_options_release(&options);
 	return ret;

@@ -23,8 +23,7 @@ int slirp_library_load(struct slirp_library *library, struct error *err)
 	void *handle = dlopen(FILE_NAME, RTLD_NOW);
 
 	if (!handle)
-		return error_set(err, ENOENT, "user-mode networking needs libslirp: %s (-n none goes "
-				 "without)", dlerror());
+		return error_set(err, ENOENT, "user-mode networking needs libslirp: %s", dlerror());
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
 		void *function = dlsym(handle, functions[i].name);
 

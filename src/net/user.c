@@ -98,8 +98,7 @@ static int spawn(int socket, pid_t *process, struct error *err)
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
 	if (ret)
-		return error_set_errno(err, ret, "cannot start user-mode networking (-n none goes "
-				       "without)");
+		return error_set_errno(err, ret, "cannot start user-mode networking");
 	return 0;
 }
 
@@ -111,8 +110,7 @@ static int agree(int socket, const struct net_user_plan *plan, struct error *err
 	if (send(socket, plan, sizeof(*plan), MSG_NOSIGNAL) != sizeof(*plan) ||
 	    poll(&ready, 1, -1) < 0 ||
 	    recv(socket, &answer, sizeof(answer), 0) != sizeof(answer))
-		return error_set(err, EIO, "user-mode networking does not start (-n none goes "
-				 "without)");
+		return error_set(err, EIO, "user-mode networking does not start");
 	if (!answer.errnum)
 		return 0;
 	answer.error.message[sizeof(answer.error.message) - 1] = 0;
