@@ -208,8 +208,7 @@ static int take_arg(struct p9_call *call, char kind, unsigned *fids, unsigned *n
 		return p9_get(call, (unsigned)(kind - '0'), &call->number[(*numbers)++]) ? 0 : EINVAL;
 	if (!p9_get(call, 4, &number))
 		return EINVAL;
-	call->fid[*fids] = p9_fid_get(call->p9, (uint32_t)number);
-	return call->fid[(*fids)++] ? 0 : EBADF;
+	return p9_fid_get(call->p9, (uint32_t)number, &call->fid[(*fids)++]);
 }
 
 static int run(struct p9_call *call, const struct op *op)

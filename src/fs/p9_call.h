@@ -41,12 +41,12 @@ struct p9_xattr {
 struct p9_fid {
 	uint32_t number;
 	uint32_t uid;         /* of who attached */
-	struct node *node;    /* in use */
+	struct node *node;    /* remembered; in use while the fid is */
 	_Atomic int fd;       /* -1: not open */
 	pthread_mutex_t mutex; /* a directory's position; what xattr holds */
 	struct p9_xattr *xattr; /* NULL: it is a file */
 	/* Of the table, under its mutex. */
-	struct node *parent;  /* in use; NULL: the root … */
+	struct node *parent;  /* remembered; NULL: the root … */
 	char *name;           /* … or nobody knows */
 	unsigned users;
 	struct p9_fid *next;
@@ -102,13 +102,13 @@ uint64_t p9_decode(const uint8_t *from, unsigned bytes);
 
 /* ---- p9_fids.c ---- */
 
-/* For use until p9_fid_put; NULL: no such. */
-struct p9_fid *p9_fid_get(struct p9 *p9, uint32_t number);
+/* For use, together with its node, until p9_fid_put: 0, EBADF: no such, ESTALE: its file is gone. */
+int p9_fid_get(struct p9 *p9, uint32_t number, struct p9_fid **fid);
 void p9_fid_put(struct p9 *p9, struct p9_fid *fid);
 
 /*
- * A fid for node, found as name in parent (both NULL: the root, or nobody knows). Takes over the
- * node's use, and adds one of the parent's. NULL: no memory.
+ * A fid for node, found as name in parent (both NULL: the root, or nobody knows), which are in use, or
+ * remembered by another. NULL: no memory.
  */
 struct p9_fid *p9_fid_new(struct p9 *p9, uint32_t number, uint32_t uid, struct node *node,
 			  struct node *parent, const char *name);

@@ -3,6 +3,8 @@
  * Fids: a hash by number under one lock. One that is in use when it leaves the table lives on until it
  * is not. Where a fid was found is followed when names move, so that it can be removed and renamed by
  * number alone; it is looked at before it is believed.
+ *
+ * A fid remembers its nodes as the guest would; its own is in use while the fid is, in a request.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,16 +28,9 @@ static struct p9_fid **find(struct p9 *p9, uint32_t number)
 	return link;
 }
 
-struct p9_fid *p9_fid_get(struct p9 *p9, uint32_t number)
+static void forget(struct p9 *p9, struct node *node)
 {
-	struct p9_fid *fid;
-
-	pthread_mutex_lock(&p9->mutex);
-	fid = *find(p9, number);
-	if (fid)
-		fid->users++;
-	pthread_mutex_unlock(&p9->mutex);
-	return fid;
+	nodes_forget(p9->tree.nodes, node->id, 1);
 }
 
 void p9_fid_free(struct p9 *p9, struct p9_fid *fid)
@@ -49,15 +44,15 @@ void p9_fid_free(struct p9 *p9, struct p9_fid *fid)
 		free(fid->xattr->name);
 	free(fid->xattr);
 	if (fid->parent)
-		nodes_put(p9->tree.nodes, fid->parent);
-	nodes_put(p9->tree.nodes, fid->node);
+		forget(p9, fid->parent);
+	forget(p9, fid->node);
 	pthread_mutex_destroy(&fid->mutex);
 	free(fid->name);
 	free(fid);
 }
 
 /* The table is a user, too. */
-void p9_fid_put(struct p9 *p9, struct p9_fid *fid)
+static void drop_user(struct p9 *p9, struct p9_fid *fid)
 {
 	bool last;
 
@@ -66,6 +61,31 @@ void p9_fid_put(struct p9 *p9, struct p9_fid *fid)
 	pthread_mutex_unlock(&p9->mutex);
 	if (last)
 		p9_fid_free(p9, fid);
+}
+
+int p9_fid_get(struct p9 *p9, uint32_t number, struct p9_fid **out)
+{
+	struct p9_fid *fid;
+
+	pthread_mutex_lock(&p9->mutex);
+	fid = *find(p9, number);
+	if (fid)
+		fid->users++;
+	pthread_mutex_unlock(&p9->mutex);
+	if (!fid)
+		return EBADF;
+	if (!nodes_get(p9->tree.nodes, fid->node->id)) {
+		drop_user(p9, fid);
+		return ESTALE;
+	}
+	*out = fid;
+	return 0;
+}
+
+void p9_fid_put(struct p9 *p9, struct p9_fid *fid)
+{
+	nodes_put(p9->tree.nodes, fid->node);
+	drop_user(p9, fid);
 }
 
 struct p9_fid *p9_fid_new(struct p9 *p9, uint32_t number, uint32_t uid, struct node *node,
@@ -77,23 +97,23 @@ struct p9_fid *p9_fid_new(struct p9 *p9, uint32_t number, uint32_t uid, struct n
 	if (!fid || (name && !copy)) {
 		free(fid);
 		free(copy);
-		nodes_put(p9->tree.nodes, node);
 		return NULL;
 	}
-	*fid = (struct p9_fid){ .number = number, .uid = uid, .node = node, .fd = -1, .name = copy };
+	*fid = (struct p9_fid){ .number = number, .uid = uid, .node = node,
+				.parent = parent, .fd = -1, .name = copy };
+	nodes_remember(p9->tree.nodes, node);
 	if (parent)
-		fid->parent = nodes_get(p9->tree.nodes, parent->id);
+		nodes_remember(p9->tree.nodes, parent);
 	pthread_mutex_init(&fid->mutex, NULL);
 	return fid;
 }
 
 struct p9_fid *p9_fid_copy(struct p9 *p9, const struct p9_fid *old, uint32_t number)
 {
-	struct node *node = nodes_get(p9->tree.nodes, old->node->id);
 	struct p9_fid *fid;
 
 	pthread_mutex_lock(&p9->mutex);
-	fid = p9_fid_new(p9, number, old->uid, node, old->parent, old->name);
+	fid = p9_fid_new(p9, number, old->uid, old->node, old->parent, old->name);
 	pthread_mutex_unlock(&p9->mutex);
 	return fid;
 }
@@ -129,7 +149,7 @@ int p9_fid_add(struct p9 *p9, struct p9_fid *fid, struct p9_fid *old)
 	}
 	pthread_mutex_unlock(&p9->mutex);
 	if (old)
-		p9_fid_put(p9, old);
+		drop_user(p9, old);
 	if (error)
 		p9_fid_free(p9, fid);
 	return error;
@@ -147,7 +167,7 @@ bool p9_fid_remove(struct p9 *p9, struct p9_fid *fid)
 		unlink_fid(p9, link);
 	pthread_mutex_unlock(&p9->mutex);
 	if (found)
-		p9_fid_put(p9, fid);
+		drop_user(p9, fid);
 	return found;
 }
 
@@ -164,7 +184,7 @@ void p9_fids_clear(struct p9 *p9)
 		pthread_mutex_unlock(&p9->mutex);
 		for (; fid; fid = next) {
 			next = fid->next;
-			p9_fid_put(p9, fid);
+			drop_user(p9, fid);
 		}
 	}
 }
@@ -174,10 +194,12 @@ void p9_fids_clear(struct p9 *p9)
 /* Locked. Without memory, nobody knows any more. */
 static void move_fid(struct p9 *p9, struct p9_fid *fid, struct node *to, const char *name)
 {
-	nodes_put(p9->tree.nodes, fid->parent);
+	forget(p9, fid->parent);
 	free(fid->name);
 	fid->name = strdup(name);
-	fid->parent = fid->name ? nodes_get(p9->tree.nodes, to->id) : NULL;
+	fid->parent = fid->name ? to : NULL;
+	if (fid->parent)
+		nodes_remember(p9->tree.nodes, to);
 }
 
 void p9_fids_renamed(struct p9 *p9, const struct node *from, const char *old_name, struct node *to,
@@ -214,11 +236,10 @@ int p9_fid_place(struct p9 *p9, struct p9_fid *fid, struct node **parent, char *
 	*name = fid->parent ? strdup(fid->name) : NULL;
 	*parent = *name ? nodes_get(p9->tree.nodes, fid->parent->id) : NULL;
 	pthread_mutex_unlock(&p9->mutex);
-	if (!*name)
-		return ENOENT;
-	if (is_there(p9, fid, *parent, *name))
+	if (*parent && is_there(p9, fid, *parent, *name))
 		return 0;
-	nodes_put(p9->tree.nodes, *parent);
+	if (*parent)
+		nodes_put(p9->tree.nodes, *parent);
 	free(*name);
 	return ENOENT;
 }

@@ -54,8 +54,8 @@ int p9_lcreate(struct p9_call *call)
 	error = tree_create(&p9->tree, directory->node, &new, (int)call->number[0], &fd, &node, &status);
 	if (error)
 		return error;
-	nodes_forget(p9->tree.nodes, node->id, 1); /* in use all the same */
 	fid = p9_fid_new(p9, directory->number, directory->uid, node, directory->node, new.name);
+	tree_release(&p9->tree, node); /* which the fid remembers */
 	if (!fid) {
 		close(fd);
 		return ENOMEM;

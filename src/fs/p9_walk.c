@@ -23,6 +23,7 @@ int p9_attach(struct p9_call *call)
 	root = nodes_get(p9->tree.nodes, NODES_ROOT);
 	error = tree_status(&p9->tree, root, &status);
 	fid = p9_fid_new(p9, (uint32_t)call->number[0], uid == P9_NO_UID ? 0 : uid, root, NULL, NULL);
+	nodes_put(p9->tree.nodes, root);
 	if (error || !fid) {
 		p9_fid_free(p9, fid);
 		return error ? error : ENOMEM;
@@ -87,8 +88,7 @@ int p9_walk(struct p9_call *call)
 		leave(p9, &way);
 		return done && error ? 0 : error ? error : EINVAL;
 	}
-	new = count ? p9_fid_new(p9, number, old->uid,
-				 nodes_get(p9->tree.nodes, way.at->id), way.from, way.name) :
+	new = count ? p9_fid_new(p9, number, old->uid, way.at, way.from, way.name) :
 		      p9_fid_copy(p9, old, number);
 	leave(p9, &way);
 	return new ? p9_fid_add(p9, new, number == old->number ? old : NULL) : ENOMEM;

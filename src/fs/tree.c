@@ -12,6 +12,9 @@
 #include "fs/owner.h"
 #include "host/limits.h"
 
+/* Of the files that the process may have open, a tree's nodes keep one in so many. */
+#define SHARE_OF_FILES 8
+
 void tree_proc_path(int fd, char path[TREE_PROC_PATH_BYTES])
 {
 	snprintf(path, TREE_PROC_PATH_BYTES, TREE_PROC "/%d", fd);
@@ -143,7 +146,10 @@ int tree_open(struct tree *tree, const struct tree_config *config, struct error 
 		return ret;
 	}
 	tree->nodes = nodes_create(fd, &status);
-	return tree->nodes ? 0 : error_set(err, ENOMEM, "no memory to share %s", config->path);
+	if (!tree->nodes)
+		return error_set(err, ENOMEM, "no memory to share %s", config->path);
+	nodes_limit(tree->nodes, limits_files() / SHARE_OF_FILES);
+	return 0;
 }
 
 void tree_close(struct tree *tree)

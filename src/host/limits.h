@@ -8,5 +8,7 @@
  * thread, any number of times; where it is refused, the limit stays.
  */
 void limits_raise_files(void);
+/* How many the process may have. */
+unsigned limits_files(void);
 
 #endif

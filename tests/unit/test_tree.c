@@ -254,12 +254,77 @@ static void test_swapped_for_a_link(void **state)
 	finish(&setup);
 }
 
+static unsigned open_files(void)
+{
+	unsigned count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+/* A guest knows more files than may be open: each is the same as ever when it is used again. */
+static void test_parked(void **state)
+{
+	enum { FILES = 200, LIMIT = 20 };
+	const unsigned before = open_files();
+	uint64_t id[FILES];
+	struct setup setup;
+	struct stat status;
+	struct node *node;
+	char name[16], moved[128];
+
+	(void)state;
+	if (geteuid())
+		skip(); /* the host opens no handles for others */
+	start(&setup, TREE_MAP_NONE);
+	nodes_limit(setup.tree.nodes, LIMIT);
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "file%u", i);
+		make(&setup, name, S_IFREG | (0100 + i), 0, 0);
+		assert_int_equal(tree_look_up(&setup.tree, setup.root, name, &node, &status), 0);
+		id[i] = node->id;
+		nodes_put(setup.tree.nodes, node);
+	}
+	assert_true(open_files() < before + LIMIT + 10);
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "file%u", i);
+		snprintf(moved, sizeof(moved), "%s/moved%u", setup.dir, i);
+		assert_int_equal(rename(in_dir(&setup, name), moved), 0);
+		node = nodes_get(setup.tree.nodes, id[i]);
+		assert_non_null(node);
+		assert_int_equal(tree_status(&setup.tree, node, &status), 0);
+		assert_int_equal(status.st_mode, S_IFREG | (0100 + i));
+		nodes_put(setup.tree.nodes, node);
+	}
+	/* By its name again, it is the same node. */
+	assert_int_equal(tree_look_up(&setup.tree, setup.root, "moved3", &node, &status), 0);
+	assert_int_equal(node->id, id[3]);
+	tree_release(&setup.tree, node);
+	/* Deleted: gone, whoever has its inode number now. */
+	assert_int_equal(unlink(in_dir(&setup, "moved7")), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "again%u", i);
+		make(&setup, name, S_IFREG | 0600, 0, 0);
+		assert_int_equal(tree_look_up(&setup.tree, setup.root, name, &node, &status), 0);
+		assert_true(node->id != id[7]);
+		nodes_put(setup.tree.nodes, node);
+	}
+	assert_null(nodes_get(setup.tree.nodes, id[7]));
+	finish(&setup);
+	assert_int_equal(open_files(), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_noted_owners),     cmocka_unit_test(test_no_needless_notes),
 		cmocka_unit_test(test_noted_types),      cmocka_unit_test(test_group_directories),
 		cmocka_unit_test(test_notes_are_ours),   cmocka_unit_test(test_swapped_for_a_link),
+		cmocka_unit_test(test_parked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
