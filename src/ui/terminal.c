@@ -338,6 +338,14 @@ static void pause_input(struct terminal *terminal)
 	terminal->in_watch = NULL;
 }
 
+/* As under nohup(1). */
+static bool ignores_hang_ups(void)
+{
+	struct sigaction action;
+
+	return !sigaction(SIGHUP, NULL, &action) && action.sa_handler == SIG_IGN;
+}
+
 static void take_input(struct terminal *terminal)
 {
 	uint8_t data[512];
@@ -353,7 +361,7 @@ static void take_input(struct terminal *terminal)
 		terminal->in_ended = true;
 		pause_input(terminal);
 		/* A terminal's input never ends but with it: nobody can see the guest any more, or end it. */
-		if (terminal->is_tty)
+		if (terminal->is_tty && !ignores_hang_ups())
 			terminal->config.quit(terminal->config.opaque);
 	} else if (terminal->is_tty) {
 		take_keys(terminal, data, (size_t)got);

@@ -185,21 +185,35 @@ static void escapes(void **state)
 	close(slave);
 }
 
-static void a_hang_up_ends_input_alone(void **state)
+static unsigned quits_after_hang_up(void)
 {
 	struct world world;
 	int master, slave;
 
-	(void)state;
 	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
 	begin(&world, slave, slave);
 	close(master);
 	run(&world, 20000000);
 	assert_int_equal(chardev_write(world.chardev, (const uint8_t *)"lost", 4), 4);
 	run(&world, 20000000);
-	assert_int_equal(world.quits, 0);
 	end(&world);
 	close(slave);
+	return world.quits;
+}
+
+static void a_hang_up_ends_all(void **state)
+{
+	(void)state;
+	assert_int_equal(quits_after_hang_up(), 1);
+}
+
+static void a_hang_up_that_is_ignored_ends_input_alone(void **state)
+{
+	void (*before)(int) = signal(SIGHUP, SIG_IGN);
+
+	(void)state;
+	assert_int_equal(quits_after_hang_up(), 0);
+	signal(SIGHUP, before);
 }
 
 static void a_pipe_waits_for_room(void **state)
@@ -383,7 +397,8 @@ int main(void)
 		cmocka_unit_test(every_way_out_restores),
 		cmocka_unit_test(a_tty_is_raw_and_restored),
 		cmocka_unit_test(escapes),
-		cmocka_unit_test(a_hang_up_ends_input_alone),
+		cmocka_unit_test(a_hang_up_ends_all),
+		cmocka_unit_test(a_hang_up_that_is_ignored_ends_input_alone),
 		cmocka_unit_test(a_pipe_waits_for_room),
 		cmocka_unit_test(a_file_is_input_too),
 		cmocka_unit_test(no_output_is_lost),
