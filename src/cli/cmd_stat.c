@@ -42,6 +42,39 @@ static void print_number(const struct json_value *value, uint64_t number)
 		printf("%" PRIu64 "\n", number);
 }
 
+static uint64_t number_of(const struct json_text *text, const struct json_value *value,
+			  const char *name)
+{
+	uint64_t number = 0;
+
+	json_uint_of(json_member(text, value, name), &number);
+	return number;
+}
+
+/* A line a queue. */
+static void print_device(const struct json_text *text, const struct json_value *device)
+{
+	const struct json_value *queues = json_member(text, device, "queues"), *queue = NULL;
+	const char *name = json_text_of(json_member(text, device, "device"));
+
+	while (queues && (queue = json_next(text, queues, queue)))
+		printf("  %-16s queue %2" PRIu64 ": %10" PRIu64 " chains %14" PRIu64 " bytes out %14"
+		       PRIu64 " in %9" PRIu64 " interrupts\n", name ? name : "",
+		       number_of(text, queue, "queue"), number_of(text, queue, "chains"),
+		       number_of(text, queue, "from_driver_bytes"),
+		       number_of(text, queue, "to_driver_bytes"),
+		       number_of(text, queue, "interrupts"));
+}
+
+static void print_devices(const struct json_text *text, const struct json_value *devices)
+{
+	const struct json_value *device = NULL;
+
+	printf("devices\n");
+	while ((device = json_next(text, devices, device)))
+		print_device(text, device);
+}
+
 static void print_value(const struct json_text *text, const struct json_value *value);
 
 /* An array's objects are numbered, an object's members named. */
@@ -51,6 +84,10 @@ static void print_members(const struct json_text *text, const struct json_value 
 	unsigned index = 0;
 
 	while ((member = json_next(text, parent, member))) {
+		if (member->name && !strcmp(member->name, "devices")) {
+			print_devices(text, member);
+			continue;
+		}
 		if (member->kind == JSON_OBJECT && parent->kind == JSON_ARRAY)
 			printf("%s %u\n", parent->name, index++);
 		else if (member->kind == JSON_OBJECT)

@@ -170,6 +170,21 @@ void session_lines(struct json *result, const char *name, const char *text)
 	json_array_end(result);
 }
 
+static void describe_devices(const struct vm *vm, struct json *result)
+{
+	json_array_begin(result, "devices");
+	for (unsigned i = 0; i < vm->device_count; i++) {
+		const struct device *dev = vm->devices[i];
+
+		if (!dev->class->count)
+			continue;
+		json_object_begin(result, NULL);
+		dev->class->count(dev, result);
+		json_object_end(result);
+	}
+	json_array_end(result);
+}
+
 static void describe_cpus(const struct vm *vm, struct json *result)
 {
 	char text[4096];
@@ -205,6 +220,7 @@ static int stat_run(struct session *session, const struct json_value *arguments,
 	json_uint(result, "invalidated", blocks.invalidated);
 	json_uint(result, "flushes", blocks.flushes);
 	json_object_end(result);
+	describe_devices(vm, result);
 	describe_cpus(vm, result);
 	return 0;
 }

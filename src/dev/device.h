@@ -51,6 +51,8 @@ struct device_class {
 	void (*destroy)(struct device *dev);
 	/* For --dry-run: members of the object that is open in json. May be NULL. */
 	void (*describe)(const struct device *dev, struct json *json);
+	/* What it has counted since the machine began, likewise, for people. May be NULL. */
+	void (*count)(const struct device *dev, struct json *json);
 	/* The snapshot's fields, ended by STATE_FIELDS_END; NULL: no state. */
 	const struct state_field *fields;
 	/* After the fields were overwritten: bring timers and lines in agreement with them; may be NULL. */

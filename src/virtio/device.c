@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "host/loop.h"
 #include "virtio/ring.h"
 
@@ -230,4 +231,24 @@ void virtio_device_release(struct virtio_device *dev)
 	ring_queues_destroy(dev);
 	dev->deferral = NULL;
 	dev->queues = NULL;
+}
+
+void virtio_device_count(const struct virtio_device *dev, struct json *json)
+{
+	json_string(json, "device", dev->class->name);
+	json_array_begin(json, "queues");
+	for (unsigned i = 0; i < dev->queue_count; i++) {
+		const struct virtio_counts *counts = &dev->queues[i].counts;
+
+		if (!counts->chains)
+			continue;
+		json_object_begin(json, NULL);
+		json_uint(json, "queue", i);
+		json_uint(json, "chains", counts->chains);
+		json_uint(json, "from_driver_bytes", counts->out_bytes);
+		json_uint(json, "to_driver_bytes", counts->in_bytes);
+		json_uint(json, "interrupts", counts->interrupts);
+		json_object_end(json);
+	}
+	json_array_end(json);
 }

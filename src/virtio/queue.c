@@ -138,6 +138,7 @@ static void queue_reset(struct virtio_queue *queue)
 	*queue = (struct virtio_queue){
 		.dev = queue->dev, .index = queue->index, .size_max = queue->size_max,
 		.size = queue->size_max, .scratch = queue->scratch,
+		.counts = queue->counts,
 	};
 }
 
@@ -267,8 +268,12 @@ void virtio_queue_push_all(struct virtio_queue *queue, struct virtio_chain *cons
 {
 	bool stale = count && is_stale(queue, chains[0]);
 
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
 		mark_written(queue, chains[i], written[i]);
+		queue->counts.chains++;
+		queue->counts.out_bytes += chains[i]->out_bytes;
+		queue->counts.in_bytes += written[i];
+	}
 	if (count && !stale && virtio_queue_ready(queue)) {
 		format_of(queue)->push(queue, chains, written, count);
 		queue->unsignalled = true;
@@ -295,6 +300,8 @@ void virtio_queue_notify(struct virtio_queue *queue)
 	queue->unsignalled = false;
 	queue->signalled = queue->next_used;
 	queue->signalled_valid = true;
-	if (wanted)
-		dev->transport->queue_interrupt(dev->transport_opaque, queue->index);
+	if (!wanted)
+		return;
+	queue->counts.interrupts++;
+	dev->transport->queue_interrupt(dev->transport_opaque, queue->index);
 }

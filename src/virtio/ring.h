@@ -34,6 +34,11 @@ struct ring_chain {
 	struct iovec pieces[];
 };
 
+/* Of chains that were given back. */
+struct virtio_counts {
+	uint64_t chains, out_bytes, in_bytes, interrupts;
+};
+
 struct virtio_queue {
 	struct virtio_device *dev;
 	unsigned index;
@@ -53,6 +58,7 @@ struct virtio_queue {
 	bool signalled_valid;  /* … if that is known */
 
 	struct ring_desc *scratch; /* VIRTIO_CHAIN_MAX, of the chain being read */
+	struct virtio_counts counts; /* outlive resets */
 };
 
 /* Descriptors that have been gathered into queue->scratch. */

@@ -213,11 +213,17 @@ static void mmio_describe(const struct device *dev, struct json *json)
 		mmio->virtio->class->describe(mmio->virtio, json);
 }
 
+static void mmio_count(const struct device *dev, struct json *json)
+{
+	virtio_device_count(((const struct virtio_mmio *)dev)->virtio, json);
+}
+
 static const struct device_class virtio_mmio_class = {
 	.name = "virtio-mmio",
 	.reset = mmio_reset,
 	.destroy = mmio_destroy,
 	.describe = mmio_describe,
+	.count = mmio_count,
 };
 
 int virtio_mmio_create(const struct device_env *env, const struct virtio_mmio_config *config,

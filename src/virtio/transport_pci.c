@@ -266,6 +266,11 @@ static void pci_device_describe(const struct device *dev, struct json *json)
 		pci->virtio->class->describe(pci->virtio, json);
 }
 
+static void pci_device_count(const struct device *dev, struct json *json)
+{
+	virtio_device_count(((const struct virtio_pci *)dev)->virtio, json);
+}
+
 static int add_function(struct virtio_pci *pci, const struct virtio_pci_config *config,
 			struct error *err)
 {
@@ -302,6 +307,7 @@ static const struct device_class virtio_pci_class = {
 	.reset = pci_device_reset,
 	.destroy = pci_device_destroy,
 	.describe = pci_device_describe,
+	.count = pci_device_count,
 };
 
 int virtio_pci_create(const struct virtio_pci_config *config, struct virtio_device *virtio,

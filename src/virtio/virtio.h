@@ -103,6 +103,9 @@ static inline bool virtio_has(const struct virtio_device *dev, unsigned feature_
 /* The driver is ready and nothing is broken. */
 bool virtio_running(const struct virtio_device *dev);
 
+/* What went through its queues, as members of the object that is open in json. */
+void virtio_device_count(const struct virtio_device *dev, struct json *json);
+
 /* The device changed its configuration bytes: the driver is told. */
 void virtio_config_changed(struct virtio_device *dev);
 

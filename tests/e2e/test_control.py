@@ -390,6 +390,32 @@ def test_the_balloon(ask, start, linux_with):
     assert_refused(ask("balloon"), "usage: ringlet balloon")
 
 
+# ---- devices ----
+
+def test_what_devices_count(ask, start, linux_with, tmp_path):
+    """What a disk has read, to the byte; a reset of the driver's takes nothing away."""
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    guest = start(*linux_with("virtio_pci", "virtio_blk"), "--name", "one", "-d", tmp_path / "disk")
+    guest.ready()
+    guest.sh("load")
+
+    def counts():
+        devices = json.loads(ask("stat", "--json", "one").stdout)["devices"]
+        return next(device for device in devices if device["device"] == "virtio-blk")["queues"][0]
+    before = counts()
+    guest.sh("dd if=/dev/vda of=/dev/null bs=64k count=16 iflag=direct")
+    after = counts()
+    assert after["to_driver_bytes"] - before["to_driver_bytes"] == (1 << 20) + 16
+    assert after["from_driver_bytes"] - before["from_driver_bytes"] == 16 * 16
+    assert after["chains"] - before["chains"] == 16
+    assert 0 < after["interrupts"] - before["interrupts"] <= 16
+    assert re.search(r"^  virtio-blk +queue  0: +\d+ chains", ask("stat", "one").stdout,
+                     re.MULTILINE)
+    driver = "/sys/bus/virtio/drivers/virtio_blk"
+    guest.sh(f"d=$(basename {driver}/virtio*); echo $d >{driver}/unbind; echo $d >{driver}/bind")
+    assert counts()["chains"] > after["chains"]
+
+
 # ---- SysRq ----
 
 def test_sysrq_beside_a_command(ringlet, debian_kernel, runtime):
