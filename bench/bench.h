@@ -30,7 +30,8 @@ struct bench {
 	X(null_syscall) X(signal) X(segv) X(fork) X(fork_exec) X(page_fault) X(pipe) X(switch16)   \
 	X(mmap) X(tmpfs) X(script)                                                                 \
 	X(alone) X(parallel) X(lock)                                                               \
-	X(disk_read) X(disk_write) X(disk_random) X(files_meta) X(files_stream)
+	X(disk_read) X(disk_write) X(disk_random) X(files_meta) X(files_stream)         \
+	X(net_send) X(net_receive) X(net_trips)
 
 #define BENCH_DECLARE(name) extern const struct bench bench_##name;
 BENCH_LIST(BENCH_DECLARE)

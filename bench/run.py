@@ -14,6 +14,7 @@ import tempfile
 
 import command
 import machine
+import network
 import report
 import startup
 import storage
@@ -66,7 +67,7 @@ class Bench:
         self.initrd = tool("make-initramfs", "--output", f"{directory}/bench.cpio", "--init",
                            f"{ROOT}/bench/init", "--add", f"bin/bench={self.program}",
                            *storage.additions(self.kernel, directory))
-        self.storage = storage.Storage(directory)
+        self.storage, self.network = storage.Storage(directory), network.Network()
         self.classes = programs(self.program, args.classes and args.classes.split(","))
         engines = args.engines.split(",") if args.engines else machine.accelerators(self.ringlet) + ["tcg"]
         self.results = {name: [] for name in ["native"] + engines}
@@ -75,17 +76,18 @@ class Bench:
     def guest(self, engine, cpus, classes, options=()):
         params = f"bench_ms={self.args.ms} bench_classes={','.join(classes)}"
         if options:
-            params += " bench_storage=1"
+            params += " bench_storage=1" + self.network.params()
         argv = machine.command(engine, self.ringlet, self.kernel, self.initrd, cpus, params)
         return machine.run_machine(argv + list(options))
 
     def turn_in_guests(self, engine):
         """Classes that want more than a processor have machines of their own."""
         special = {name: (2, []) for name in TWO_CPUS}
-        special.update({name: (1, self.storage.options(engine)) for name in storage.CLASSES})
+        devices = self.storage.options(engine) + self.network.options(engine)
+        special.update({name: (1, devices) for name in (*storage.CLASSES, network.CLASS)})
         run = self.guest(engine, 1, [name for name in self.classes if name not in special])
         self.boots[engine].append(run)
-        for cpus, options in ((2, []), (1, self.storage.options(engine))):
+        for cpus, options in ((2, []), (1, devices)):
             chosen = [name for name in self.classes if special.get(name) == (cpus, options)]
             if chosen:
                 more = self.guest(engine, cpus, chosen, options)
@@ -97,7 +99,7 @@ class Bench:
         """One engine's turn in a round."""
         if engine == "native":
             run = machine.run_native(self.program, self.classes, self.args.ms,
-                                     self.storage.environment())
+                                     {**self.storage.environment(), **self.network.environment()})
         else:
             run = self.turn_in_guests(engine)
         self.results[engine].append(run)

@@ -12,7 +12,7 @@ CLASSES = ["disk", "files"]
 DISK_BYTES = 64 << 20
 TAG = "share"
 # Loaded by the guest's init, whichever of them it needs.
-MODULES = ["virtio_pci", "virtio_blk", "virtiofs", "9p", "9pnet_virtio"]
+MODULES = ["virtio_pci", "virtio_blk", "virtiofs", "9p", "9pnet_virtio", "virtio_net"]
 
 
 class Storage:
