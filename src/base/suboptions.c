@@ -10,19 +10,6 @@
 #include "base/options.h"
 #include "base/suggest.h"
 
-char *suboptions_cut(char **text)
-{
-	char *value = *text, *to = value, *from = value;
-
-	while (*from && (*from != ',' || from[1] == ',')) {
-		from += *from == ',';
-		*to++ = *from++;
-	}
-	*text = *from ? from + 1 : NULL;
-	*to = 0;
-	return value;
-}
-
 static int unknown(const struct suboption *table, const char *name, const char *subject,
 		   struct error *err)
 {
@@ -97,6 +84,6 @@ int suboptions_parse(const struct suboption *table, void *target, char *rest, co
 	int ret = 0;
 
 	while (rest && !ret)
-		ret = take(table, target, suboptions_cut(&rest), subject, err);
+		ret = take(table, target, options_cut(&rest), subject, err);
 	return ret;
 }

@@ -24,12 +24,9 @@ struct suboption {
 	unsigned min, max; /* UINT */
 };
 
-/* Ends the first value at *text, its doubled commas made single; *text is what follows, or NULL. */
-char *suboptions_cut(char **text);
-
 /*
- * Stores what rest (from suboptions_cut; may be NULL) names into target. 0 or -EINVAL; messages begin
- * with subject, "disk FILE", say.
+ * Stores what rest (what options_cut left of a value; may be NULL) names into target. 0 or -EINVAL;
+ * messages begin with subject, "disk FILE", say.
  */
 int suboptions_parse(const struct suboption *table, void *target, char *rest, const char *subject,
 		     struct error *err);

@@ -2,97 +2,68 @@
 /* FILE[,option]...: see struct block_options. The strings are cut out of one copy of the text. */
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/options.h"
-#include "base/suggest.h"
+#include "base/suboptions.h"
 #include "block/block.h"
 
-static const struct word {
-	const char *name;
-	enum { WORD_FLAG, WORD_STRING, WORD_ERRORS } type;
-	size_t offset;
-} words[] = {
-	{ "ro", WORD_FLAG, offsetof(struct block_options, readonly) },
-	{ "direct", WORD_FLAG, offsetof(struct block_options, direct) },
-	{ "discard", WORD_FLAG, offsetof(struct block_options, discard) },
-	{ "backing", WORD_FLAG, offsetof(struct block_options, backing) },
-	{ "snapshot", WORD_STRING, offsetof(struct block_options, snapshot) },
-	{ "overlay", WORD_STRING, offsetof(struct block_options, overlay) },
-	{ "format", WORD_STRING, offsetof(struct block_options, format) },
-	{ "serial", WORD_STRING, offsetof(struct block_options, serial) },
-	{ "errors", WORD_ERRORS, offsetof(struct block_options, errors) },
+#define SUBJECT_BYTES 256
+
+struct words {
+	struct block_options options;
+	const char *errors;
 };
 
-#define WORDS (sizeof(words) / sizeof(words[0]))
+#define WORD(name, type, member) { name, SUBOPTION_##type, offsetof(struct words, member), 0, 0 }
 
-static int unknown_word(const char *word, const struct block_options *options, struct error *err)
+static const struct suboption words_table[] = {
+	WORD("ro", FLAG, options.readonly),
+	WORD("direct", FLAG, options.direct),
+	WORD("discard", FLAG, options.discard),
+	WORD("backing", FLAG, options.backing),
+	WORD("snapshot", STRING, options.snapshot),
+	WORD("overlay", STRING, options.overlay),
+	WORD("format", STRING, options.format),
+	WORD("serial", STRING, options.serial),
+	WORD("errors", STRING, errors),
+	{ .name = NULL },
+};
+
+static int take_errors(struct words *words, const char *subject, struct error *err)
 {
-	struct suggestion suggestion;
-
-	suggest_begin(&suggestion, word);
-	for (unsigned i = 0; i < WORDS; i++)
-		suggest_consider(&suggestion, words[i].name);
-	return error_set(err, EINVAL, "disk %s: there is no option '%s'%s%s%s", options->file, word,
-			 suggestion.best ? "; did you mean '" : "",
-			 suggestion.best ? suggestion.best : "", suggestion.best ? "'?" : "");
-}
-
-static int take_errors(enum block_errors *errors, const char *value,
-		       const struct block_options *options, struct error *err)
-{
-	if (!strcmp(value, "report"))
-		*errors = BLOCK_ERRORS_REPORT;
-	else if (!strcmp(value, "wait"))
-		*errors = BLOCK_ERRORS_WAIT;
-	else
-		return error_set(err, EINVAL, "disk %s: 'errors' is report or wait, not '%s'",
-				 options->file, value);
-	return 0;
-}
-
-static int take_word(struct block_options *options, char *text, struct error *err)
-{
-	char *value = strchr(text, '=');
-
-	if (value)
-		*value++ = 0;
-	for (unsigned i = 0; i < WORDS; i++) {
-		void *target = (char *)options + words[i].offset;
-
-		if (strcmp(words[i].name, text))
-			continue;
-		if (!value != (words[i].type == WORD_FLAG) || (value && !*value))
-			return error_set(err, EINVAL, "disk %s: '%s' takes %s value",
-					 options->file, text,
-					 words[i].type == WORD_FLAG ? "no" : "a");
-		if (words[i].type == WORD_ERRORS)
-			return take_errors(target, value, options, err);
-		if (value)
-			*(const char **)target = value;
-		else
-			*(bool *)target = true;
+	if (!words->errors)
 		return 0;
-	}
-	return unknown_word(text, options, err);
+	if (!strcmp(words->errors, "report"))
+		words->options.errors = BLOCK_ERRORS_REPORT;
+	else if (!strcmp(words->errors, "wait"))
+		words->options.errors = BLOCK_ERRORS_WAIT;
+	else
+		return error_set(err, EINVAL, "%s: 'errors' is report or wait, not '%s'", subject,
+				 words->errors);
+	return 0;
 }
 
 int block_options_parse(struct block_options *options, const char *text, struct error *err)
 {
-	char *rest;
-	int ret = 0;
+	struct words words = { .options = { .text = strdup(text) } };
+	char subject[SUBJECT_BYTES], *rest = words.options.text;
+	int ret;
 
-	*options = (struct block_options){ .text = strdup(text) };
-	if (!options->text)
+	if (!rest)
 		return error_set(err, ENOMEM, "no memory for a disk's options");
-	rest = options->text;
-	options->file = options_cut(&rest);
-	if (!*options->file)
+	words.options.file = options_cut(&rest);
+	snprintf(subject, sizeof(subject), "disk %s", words.options.file);
+	if (*words.options.file)
+		ret = suboptions_parse(words_table, &words, rest, subject, err);
+	else
 		ret = error_set(err, EINVAL, "a disk needs a file: FILE[,ro][,format=NAME]...");
-	while (rest && !ret)
-		ret = take_word(options, options_cut(&rest), err);
+	if (!ret)
+		ret = take_errors(&words, subject, err);
+	*options = words.options;
 	if (ret)
 		block_options_release(options);
 	return ret;

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "base/error.h"
+#include "base/options.h"
 #include "base/suboptions.h"
 #include "net/forward.h"
 
@@ -204,7 +205,7 @@ int net_options_parse(struct net_options *options, const char *text, unsigned in
 	if (!options->text)
 		return error_set(err, ENOMEM, "no memory for a network's options");
 	rest = options->text;
-	ret = take_kind(options, suboptions_cut(&rest), err);
+	ret = take_kind(options, options_cut(&rest), err);
 	snprintf(subject, sizeof(subject), "network %s", kinds[options->kind].name);
 	if (!ret)
 		ret = suboptions_parse(kinds[options->kind].words, &words, rest, subject, err);
