@@ -18,7 +18,7 @@
 #define AGENT_PORT 1023u /* below 1024: only a privileged program of the guest's could take it */
 #define AGENT_DATA_MAX (64u << 10) /* of what is not AGENT_SET */
 #define AGENT_FRAME_MAX (192u << 10) /* the longest argument that Linux takes has 128 KiB */
-#define AGENT_WINDOW (64u << 10) /* of standard input, beyond what AGENT_ROOM has told */
+#define AGENT_WINDOW (128u << 10) /* of standard input, beyond what AGENT_ROOM has told */
 
 struct agent_header {
 	uint32_t type, len;

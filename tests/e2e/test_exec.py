@@ -232,7 +232,7 @@ def test_a_terminal(machine, terminal):
 
 
 def test_a_shell_without_a_command(machine, terminal):
-    shell = terminal("--user", "root", machine.name)
+    shell = terminal("--env", "HOME=/nonexistent", machine.name)
     shell.console.send("echo me=$USER pid=$$\r")
     shell.console.expect(r"me=root pid=\d+")
     shell.console.send("exit\r")
