@@ -76,13 +76,18 @@ static int parse_operands(struct copy *copy, char **operand, struct error *err)
 
 static void warn(void *opaque, const char *text)
 {
+	char clean[AGENT_TEXT_BYTES];
+
 	(void)opaque;
-	log_warn("%s", text);
+	snprintf(clean, sizeof(clean), "%s", text);
+	guest_text_clean(clean);
+	log_warn("%s", clean);
 }
 
 /* The connection broke, or what is in failure happened. */
-static int explain(const struct copy *copy, int ret, struct error *err)
+static int explain(struct copy *copy, int ret, struct error *err)
 {
+	guest_text_clean(copy->stream.failure);
 	if (*copy->stream.failure)
 		return error_set(err, EIO, "cp: %s%s", ret == -EREMOTEIO ? "in the guest: " : "",
 				 copy->stream.failure);

@@ -19,6 +19,7 @@
 
 #include "agent/wire.h"
 #include "base/error.h"
+#include "cli/guest_socket.h"
 #include "host/loop.h"
 #include "host/signals.h"
 #include "ui/chardev.h"
@@ -362,6 +363,7 @@ static int explain(struct exec *exec, struct error *err)
 	case 0:
 		return 0;
 	case EREMOTEIO:
+		guest_text_clean((char *)exec->frame.bytes + HEADER_BYTES);
 		return error_set(err, EREMOTEIO, "%s", exec->frame.bytes + HEADER_BYTES);
 	case EPIPE:
 		return error_set(err, EPIPE, "the machine ended, or its agent did, before the "

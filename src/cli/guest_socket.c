@@ -3,6 +3,7 @@
 #include "cli/guest_socket.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "agent/wire.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "host/clock.h"
 #include "host/machines.h"
 
@@ -137,6 +139,24 @@ static int try_agent(int dir, const char *name, struct error *err)
 		return fd;
 	close(fd);
 	return ret;
+}
+
+void guest_text_clean(char *text)
+{
+	unsigned char *at = (unsigned char *)text;
+
+	while (*at) {
+		unsigned length = utf8_length(at);
+		/* C0 and DEL; C1 has two bytes */
+		bool control = *at < ' ' || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0);
+
+		if (length && !control) {
+			at += length;
+		} else {
+			for (unsigned i = 0; i < (length ? length : 1); i++)
+				*at++ = '?';
+		}
+	}
 }
 
 int guest_agent_connect(const char *name, unsigned wait_s, struct error *err)

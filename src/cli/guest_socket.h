@@ -42,4 +42,7 @@ int guest_socket_place(struct guest_socket *place, struct vm_config *config, int
  */
 int guest_agent_connect(const char *name, unsigned wait_s, struct error *err);
 
+/* What a guest says, made fit for a terminal: what is no printable UTF-8 becomes '?'. */
+void guest_text_clean(char *text);
+
 #endif

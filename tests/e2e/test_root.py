@@ -219,6 +219,15 @@ def test_only_what_is_needed_is_asked_of_a_kernel(ringlet, debian_kernel, tmp_pa
     assert b"this kernel has no module overlay" in done.stderr and b"--rw goes without" in done.stderr
 
 
+def test_a_kernel_without_sockets(ringlet, debian_kernel, tmp_path):
+    """A machine that has them for its name's sake alone does without."""
+    kernel = kernel_without(debian_kernel, tmp_path, "vsock")
+    done = command(ringlet, kernel, "--name", f"test-{os.getpid()}", "echo", "up")
+    assert (done.returncode, done.stdout) == (0, b"up\n"), done.stderr
+    done = command(ringlet, kernel, "--vsock", "auto", "true")
+    assert done.returncode == 1 and b"--vsock none goes without" in done.stderr
+
+
 def test_a_kernel_without_virtiofs_has_9p(ringlet, debian_kernel, tmp_path):
     kernel = kernel_without(debian_kernel, tmp_path / "tree", "virtiofs")
     write = tmp_path / "write"
