@@ -100,7 +100,6 @@ struct qcow2_range {
 
 /* Waits, without the mutex, until nobody who came before has it (alone: or shares it). */
 void qcow2_range_lock(struct qcow2 *image, struct qcow2_range *range);
-bool qcow2_range_try(struct qcow2 *image, struct qcow2_range *range);
 void qcow2_range_unlock(struct qcow2 *image, struct qcow2_range *range);
 
 /* ---- the image ---- */
@@ -200,7 +199,6 @@ void qcow2_entry_compressed(const struct qcow2 *image, uint64_t entry, uint64_t 
 uint64_t qcow2_refcount_in(const void *block, unsigned order, uint64_t index);
 void qcow2_refcount_put(void *block, unsigned order, uint64_t index, uint64_t value);
 
-int qcow2_refcount_get(struct qcow2 *image, uint64_t cluster, uint64_t *count);
 /* From 1 to max clusters that follow each other; *count says how many. */
 int qcow2_alloc(struct qcow2 *image, uint64_t max, uint64_t *first, uint64_t *count);
 /* Those that nothing on the disk refers to: at once. */

@@ -19,26 +19,13 @@ static bool blocked(const struct qcow2 *image, const struct qcow2_range *range)
 	return false;
 }
 
-static void append(struct qcow2 *image, struct qcow2_range *range)
+void qcow2_range_lock(struct qcow2 *image, struct qcow2_range *range)
 {
 	range->next = NULL;
 	*image->last_range = range;
 	image->last_range = &range->next;
-}
-
-void qcow2_range_lock(struct qcow2 *image, struct qcow2_range *range)
-{
-	append(image, range);
 	while (blocked(image, range))
 		pthread_cond_wait(&image->range_left, &image->mutex);
-}
-
-bool qcow2_range_try(struct qcow2 *image, struct qcow2_range *range)
-{
-	if (blocked(image, range))
-		return false;
-	append(image, range);
-	return true;
 }
 
 void qcow2_range_unlock(struct qcow2 *image, struct qcow2_range *range)

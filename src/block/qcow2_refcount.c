@@ -80,18 +80,6 @@ static uint64_t index_in_block(const struct qcow2 *image, uint64_t cluster)
 	return cluster & ((1ull << image->refblock_bits) - 1);
 }
 
-int qcow2_refcount_get(struct qcow2 *image, uint64_t cluster, uint64_t *count)
-{
-	uint64_t offset;
-	void *block;
-	int ret = get_block(image, cluster, &block, &offset);
-
-	if (!ret)
-		*count = block ? qcow2_refcount_in(block, image->header.refcount_order,
-						   index_in_block(image, cluster)) : 0;
-	return ret;
-}
-
 /* ---- taking ---- */
 
 static bool fits(const struct qcow2 *image, uint64_t cluster)

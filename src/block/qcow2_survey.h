@@ -61,11 +61,4 @@ int qcow2_survey_flags(struct qcow2_survey *survey, const struct qcow2_counts *c
 int qcow2_survey_read(const struct qcow2_survey *survey, uint64_t offset, uint64_t bytes,
 		      void **data);
 
-/*
- * Writes counts as a new refcount table; *header says where it is. It is durable, the old one
- * unused.
- */
-int qcow2_survey_write_counts(struct qcow2_survey *survey, struct qcow2_header *header,
-			      struct error *err);
-
 #endif

@@ -25,7 +25,7 @@
 #include "block/qcow2.h"
 #include "disk_model.h"
 
-static unsigned operations = 1500;
+static unsigned operations = 1000;
 static uint64_t seed = 1;
 static char directory[64];
 

@@ -33,7 +33,7 @@
 #define DISK_BYTES (1u << 20)
 #define SECTORS (DISK_BYTES / SECTOR)
 
-static unsigned points = 120;
+static unsigned points = 80;
 static uint64_t seed = 1;
 static char directory[64];
 
@@ -404,8 +404,8 @@ static void judge_data(const struct guest *guest, const char *options, size_t lo
 	assert_int_equal(disk_access(block, BLOCK_READ, 0, 0, data, DISK_BYTES), 0);
 	for (unsigned i = 0; i < SECTORS; i++)
 		if (!allowed(guest, i, number_of(data + i * SECTOR), log_length))
-			fail_msg("crash at %zu of %zu: sector %u holds %#llx", log_length, host.count,
-				 i, (unsigned long long)number_of(data + i * SECTOR));
+			fail_msg("crash at %zu of %zu: sector %u holds %#llx", log_length,
+				 host.count, i, (unsigned long long)number_of(data + i * SECTOR));
 	block_close(block);
 }
 
@@ -416,8 +416,8 @@ static size_t last_sync(size_t before)
 	return before;
 }
 
-static void crash(const struct guest *guest, const struct disk_state *durable, size_t from, size_t to,
-		  bool torn, bool by_qemu)
+static void crash(const struct guest *guest, const struct disk_state *durable, size_t from,
+		  size_t to, bool torn, bool by_qemu)
 {
 	struct disk_state state = { 0 };
 
