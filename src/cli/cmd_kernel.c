@@ -277,18 +277,6 @@ static int fetch_into(const char *cache, const char *package, const char *work, 
 	return ret;
 }
 
-static int make_directories(char *path, struct error *err)
-{
-	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = 0;
-		mkdir(path, 0777);
-		*slash = '/';
-	}
-	if (mkdir(path, 0777) && errno != EEXIST)
-		return error_set_errno(err, errno, "cannot make %s", path);
-	return 0;
-}
-
 static int fetch(const char *package, struct error *err)
 {
 	char *cache = cache_path("kernels"), *work = NULL;

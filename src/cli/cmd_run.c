@@ -218,20 +218,22 @@ static int prepare_root(struct run_args *args, struct error *err)
 	return guest_root_prepare(&args->made_root, &args->root, config, err);
 }
 
-/* Without a wish, what needs no privilege; "none" is no network. */
-static int choose_networks(struct vm_config *config, struct error *err)
+/* Without a wish, what needs no privilege; "none" takes back those before it. */
+static void choose_networks(struct vm_config *config)
 {
 	struct option_list *networks = &config->networks;
+	unsigned count = 0;
 
 	config->default_network = !networks->count;
 	if (!networks->count && net_has_user())
 		networks->item[networks->count++] = "user";
-	for (unsigned i = 0; i < networks->count; i++)
-		if (!strcmp(networks->item[i], "none") && networks->count > 1)
-			return error_set(err, EINVAL, "--network none is the only one");
-	if (networks->count && !strcmp(networks->item[0], "none"))
-		networks->count = 0;
-	return 0;
+	for (unsigned i = 0; i < networks->count; i++) {
+		if (!strcmp(networks->item[i], "none"))
+			count = 0;
+		else
+			networks->item[count++] = networks->item[i];
+	}
+	networks->count = count;
 }
 
 static int choose_kernel(struct run_args *args, struct error *err)
@@ -266,9 +268,8 @@ static int complete(struct run_args *args, struct error *err)
 	if (ret)
 		return ret;
 	log_set_level((enum log_level)args->log_level);
-	ret = choose_networks(&args->config, err);
-	if (!ret)
-		ret = choose_kernel(args, err);
+	choose_networks(&args->config);
+	ret = choose_kernel(args, err);
 	return ret ? ret : vm_config_check(&args->config, err);
 }
 

@@ -47,6 +47,7 @@ extern const struct option_spec run_options[], list_options[], stop_options[], p
 	doctor_options[], version_options[], completion_options[];
 
 int cmd_run(int argc, char **argv);
+int cmd_sandbox(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
 int cmd_pause(int argc, char **argv);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/find_kernel.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+#include "base/error.h"
 
 /* path when it names a file that we may read; frees it otherwise. */
 static char *if_readable(char *path)
@@ -40,6 +44,18 @@ char *cache_path(const char *rest)
 	else if (home && *home)
 		ret = asprintf(&path, "%s/.cache/ringlet/%s", home, rest);
 	return ret < 0 ? NULL : path;
+}
+
+int make_directories(char *path, struct error *err)
+{
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		mkdir(path, 0777);
+		*slash = '/';
+	}
+	if (mkdir(path, 0777) && errno != EEXIST)
+		return error_set_errno(err, errno, "cannot make %s", path);
+	return 0;
 }
 
 static const char *base_name(const char *path)

@@ -5,6 +5,8 @@
 
 #include <glob.h>
 
+struct error;
+
 /*
  * The kernel of the tree we stand in, else this host's, else the newest in the cache: a path that
  * the caller frees, or NULL.
@@ -16,5 +18,8 @@ void cached_kernels(glob_t *found);
 
 /* rest below our cache directory; the caller frees it. NULL: there is none. */
 char *cache_path(const char *rest);
+
+/* Makes the directory and those that it is in. 0 or -errno. path is written to and left as it was. */
+int make_directories(char *path, struct error *err);
 
 #endif

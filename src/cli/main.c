@@ -12,6 +12,8 @@
 const struct command commands[] = {
 	{ .name = "run", .summary = "start a machine and be its console", .run = cmd_run,
 	  .options = run_options, .takes = COMMAND_TAKES_PROGRAM },
+	{ .name = "sandbox", .summary = "run a command that sees little of this host",
+	  .run = cmd_sandbox, .options = run_options, .takes = COMMAND_TAKES_PROGRAM },
 	{ .name = "list", .summary = "list the machines that run", .run = cmd_list,
 	  .options = list_options },
 	{ .name = "stop", .summary = "have a guest shut down", .run = cmd_stop,

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import json
 import os
 import pathlib
 import random
@@ -565,7 +566,6 @@ say("the cable is out")
     (["-n", "user,hostwfd=tcp:1-:2"], "did you mean 'hostfwd'"),
     (["-n", "user,hostfwd=tcp:1"], "is no forward"),
     (["-n", "user,net=10.0.0.0/30"], "is no network"),
-    (["-n", "none", "-n", "user"], "--network none"),
     (["-n", "tap,fd=3"], "descriptor 3"),
     (["-n", "tap,ifname=name-that-is-too-long"], "too long a name"),
     (["-n", "vde,url=vde:///nonexistent"], "cannot connect to vde:///nonexistent"),
@@ -575,6 +575,18 @@ def test_wrong_options(ringlet, debian_kernel, args, part):
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode == 1 and part in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1 and not done.stdout
+
+
+@pytest.mark.parametrize("args, networks", [
+    (["-n", "none"], []),
+    (["-n", "user", "-n", "user,net=10.1.0.0/24", "-n", "none"], []),
+    (["-n", "user", "-n", "none", "-n", "user,net=10.1.0.0/24"], ["user,net=10.1.0.0/24"]),
+])
+def test_none_takes_back_what_was_before(ringlet, debian_kernel, args, networks):
+    """So a command line can do without what the configuration file has."""
+    done = subprocess.run([ringlet, "run", "-k", debian_kernel, *args, "--dry-run"], check=True,
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert json.loads(done.stdout)["networks"] == networks
 
 
 def test_a_port_that_is_taken(ringlet, debian_kernel):

@@ -244,3 +244,24 @@ def test_a_kernel_with_neither(ringlet, debian_kernel, tmp_path):
     assert done.returncode == 1
     for part in (b"no module virtiofs", b"no module 9p", b"to share the root file system"):
         assert part in done.stderr
+
+
+def test_a_sandbox(ringlet, debian_kernel, tmp_path, monkeypatch):
+    """It has programs, and places to write to that are nobody else's; no network, nobody's files."""
+    monkeypatch.setenv("SECRET", "of mine")
+    (tmp_path / "file").write_text("seen\n")
+
+    def sandbox(script, *options):
+        return subprocess.run([ringlet, "sandbox", "-k", debian_kernel, *options, "--", "sh", "-c",
+                               script], text=True, capture_output=True, check=False, timeout=120,
+                              stdin=subprocess.DEVNULL)
+    done = sandbox(f"ls -A /home /root /var/tmp; ls {tmp_path}; ls /sys/class/net; echo $SECRET;"
+                   "touch /usr/file; touch /etc/file; echo x >/tmp/file && cat /tmp/file; exit 3")
+    assert done.returncode == 3
+    assert done.stdout == "/home:\n\n/root:\n\n/var/tmp:\nlo\n\nx\n"
+    errors = done.stderr.splitlines()
+    assert len(errors) == 3 and "No such file" in errors[0]
+    assert all("Read-only file system" in line for line in errors[1:])
+    done = sandbox(f"cat {tmp_path}/file; touch {tmp_path}/new", "--rodir", str(tmp_path))
+    assert done.stdout == "seen\n" and "Read-only" in done.stderr and done.returncode == 1
+    assert sorted(os.listdir(tmp_path)) == ["file"]
