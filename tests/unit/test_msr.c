@@ -163,6 +163,7 @@ static void speculation(void **state)
 	uint64_t value;
 
 	keeps(f, 0x48, 1);
+	keeps(f, 0x48, 1 << 10); /* BHI_DIS_S */
 	refuses(f, 0x48, 4);
 	assert_true(x86_msr_write(f->cpu, 0x49, 1));
 	assert_false(x86_msr_write(f->cpu, 0x49, 2));

@@ -24,6 +24,7 @@
 	X(7_ECX, 0x7, 0, 2)                                                                        \
 	X(7_EDX, 0x7, 0, 3)                                                                        \
 	X(7_1_EAX, 0x7, 1, 0)                                                                      \
+	X(7_2_EDX, 0x7, 2, 3)                                                                      \
 	X(D_1_EAX, 0xd, 1, 0)                                                                      \
 	X(X1_ECX, 0x80000001, 0, 2)                                                                \
 	X(X1_EDX, 0x80000001, 0, 3)                                                                \
@@ -124,6 +125,7 @@
 	X(FZRM, 7_1_EAX, 10, HOST, NATIVE, ERMS)                                                   \
 	X(FSRS, 7_1_EAX, 11, HOST, NATIVE, ERMS)                                                   \
 	X(FSRC, 7_1_EAX, 12, HOST, NATIVE, ERMS)                                                   \
+	X(BHI_CTRL, 7_2_EDX, 4, V1, OURS, SPEC_CTRL)                                               \
 	X(XSAVEOPT, D_1_EAX, 0, HOST, NATIVE, XSAVE)                                               \
 	X(XSAVEC, D_1_EAX, 1, HOST, NATIVE, XSAVE)                                                 \
 	X(XGETBV1, D_1_EAX, 2, HOST, OURS, XSAVE)                                                  \

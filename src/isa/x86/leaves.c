@@ -110,8 +110,9 @@ static void add_features(struct x86_cpuid *cpuid)
 	const uint32_t *word = cpuid->feature;
 
 	add(cpuid, 6, 0, word[X86_WORD_6_EAX], 0, 0, 0);
-	add(cpuid, 7, 0, 1, word[X86_WORD_7_EBX], word[X86_WORD_7_ECX], word[X86_WORD_7_EDX]);
+	add(cpuid, 7, 0, 2, word[X86_WORD_7_EBX], word[X86_WORD_7_ECX], word[X86_WORD_7_EDX]);
 	add(cpuid, 7, 1, word[X86_WORD_7_1_EAX], 0, 0, 0);
+	add(cpuid, 7, 2, 0, 0, 0, word[X86_WORD_7_2_EDX]);
 }
 
 static void add_topology(struct x86_cpuid *cpuid, uint32_t leaf)

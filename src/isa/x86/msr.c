@@ -24,6 +24,11 @@
 
 #define SPEC_CTRL_IBRS (1ull << 0)
 #define SPEC_CTRL_STIBP (1ull << 1)
+/*
+ * Against branch histories of the user's: see ARCH_CAPABILITIES. Linux asks for it even where
+ * BHI_NO is told, and without it runs a loop of jumps in each system call.
+ */
+#define SPEC_CTRL_BHI_DIS_S (1ull << 10)
 #define DEBUGCTL_LBR_BTF 3ull
 
 /*
@@ -236,7 +241,8 @@ static const struct msr msrs[] = {
 	{ 0x1b, 0x1b, 1, .read = intc_read, .write = intc_write },    /* IA32_APIC_BASE */
 	{ 0x2a, 0x2a, 1, .read = read_zero, .write = write_ignored }, /* EBL_CR_POWERON */
 	{ 0x3b, 0x3b, 1, FIELD(tsc_adjust), .write = write_tsc_adjust },
-	{ 0x48, 0x48, 1, FIELD(spec_ctrl), .bits = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP },
+	{ 0x48, 0x48, 1, FIELD(spec_ctrl),
+	  .bits = SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_BHI_DIS_S },
 	{ 0x49, 0x49, 1, .write = write_pred_cmd },
 	{ 0x79, 0x79, 1, .write = write_ignored },                    /* IA32_BIOS_UPDT_TRIG */
 	{ 0x8b, 0x8b, 1, .read = read_microcode, .write = write_ignored },
