@@ -278,6 +278,20 @@ int block_file_flush(const struct block_file *file)
 	return fdatasync(file->fd) ? -errno : 0;
 }
 
+void block_file_flush_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = slash == path ? strdup("/") :
+			  slash		? strndup(path, (size_t)(slash - path)) : strdup(".");
+	int fd = directory ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd >= 0) {
+		fsync(fd); /* where that fails, nobody can do it */
+		close(fd);
+	}
+	free(directory);
+}
+
 /* ---- space ---- */
 
 static int allocate(const struct block_file *file, int mode, uint64_t offset, uint64_t length)

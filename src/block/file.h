@@ -43,6 +43,9 @@ int block_file_peek(const struct block_file *file, const struct iovec *iov, unsi
 
 int block_file_flush(const struct block_file *file);
 
+/* A new file's name is as durable as its content then, as far as the host can tell. */
+void block_file_flush_name(const char *path);
+
 /* Makes the range read as zeros, its space given back if punch. -EOPNOTSUPP where the host cannot
  * do it better than by writing them. */
 int block_file_zero(const struct block_file *file, uint64_t offset, uint64_t length, bool punch);

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "block/block.h"
 #include "block/copy.h"
+#include "block/file.h"
 #include "block/qcow2.h"
 
 static const char *format_of(const char *path, const char *format)
@@ -104,24 +105,16 @@ static int measure(const char *path, const struct image_creation *creation, uint
 	return 0;
 }
 
-static int fill_qcow2(int fd, const char *path, const struct image_creation *creation,
-		      struct error *err)
+static int fill_qcow2(int fd, const char *path, uint64_t size_bytes,
+		      const struct image_creation *creation, struct error *err)
 {
 	struct qcow2_creation qcow2 = {
-		.size_bytes = creation->size_bytes, .cluster_bytes = creation->cluster_bytes,
+		.size_bytes = size_bytes, .cluster_bytes = creation->cluster_bytes,
 		.backing = creation->backing,
 	};
-	uint64_t below = 0;
-	int ret;
 
-	if (creation->backing) {
+	if (creation->backing)
 		qcow2.backing_format = format_of(creation->backing, creation->backing_format);
-		ret = measure(path, creation, &below, err);
-		if (ret)
-			return ret;
-		if (!qcow2.size_bytes)
-			qcow2.size_bytes = below;
-	}
 	return qcow2_create(fd, path, &qcow2, err);
 }
 
@@ -129,6 +122,7 @@ static int create(const char *path, const struct image_creation *creation, bool 
 		  struct error *err)
 {
 	bool raw = !strcmp(format_of(path, creation->format), "raw");
+	uint64_t size_bytes = 0;
 	int ret = raw ? check_raw(creation, err) : 0, fd;
 
 	*made = false;
@@ -137,13 +131,20 @@ static int create(const char *path, const struct image_creation *creation, bool 
 	if (!ret && creation->backing && creation->preallocate)
 		ret = error_set(err, EINVAL, "%s: places made in advance would hide its backing "
 				"file", path);
+	/* Before anything is written: it may be wrong. */
+	if (!ret && creation->backing)
+		ret = measure(path, creation, &size_bytes, err);
+	if (creation->size_bytes)
+		size_bytes = creation->size_bytes;
 	if (!ret)
 		ret = open_new(path, creation->force, &fd, made, err);
 	if (ret)
 		return ret;
-	ret = raw ? size_raw(fd, path, creation->size_bytes, err) :
-		    fill_qcow2(fd, path, creation, err);
+	ret = raw ? size_raw(fd, path, size_bytes, err) :
+		    fill_qcow2(fd, path, size_bytes, creation, err);
 	close(fd);
+	if (!ret && *made)
+		block_file_flush_name(path);
 	return !ret && creation->preallocate ? qcow2_preallocate(path, err) : ret;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "block/block.h"
+#include "block/file.h"
 #include "block/qcow2.h"
 
 /* The base's size: it is opened with its own options, for which it has to be right in any case. */
@@ -55,6 +56,8 @@ static int make(const char *path, const struct block_options *base, struct error
 	close(fd);
 	if (ret)
 		unlink(path);
+	else
+		block_file_flush_name(path);
 	return ret;
 }
 

@@ -236,6 +236,33 @@ static void test_overlay(void **state)
 	run_model("next.qcow2", "top.qcow2,backing,overlay=next.qcow2");
 }
 
+/* Past the host's page cache, where blocks are larger. */
+static void test_direct(void **state)
+{
+	struct block_options options = { .file = "base.raw", .direct = true };
+	struct block *block;
+	struct error err;
+
+	(void)state;
+	make_base("base.raw", 3 << 20);
+	if (block_open(&options, &block, &err)) {
+		assert_non_null(strstr(err.message, "cannot do direct I/O"));
+		skip();
+	}
+	block_close(block);
+	assert_int_equal(disk_shell("qemu-img create -q -f qcow2 -F raw -b base.raw disk.qcow2 "
+				    "3076k"), 0);
+	run_model("disk.qcow2", "disk.qcow2,backing,direct,discard");
+	assert_int_equal(disk_shell("qemu-img convert -c -O qcow2 -o cluster_size=4k base.raw "
+				    "disk.qcow2 && qemu-img snapshot -c s disk.qcow2"), 0);
+	run_model("disk.qcow2", "disk.qcow2,direct");
+	assert_int_equal(disk_shell("qemu-img create -q -f qcow2 -o cluster_size=2k disk.qcow2 3M"),
+			 0);
+	options = (struct block_options){ .file = "disk.qcow2", .direct = true };
+	assert_int_equal(block_open(&options, &block, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "clusters are smaller"));
+}
+
 /* ---- many at once ---- */
 
 #define THREADS 6u
@@ -328,6 +355,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_backing),
 		cmocka_unit_test(test_overlay),
+		cmocka_unit_test(test_direct),
 		cmocka_unit_test(test_threads),
 	};
 
