@@ -3,10 +3,11 @@
 
 serve                   ports ECHO, DIGEST and SOURCE until the machine ends
 dial PORT TEXT          says TEXT to the host's port, half-closes, prints what comes back
-pour PORT BYTES SEED    sends random bytes to the host's port; prints their digest
+pour PORT BYTES SEED    sends bytes to the host's port; prints their digest
 refused PORT            prints how connecting to the host's port fails
 """
 import hashlib
+import itertools
 import random
 import socket
 import sys
@@ -31,10 +32,12 @@ def digest(connection):
 
 
 def pieces_of(count, seed):
-    """The same random bytes for the same seed, in pieces."""
-    generator = random.Random(seed)
-    while count:
-        piece = generator.randbytes(min(count, PIECE))
+    """The same bytes for the same seed, in pieces of which no two are the same."""
+    noise = random.Random(seed).randbytes(PIECE - 8)
+    for number in itertools.count():
+        piece = (number.to_bytes(8, "little") + noise)[:count]
+        if not piece:
+            return
         yield piece
         count -= len(piece)
 
