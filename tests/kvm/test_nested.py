@@ -25,12 +25,12 @@ PASSED = 1
 
 
 def guest_job(guest, options):
-    return (f"timeout 60 ringlet run --accel kvm --debug-exit -i none -k /guests/{guest} {options}")
+    return (f"timeout 60 ringlet run --accel kvm --debug-exit -n none -i none -k /guests/{guest} {options}")
 
 
 def quick_jobs():
     jobs = {"doctor": "ringlet doctor --json",
-            "auto": "ringlet run --debug-exit -i none -k /guests/32-boot --stats"}
+            "auto": "ringlet run --debug-exit -n none -i none -k /guests/32-boot --stats"}
     for guest, way in CHECKS:
         jobs[f"{guest}-{way}"] = guest_job(guest, WAYS[way])
     for capability in CAPABILITIES:
@@ -91,7 +91,7 @@ def linux_job(cpus, options):
     """Types until there is a shell: it answers, and switches the machine off."""
     said = r'echo cpus=$(nproc) loc=$(grep -c LOC /proc/interrupts) bad=$(dmesg | grep -cE "BUG:|lockup|stall"); poweroff -f'
     typed = f"i=0; while [ $i -lt 200 ]; do sleep 2; echo '{said}'; i=$((i+1)); done"
-    return (f"( {typed} ) 2>/dev/null | timeout 600 ringlet run --accel kvm -c {cpus} -m 256 -k /vmlinuz "
+    return (f"( {typed} ) 2>/dev/null | timeout 600 ringlet run --accel kvm -c {cpus} -n none -m 256 -k /vmlinuz "
             f"-i /shell.cpio -p 'quiet cryptomgr.notests noxsave no_timer_check' --stats {options}")
 
 
