@@ -52,7 +52,8 @@ static int set_offloads(const struct tap *tap, unsigned offloads)
 
 static void tap_set_offloads(struct net *net, unsigned offloads)
 {
-	set_offloads((struct tap *)net, offloads);
+	if (set_offloads((struct tap *)net, offloads))
+		set_offloads((struct tap *)net, 0);
 }
 
 /* A queue that nobody reads gets no frames. */

@@ -63,6 +63,22 @@ void nic_pair_stop(struct nic_pair *pair)
 	pair->frame_bytes = 0;
 }
 
+/* ---- headers ---- */
+
+static unsigned gso_offload(unsigned gso_type)
+{
+	switch (gso_type & ~(unsigned)VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		return NET_TSO4;
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		return NET_TSO6;
+	case VIRTIO_NET_HDR_GSO_UDP:
+		return NET_UFO;
+	default:
+		return 0;
+	}
+}
+
 /* ---- to the guest ---- */
 
 /* Enough chains for bytes, or none: those that were taken are back, *count is 0. False: never enough. */
@@ -119,11 +135,24 @@ static bool deliver(struct nic_pair *pair)
 	return true;
 }
 
-/* A guest that sees to no checksums is told of none. */
-static void settle_header(const struct nic *nic, uint8_t *frame)
+/*
+ * Whether the guest sees to what the header leaves to be done: a frame that was made for the driver
+ * before it may come late. That its checksum is right is not said to who did not want to know.
+ */
+static bool settle_header(const struct nic *nic, struct virtio_net_hdr_v1 *header)
 {
+	bool segment = header->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+	unsigned needed = segment ? gso_offload(header->gso_type) : 0;
+
+	if (segment && !needed)
+		return false;
+	if (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		needed |= NET_CSUM;
+	if (header->gso_type & VIRTIO_NET_HDR_GSO_ECN)
+		needed |= NET_ECN;
 	if (!(nic->to_guest & NET_CSUM))
-		memset(frame, 0, NET_HEADER_BYTES);
+		header->flags = 0;
+	return !(needed & ~nic->to_guest);
 }
 
 /* 1: it is in pair->frame; 0: it was none for the guest; -errno: there is none now. */
@@ -138,10 +167,10 @@ static int fetch(struct nic_pair *pair)
 	if (got < 0)
 		return (int)got;
 	if (got < (ssize_t)(NET_HEADER_BYTES + NET_FRAME_MIN) ||
+	    !settle_header(nic, (struct virtio_net_hdr_v1 *)pair->frame) ||
 	    !net_filter_passes(&nic->filter, pair->frame + NET_HEADER_BYTES,
 			       (size_t)got - NET_HEADER_BYTES))
 		return 0;
-	settle_header(nic, pair->frame);
 	pair->frame_bytes = (size_t)got;
 	return 1;
 }
@@ -169,20 +198,6 @@ void nic_pair_refill(struct nic_pair *pair)
 }
 
 /* ---- from the guest ---- */
-
-static unsigned gso_offload(unsigned gso_type)
-{
-	switch (gso_type & ~(unsigned)VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		return NET_TSO4;
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		return NET_TSO6;
-	case VIRTIO_NET_HDR_GSO_UDP:
-		return NET_UFO;
-	default:
-		return 0;
-	}
-}
 
 /* Whether header asks for what was negotiated, of a frame of len bytes. What is not asked for is zero. */
 static bool check_header(const struct nic *nic, struct virtio_net_hdr_v1 *header, size_t len)

@@ -430,6 +430,32 @@ def test_tap_that_is_made(ringlet, debian_kernel, tmp_path):
     assert "192.168.78.1/24" in done.stderr
 
 
+TAP_OPEN = """
+import fcntl, os, struct, sys
+fd = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", b"opened0", int(sys.argv[1], 16)))
+os.set_inheritable(fd, True)
+os.execv(sys.argv[2], [*sys.argv[2:5], "-n", f"tap,fd={fd}", "--dry-run"])
+"""
+
+
+@pytest.mark.parametrize("flags, good", [("5002", True), ("1002", False), ("5001", False)])
+def test_tap_by_descriptor(ringlet, debian_kernel, flags, good):
+    """A tap with headers will do, one without and a tun will not."""
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("/dev/net/tun is not for us")
+    done = subprocess.run([*namespace(), "python3", "-c", TAP_OPEN, flags, ringlet, "run",
+                           f"--kernel={debian_kernel}"], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert (done.returncode == 0) is good, done.stderr
+    if good:
+        (card,) = [device for device in json.loads(done.stdout)["devices"]
+                   if device.get("virtio") == "virtio-net"]
+        assert (card["network"], card["mtu"], card["queues"]) == ("tap", 1500, 1)
+    else:
+        assert "IFF_VNET_HDR" in done.stderr
+
+
 # ---- vde ----
 
 def test_vde(begin_guest, tmp_path):

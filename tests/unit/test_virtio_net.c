@@ -363,6 +363,46 @@ static void test_headers_to_the_guest(void **state)
 	}
 }
 
+/* A frame that was made for another driver does not come. */
+static void test_late_frames(void **state)
+{
+	const struct virtio_net_hdr_v1 late[] = {
+		{ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16 },
+		{ .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 10 },
+		{ .gso_type = VIRTIO_NET_HDR_GSO_TCPV6 | VIRTIO_NET_HDR_GSO_ECN, .gso_size = 10 },
+	};
+	struct packet packet = { .header = { 0 } };
+	struct bench *b = *state;
+	uint16_t id;
+	uint32_t len;
+
+	driver_start(&b->driver, DRIVER_SPLIT, 0);
+	make_frame(packet.frame, 100, 0);
+	offer(b, 0, 0, 2000);
+	driver_kick(&b->driver, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		packet.header = late[i];
+		inject(b, 0, &packet, 100);
+	}
+	turn(b);
+	assert_false(driver_used(&b->driver, 0, &id, &len));
+	driver_start(&b->driver, DRIVER_SPLIT, BIT(VIRTIO_NET_F_GUEST_CSUM) |
+						       BIT(VIRTIO_NET_F_GUEST_TSO4) |
+						       BIT(VIRTIO_NET_F_GUEST_TSO6));
+	offer(b, 0, 0, 2000);
+	offer(b, 0, 1, 2000);
+	offer(b, 0, 2, 2000);
+	driver_kick(&b->driver, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		packet.header = late[i];
+		inject(b, 0, &packet, 100);
+	}
+	turn(b);
+	assert_true(driver_used(&b->driver, 0, &id, &len));
+	assert_true(driver_used(&b->driver, 0, &id, &len));
+	assert_false(driver_used(&b->driver, 0, &id, &len));
+}
+
 /* A back end that takes nothing now gets it later, in order. */
 static void test_back_pressure(void **state)
 {
@@ -702,6 +742,7 @@ int main(void)
 		TEST(test_small_buffers),
 		TEST(test_headers),
 		TEST(test_headers_to_the_guest),
+		TEST(test_late_frames),
 		TEST(test_back_pressure),
 		TEST(test_filters),
 		TEST(test_odd_tables),
