@@ -8,14 +8,27 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/detach.h"
 #include "control/control.h"
 
 #define NAMES_TRIED 100 /* processes in other PID namespaces may have our number */
+
+static void runs(struct vm *vm, void *opaque)
+{
+	struct attendance *attendance = opaque;
+
+	(void)vm;
+	detach_finish(attendance->detachment, attendance->name);
+}
 
 static int begin(void *opaque, struct vm *vm, struct error *err)
 {
 	struct attendance *attendance = opaque;
 
+	/* The CPUs stand for it once they have begun to run, which a kernel that is none prevents. */
+	attendance->visit = (struct vm_visit){ .run = runs, .opaque = attendance };
+	if (attendance->detachment->fd >= 0)
+		vm_visit(vm, &attendance->visit);
 	return attendance->listener < 0 ? 0 : control_create(vm, attendance->listener,
 							      &attendance->control, err);
 }
@@ -52,12 +65,13 @@ static int claim(struct attendance *attendance, const char *name, struct error *
 	return attendance->listener < 0 ? attendance->listener : 0;
 }
 
-int attend_claim(struct attendance *attendance, const char *name, struct error *err)
+int attend_claim(struct attendance *attendance, const char *name, struct detachment *detachment,
+		 struct error *err)
 {
 	int ret = name ? machines_check_name(name, err) : 0;
 
 	*attendance = (struct attendance){
-		.dir = -1, .listener = -1,
+		.dir = -1, .listener = -1, .detachment = detachment,
 		.attendant = { .begin = begin, .end = end, .opaque = attendance },
 	};
 	if (ret)

@@ -15,6 +15,7 @@
 #include "cli/attend.h"
 #include "cli/commands.h"
 #include "cli/defaults.h"
+#include "cli/detach.h"
 #include "cli/find_kernel.h"
 #include "cli/guest_root.h"
 #include "cli/guest_socket.h"
@@ -160,6 +161,8 @@ const struct option_spec run_options[] = {
 	  .help = "capabilities of KVM not to use, with commas, or all: see ringlet doctor" },
 	{ .name = "log-level", .type = OPTION_CHOICE, .offset = ARG(log_level),
 	  .choices = log_choices, .help = "how much to say on standard error (warn)" },
+	{ .name = "detach", .type = OPTION_FLAG, .offset = ARG(root.detached), .not_in_file = true,
+	  .help = "run in the background: print the machine's name once it runs, and return" },
 	{ .name = "no-config", .type = OPTION_FLAG, .offset = ARG(no_config), .not_in_file = true,
 	  .help = "leave out the configuration file" },
 	{ .name = "dry-run", .type = OPTION_FLAG, .offset = ARG(dry_run), .not_in_file = true,
@@ -348,11 +351,15 @@ static int error_status(int ret)
 
 static int run(struct run_args *args)
 {
+	struct detachment detachment = { .fd = -1 };
 	struct attendance attendance;
 	struct vm_result result;
 	struct error err;
-	int ret = attend_claim(&attendance, args->name, &err);
+	int ret, status;
 
+	if (args->root.detached && !detach_begin(&detachment, &status))
+		return status;
+	ret = attend_claim(&attendance, args->name, &detachment, &err);
 	args->config.name = attendance.name;
 	if (!ret)
 		ret = guest_socket_place(&args->socket, &args->config, attendance.dir, &err);

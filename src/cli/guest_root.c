@@ -358,7 +358,8 @@ int guest_root_prepare(struct guest_root *root, const struct guest_root_options 
 	if (!m.text)
 		return error_set(err, ENOMEM, "no memory");
 	config->guest_init = true;
-	config->streams = !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
+	config->streams = !options->detached &&
+			  (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO));
 	put(m.text, "hostname", config->name);
 	ret = add_shares(&m);
 	if (!ret)

@@ -21,6 +21,7 @@ struct guest_root_options {
 	struct option_list env;    /* "NAME=VALUE" */
 	const char *user;   /* NULL: root */
 	bool systemd;       /* the tree's own is process 1 */
+	bool detached;      /* what runs has a terminal, whatever our streams are */
 	char **command;     /* what runs; count 0: the user's shell */
 	unsigned command_count;
 };

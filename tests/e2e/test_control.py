@@ -11,7 +11,7 @@ import time
 import pexpect
 import pytest
 
-from guest import BOOT_S, bad_lines
+from guest import BOOT_S, NO_KVM, bad_lines
 
 CLIENTS_MAX = 16
 LINE_MAX = 65536
@@ -471,6 +471,37 @@ def test_page_tables(ask, start, linux):
     assert not bad_lines(guest.dmesg())
     assert ask("debug", "--nmi", "one").returncode == 0
     wait_until(lambda: "NMI" in guest.dmesg())
+
+
+# ---- in the background ----
+
+def test_a_machine_in_the_background(ask, idle, ringlet, debian_kernel, attach, monkeypatch):
+    """It is there when the command returns, and its console where one looks for it."""
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    idle("other")
+    for args, name in (((), None), (("--name", "one"), "one")):
+        done = ask("run", "--detach", "-k", debian_kernel, "--env", "PS1=ready> ", *args)
+        assert done.returncode == 0 and not NO_KVM.sub("", done.stderr)
+        found = done.stdout.rstrip("\n")
+        assert found == name or re.fullmatch(r"guest-\d+", found)
+        assert state_of(ask, found) == "running"
+        client = attach(found)
+        client.expect("ready> ", timeout=BOOT_S)
+        client.send("echo $((6 * 7)); tty\n")
+        client.expect_exact("42\r\n/dev/hvc0\r\n")
+        client.close(force=True)
+        assert ask("stop", found).returncode == 0
+        assert found not in ask("list").stdout
+
+
+def test_what_cannot_run_in_the_background(ask, idle, tmp_path):
+    """Errors come before the command returns, those of the kernel too."""
+    idle("one")
+    for args, part in ((("-k", "/etc/passwd", "-i", "none"), "/etc/passwd"),
+                       (("-f", tmp_path / "halt.bin", "--name", "one"), "runs already"),
+                       (("-f", "/dev/null"), "/dev/null")):
+        assert_refused(ask("run", "--detach", *args), part)
+    assert [line.split()[0] for line in ask("list").stdout.splitlines()] == ["NAME", "one"]
 
 
 # ---- the console ----
