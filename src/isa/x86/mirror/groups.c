@@ -130,18 +130,32 @@ static void note_moves(struct operand_note *note, const struct insn *insn,
 	}
 }
 
+/* Adds a constant, of whatever width. */
+static bool steps(const struct insn_info *info)
+{
+	switch (info->z.mnemonic) {
+	case ZYDIS_MNEMONIC_INC: case ZYDIS_MNEMONIC_DEC:
+		return true;
+	case ZYDIS_MNEMONIC_ADD: case ZYDIS_MNEMONIC_SUB:
+		return info->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+	default:
+		return false;
+	}
+}
+
 void mirror_note_operands(struct operand_note *note, const struct insn *insn,
 			  const struct insn_info *info)
 {
 	*note = (struct operand_note){ .base = -1, .moved = -1 };
 	if (!info) {
-		note->written = 0xffff;
+		note->written = note->wild = 0xffff;
 		return;
 	}
 	note_written(note, info);
 	if (info->z.mnemonic != ZYDIS_MNEMONIC_LEA)
 		note_operand(note, insn, info);
 	note_moves(note, insn, info);
+	note->wild = steps(info) ? 0 : note->written;
 }
 
 /* ---- planning ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory operands. Most are checked against a memo (x86.h): the page that was found the last time that
- * an address was formed with the same register.
+ * Memory operands. Where the register that an address is formed with is steady (steady.c), it is checked
+ * against a memo (x86.h): the page that was found the last time that this was done.
  *
  *	lea   rcx, [the operand's address]
  *	sub   rcx, [rsp + memo.tag]      ; offset in the page, if it is this page
@@ -20,9 +20,8 @@
  *	cmp   rcx, 4096 - size
  *	ja    second way                 ; the same for the entry's other place, or cold
  *
- * Where the register was just loaded from memory, as in a list, it is hardly the page of last time:
- * there this look-up is in line and no memo is used. Nor is one used in a kernel's code, but for the
- * stack: it hardly ever stays in a loop, and goes from one object to the next.
+ * Where the register is not steady, this look-up is in line and no memo is used. Nor is one used in a
+ * kernel's code, but for the stack: it hardly ever stays in a loop, and goes from one object to the next.
  *
  * A tag that stands for "no" is the address of a page that belongs to another entry (x86.h), so the
  * difference is never small by accident; a memo for "no" has a limit of 0. A memo is for one enum
@@ -152,7 +151,7 @@ static size_t memo_of(const struct emit *e, const struct mirror_address *address
 		number = (unsigned)address->index;
 	else
 		return 0;
-	if (e->user_access || (number < X86_GPRS && e->loaded & 1u << number) ||
+	if (e->user_access || (number < X86_GPRS && !mirror_address_steady(e, address)) ||
 	    (e->cpu->block_key & X86_KEY_CPL0 && number != X86_RSP))
 		return 0;
 	return CPU_FIELD(mirror.memo[0][0][0]) +
@@ -259,43 +258,6 @@ struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address
 		return (struct masm_place){ .base = H_RCX, .index = H_MEMORY };
 	return (struct masm_place){ .base = mirror_reg((unsigned)address->base),
 				    .index = H_SCRATCH, .disp = address->disp };
-}
-
-/* A register keeps its page when a constant is added to it, or thereabouts. */
-static bool moves_little(const struct emit *e)
-{
-	switch (e->info.z.mnemonic) {
-	case ZYDIS_MNEMONIC_ADD: case ZYDIS_MNEMONIC_SUB: case ZYDIS_MNEMONIC_INC:
-	case ZYDIS_MNEMONIC_DEC:
-		return true;
-	default:
-		return false;
-	}
-}
-
-void mirror_note_loads(struct emit *e)
-{
-	bool from_memory = false;
-
-	for (unsigned i = 0; i < e->info.z.operand_count; i++)
-		from_memory |= e->info.op[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-			       e->info.op[i].actions & ZYDIS_OPERAND_ACTION_MASK_READ;
-	for (unsigned i = 0; i < e->info.z.operand_count; i++) {
-		const ZydisDecodedOperand *op = &e->info.op[i];
-		bool high;
-		int gpr;
-
-		if (op->type != ZYDIS_OPERAND_TYPE_REGISTER ||
-		    !(op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
-			continue;
-		gpr = mirror_gpr(op->reg.value, &high);
-		if (gpr < 0 || gpr == X86_RSP)
-			continue;
-		if (from_memory)
-			e->loaded |= (uint16_t)(1u << gpr);
-		else if (!moves_little(e))
-			e->loaded &= (uint16_t)~(1u << gpr);
-	}
 }
 
 /* ---- out of line ---- */

@@ -171,7 +171,6 @@ static void emit_instruction(struct emit *e)
 		       mirror_emit_vector(e) || mirror_emit_offset_move(e);
 	else
 		done = mirror_emit_flow(e);
-	mirror_note_loads(e);
 	if (!done) {
 		emit_interpreted(e);
 		mirror_forget_known(e);
@@ -219,7 +218,6 @@ static void begin_member(struct emit *e, struct member *member)
 	e->use = e->all_use + member->first;
 	e->live = e->all_live + member->first + member->position;
 	e->notes = e->all_notes + member->first;
-	e->loaded = 0;
 	e->user_access = false;
 	mirror_forget_known(e);
 }
@@ -354,6 +352,7 @@ static bool make_code(struct emit *e, struct x86_block *head)
 	t->masm.size = 0;
 	t->masm.overflow = false;
 	mirror_find_live_flags(e);
+	mirror_find_steady(e);
 	e->at = t->code.rx + t->code.used_bytes;
 	emit_region(e);
 	if (t->masm.overflow)

@@ -45,6 +45,7 @@ struct ending {
 /* What an instruction does with memory, as far as it is simple: groups.c. */
 struct operand_note {
 	uint16_t written;   /* general-purpose registers, a bit each, moved aside */
+	uint16_t wild;      /* … of these, but for such as a small constant was added to */
 	int8_t base, moved; /* general-purpose registers, or -1 */
 	int32_t disp;       /* the access is at [base + disp] */
 	int32_t moved_by;   /* after it a constant is added to moved */
@@ -60,6 +61,7 @@ struct member {
 	unsigned position; /* in the region */
 	struct ending ending;
 	bool loop_head;    /* somebody jumps back here: events are looked for */
+	uint16_t steady;   /* registers that stay in a page for long: steady.c */
 	/* Flags wanted by what is outside of the region, where the ending leads there. */
 	uint16_t wanted_target, wanted_next;
 	struct masm_label start, event;
@@ -169,7 +171,6 @@ struct emit {
 	struct known_range known[X86_GPRS]; /* by base register */
 	int8_t delta_in_r11;                /* the register whose mirror.delta is in R11 as well, or -1 */
 	struct twin_entry twin[REGION_INSNS + REGION_BLOCKS]; /* by instruction, and behind the last */
-	uint16_t loaded;  /* general-purpose registers with values from memory, a bit each */
 	bool user_access; /* AC was set in this block: another enum x86_mmu than it began with */
 	unsigned side_exits;
 	struct side_exit side[4 * REGION_BLOCKS];
@@ -255,14 +256,17 @@ struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address
 void mirror_emit_lock_check(struct emit *e, unsigned size_bytes);
 /* Behind the block's code, before its cold paths. */
 void mirror_emit_detours(struct emit *e);
-/* After the current instruction: which registers were just loaded from memory. */
-void mirror_note_loads(struct emit *e);
 /* Before a check: brings flags to safety that are read later. */
 void mirror_spare_flags(struct emit *e);
 
 /* The same, unless the access needs no check. */
 void mirror_spare_flags_for(struct emit *e, const struct mirror_address *address,
 			    unsigned size_bytes, bool write);
+
+/* steady.c: which registers stay in a page for long; after liveness, which notes operands */
+void mirror_find_steady(struct emit *e);
+/* Whether addresses like this one of the current member do. */
+bool mirror_address_steady(const struct emit *e, const struct mirror_address *address);
 
 /* groups.c: one check for several accesses */
 /* info: of insn, or NULL. */
