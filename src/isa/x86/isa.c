@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/error.h"
 #include "isa/x86/block.h"
@@ -17,6 +18,10 @@
 #include "isa/x86/tlb.h"
 #include "mem/mem.h"
 
+/* A CPU with the stack below it and the jump tables behind it; what is not touched costs nothing. */
+#define CPU_BYTES (MIRROR_STACK_BYTES + X86_TABLES_OFFSET + \
+		   X86_JUMP_TABLES * X86_JUMP_SLOTS * sizeof(struct x86_jump))
+
 static void destroy(struct cpu *generic)
 {
 	struct x86_cpu *cpu = x86_cpu(generic);
@@ -27,17 +32,17 @@ static void destroy(struct cpu *generic)
 	x86_blocks_destroy(cpu);
 	x86_tlb_destroy(cpu);
 	x86_cpuid_destroy(cpu->cpuid);
-	free((char *)cpu - MIRROR_STACK_BYTES);
+	munmap((char *)cpu - MIRROR_STACK_BYTES, CPU_BYTES);
 }
 
 static int create(const struct cpu_env *env, unsigned index, unsigned count, const char *model,
 		  struct cpu **out, struct error *err)
 {
-	char *memory = aligned_alloc(64, MIRROR_STACK_BYTES + ((sizeof(struct x86_cpu) + 63) & ~63ul));
+	char *memory = mmap(NULL, CPU_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct x86_cpu *cpu;
 	int ret;
 
-	if (!memory)
+	if (memory == MAP_FAILED)
 		return error_set(err, ENOMEM, "no memory for CPU %u", index);
 	cpu = (struct x86_cpu *)(memory + MIRROR_STACK_BYTES);
 	*cpu = (struct x86_cpu){ .cpu = { .isa = &isa_x86, .env = *env, .index = index,

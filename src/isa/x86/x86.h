@@ -145,7 +145,7 @@ struct x86_jump {
 #define X86_FAR_JUMPS 16384u /* behind them: direct jumps to other pages, which know their slot */
 #define X86_JUMP_SLOTS (2 * X86_JUMPS + X86_FAR_JUMPS)
 
-enum { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
+enum x86_jump_table { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
 
 /* How translated code fares: counted where it costs nothing, told by --stats. */
 struct x86_mirror_stats {
@@ -174,7 +174,7 @@ struct x86_mirror {
 	struct block_exit *exit; /* through which translated code was left, or NULL */
 	bool must_leave;         /* the code that called us is gone */
 	uint64_t epoch;          /* the generations' carry: the tables are emptied when it changes */
-	struct x86_jump *tables; /* X86_JUMP_TABLES: for supervisor and for user code */
+	struct x86_jump *tables; /* X86_JUMP_TABLES, at X86_TABLES_OFFSET: translated code knows */
 	uint32_t table_key[X86_JUMP_TABLES]; /* block_key of their blocks */
 	bool local_code;         /* supervisor code in pages that are not global is in its table */
 	struct x86_code_pages code_pages; /* pages that the tables know code in */
@@ -228,6 +228,9 @@ struct x86_cpu {
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */
 	struct x86_block *scratch;  /* a block that is not cached: block.c */
 };
+
+/* Where jump tables are behind struct x86_cpu, if it has some. */
+#define X86_TABLES_OFFSET ((sizeof(struct x86_cpu) + 63) & ~(size_t)63)
 
 static inline struct x86_cpu *x86_cpu(struct cpu *cpu)
 {

@@ -193,7 +193,7 @@ static bool emit_indirect_jump(struct emit *e)
 	if (!emit_target(e))
 		return false;
 	mirror_emit_look_up(e);
-	mirror_emit_enter(e->m);
+	mirror_emit_enter(e);
 	return true;
 }
 
@@ -208,7 +208,7 @@ static bool emit_indirect_call(struct emit *e, int64_t next)
 	masm_load(e->m, H_RCX, H_CPU, CPU_FIELD(mirror.spare));
 	mirror_emit_look_up(e);
 	emit_move_stack(e, -(int32_t)mirror_word_bytes(e));
-	mirror_emit_enter(e->m);
+	mirror_emit_enter(e);
 	return true;
 }
 
@@ -227,7 +227,7 @@ static bool emit_return(struct emit *e)
 	masm_at(e->m, mirror_wide(e), 0x8b, H_RCX, &place);
 	mirror_emit_look_up(e);
 	emit_move_stack(e, release);
-	mirror_emit_enter(e->m);
+	mirror_emit_enter(e);
 	return true;
 }
 

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From one page of code to another. What is mapped where may change, so that no such jump is chained:
- * the CPU's jump table says which block is at a linear address. RCX is the address:
+ * the CPU's jump table says which block is at a linear address. There is one for code of privilege 0 and
+ * one for all other code, at a known distance behind struct x86_cpu. RCX is the address:
  *
  *	xor   r11d, r11d
  *	add   rcx, [rsp + jump_key]
  *	crc32 r11, rcx               ; of the key: other processes use other slots for the same address
  *	and   r11d, 0x7fff0          ; slot of 16 bytes
- *	add   r11, [rsp + jumps]
- *	cmp   rcx, [r11]
+ *	cmp   rcx, [rsp + r11 + table]
  *	jne   elsewhere              ; the same at r11 + 0x80000, then the cold path
  *	sub   rcx, [rsp + jump_key]
  *	and   rcx, -4096
  *	mov   [rsp + code_base], rcx
- *	mov   r11, [r11 + 8]
+ *	mov   r11, [rsp + r11 + table + 8]
  *	jmp   [r11 + code]
  *
  * (Every processor with BMI2 has CRC32.)
@@ -24,12 +24,10 @@
  *	mov   rcx, [rsp + code_base]
  *	lea   rcx, [rcx + distance]
  *	add   rcx, [rsp + jump_key]
- *	mov   r11d, slot
- *	add   r11, [rsp + jumps]
- *	cmp   rcx, [r11]
- *	jne   far                    ; the thunk that looks it up
+ *	cmp   rcx, [rsp + slot]
+ *	jne   miss                   ; far away, which has the thunk look it up
  *	add   [rsp + code_base], distance in pages
- *	mov   r11, [r11 + 8]
+ *	mov   r11, [rsp + slot + 8]
  *	jmp   [r11 + code]
  */
 #include "isa/x86/mirror/translate.h"
@@ -42,28 +40,47 @@
 
 _Static_assert(sizeof(struct x86_jump) == 1 << SLOT_SHIFT, "the look-up scales by it");
 
-/* Compares a key with that of the entry in R11. */
-static void emit_compare(struct masm *m, struct masm_label *elsewhere)
+/* Of a slot of a table: where it is, from struct x86_cpu. */
+static int32_t slot_field(enum x86_jump_table table, unsigned slot, size_t field)
 {
-	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
+	return (int32_t)(X86_TABLES_OFFSET + ((table * X86_JUMP_SLOTS + slot) << SLOT_SHIFT) + field);
+}
+
+static enum x86_jump_table table_of(const struct emit *e)
+{
+	return e->cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
+}
+
+/* Compares a key with that of the entry at R11 in the table. */
+static void emit_compare(struct masm *m, enum x86_jump_table table, struct masm_label *elsewhere)
+{
+	masm_rx(m, true, 0x3b, H_RCX, H_CPU, H_SCRATCH, 0,
+		slot_field(table, 0, offsetof(struct x86_jump, key)));
 	masm_jcc(m, COND_NE, elsewhere);
 }
 
-/* RCX becomes its key, R11 the entry that it would have in the first way. */
-static void emit_first_way(struct masm *m, struct masm_label *elsewhere)
+/* R11 becomes the block of the entry. */
+static void emit_load_block(struct masm *m, enum x86_jump_table table)
+{
+	masm_rx(m, true, 0x8b, H_SCRATCH, H_CPU, H_SCRATCH, 0,
+		slot_field(table, 0, offsetof(struct x86_jump, block)));
+}
+
+/* RCX becomes its key, R11 where in the table its entry would be in the first way. */
+static void emit_first_way(struct masm *m, enum x86_jump_table table, struct masm_label *elsewhere)
 {
 	masm_rr(m, false, 0x31, H_SCRATCH, H_SCRATCH);
 	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
 	masm_rr(m, true, MASM_F2 | 0x0f38f1, H_SCRATCH, H_RCX);
 	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, (X86_JUMPS - 1) << SLOT_SHIFT);
-	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.jumps));
-	emit_compare(m, elsewhere);
+	emit_compare(m, table, elsewhere);
 }
 
-static void emit_second_way(struct masm *m, struct masm_label *elsewhere)
+static void emit_second_way(struct masm *m, enum x86_jump_table table,
+			    struct masm_label *elsewhere)
 {
 	masm_alu_imm(m, true, ALU_ADD, H_SCRATCH, WAY_BYTES);
-	emit_compare(m, elsewhere);
+	emit_compare(m, table, elsewhere);
 }
 
 void mirror_emit_look_up(struct emit *e)
@@ -74,7 +91,7 @@ void mirror_emit_look_up(struct emit *e)
 		.enter = MASM_LABEL_INIT, .found = MASM_LABEL_INIT,
 		.otherwise = &mirror_cold(e)->enter,
 	};
-	emit_first_way(e->m, &second->enter);
+	emit_first_way(e->m, table_of(e), &second->enter);
 	masm_bind(e->m, &second->found);
 }
 
@@ -84,7 +101,7 @@ void mirror_emit_second_looks(struct emit *e)
 		struct second_look *second = &e->second_look[i];
 
 		masm_bind(e->m, &second->enter);
-		emit_second_way(e->m, second->otherwise);
+		emit_second_way(e->m, table_of(e), second->otherwise);
 		masm_jmp(e->m, &second->found);
 	}
 }
@@ -102,23 +119,24 @@ static void emit_jump_to_block(struct masm *m)
 	masm_rm(m, false, 0xff, 4, H_SCRATCH, offsetof(struct block, code));
 }
 
-void mirror_emit_enter(struct masm *m)
+void mirror_emit_enter(struct emit *e)
 {
-	emit_code_base(m);
-	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
-	emit_jump_to_block(m);
+	emit_code_base(e->m);
+	emit_load_block(e->m, table_of(e));
+	emit_jump_to_block(e->m);
 }
 
-void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk)
+void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table table,
+		     const void *miss_thunk)
 {
 	struct masm_label second = MASM_LABEL_INIT, found = MASM_LABEL_INIT, miss = MASM_LABEL_INIT;
 	const size_t pushed = 8;
 
 	masm_store(m, CPU_FIELD(mirror.spare), H_CPU, H_SCRATCH);
 	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	emit_first_way(m, &second);
+	emit_first_way(m, table, &second);
 	masm_bind(m, &found);
-	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
+	emit_load_block(m, table);
 	masm_push(m, H_RAX);
 	masm_load(m, H_RAX, H_CPU, CPU_FIELD(mirror.spare) + pushed);
 	masm_store(m, offsetof(struct x86_jump, key), H_RAX, H_RCX);
@@ -127,7 +145,7 @@ void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk)
 	emit_code_base(m);
 	emit_jump_to_block(m);
 	masm_bind(m, &second);
-	emit_second_way(m, &miss);
+	emit_second_way(m, table, &miss);
 	masm_jmp(m, &found);
 	masm_bind(m, &miss);
 	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
@@ -164,16 +182,29 @@ static void emit_move_code_base(struct masm *m, int64_t distance, bool wide)
 void mirror_emit_far(struct emit *e, int64_t offset)
 {
 	unsigned slot = 2 * X86_JUMPS + e->translator->far_jumps++ % X86_FAR_JUMPS;
+	struct far_miss *miss = &e->far[e->far_misses++];
 	struct masm *m = e->m;
 
+	*miss = (struct far_miss){
+		.enter = MASM_LABEL_INIT, .slot = slot_field(table_of(e), slot, 0),
+	};
 	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
 	emit_distance(m, offset, mirror_wide(e));
 	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	masm_imm64(m, H_SCRATCH, slot << SLOT_SHIFT);
-	masm_rm(m, true, 0x03, H_SCRATCH, H_CPU, (int32_t)CPU_FIELD(mirror.jumps));
-	masm_rm(m, true, 0x3b, H_RCX, H_SCRATCH, offsetof(struct x86_jump, key));
-	masm_jcc_to(m, COND_NE, e->at, e->translator->thunks.far);
+	masm_rm(m, true, 0x3b, H_RCX, H_CPU, miss->slot + (int32_t)offsetof(struct x86_jump, key));
+	masm_jcc(m, COND_NE, &miss->enter);
 	emit_move_code_base(m, offset & -PAGE_BYTES, mirror_wide(e));
-	masm_load(m, H_SCRATCH, H_SCRATCH, offsetof(struct x86_jump, block));
+	masm_load(m, H_SCRATCH, H_CPU, (size_t)miss->slot + offsetof(struct x86_jump, block));
 	emit_jump_to_block(m);
+}
+
+void mirror_emit_far_misses(struct emit *e)
+{
+	for (unsigned i = 0; i < e->far_misses; i++) {
+		struct far_miss *miss = &e->far[i];
+
+		masm_bind(e->m, &miss->enter);
+		masm_lea(e->m, H_SCRATCH, H_CPU, miss->slot);
+		masm_jmp_to(e->m, e->at, e->translator->thunks.far[table_of(e)]);
+	}
 }

@@ -144,16 +144,15 @@ int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 {
 	if (!cpu->cpu.env.translator)
 		return 0;
-	cpu->mirror.tables = calloc(X86_JUMP_TABLES * X86_JUMP_SLOTS, sizeof(struct x86_jump));
+	cpu->mirror.tables = (struct x86_jump *)((char *)cpu + X86_TABLES_OFFSET);
 	cpu->mirror.stats.by_mnemonic = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(uint32_t));
-	if (!cpu->mirror.tables || !cpu->mirror.stats.by_mnemonic)
-		return error_set(err, ENOMEM, "no memory for CPU %u's jump tables", cpu->cpu.index);
+	if (!cpu->mirror.stats.by_mnemonic)
+		return error_set(err, ENOMEM, "no memory for CPU %u's counts", cpu->cpu.index);
 	return 0;
 }
 
 void mirror_cpu_destroy(struct x86_cpu *cpu)
 {
-	free(cpu->mirror.tables);
 	free(cpu->mirror.stats.by_mnemonic);
 }
 
@@ -171,7 +170,7 @@ void mirror_forget(struct x86_cpu *cpu)
 static void refresh(struct x86_cpu *cpu)
 {
 	struct x86_mirror *mirror = &cpu->mirror;
-	unsigned table = cpu->cpl == 3 ? X86_JUMP_USER : X86_JUMP_SUPERVISOR;
+	unsigned table = cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
 	uint64_t generation = cpu->mapping_generation[table];
 
 	mirror->tlb = cpu->tlb[cpu->mmu]->entry;

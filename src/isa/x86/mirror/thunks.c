@@ -163,8 +163,10 @@ bool mirror_make_thunks(struct translator *t)
 	thunks->exit = place(t);
 	make_miss(&t->masm);
 	thunks->miss = place(t);
-	mirror_make_far(&t->masm, next_place(t), thunks->miss);
-	thunks->far = place(t);
+	for (unsigned table = 0; table < X86_JUMP_TABLES; table++) {
+		mirror_make_far(&t->masm, next_place(t), table, thunks->miss);
+		thunks->far[table] = place(t);
+	}
 	make_dead(&t->masm, next_place(t), thunks->miss);
 	thunks->dead = place(t);
 	make_call(&t->masm);
@@ -174,6 +176,7 @@ bool mirror_make_thunks(struct translator *t)
 	make_vec(&t->masm);
 	thunks->vec = place(t);
 	t->thunk_bytes = t->code.used_bytes;
-	return thunks->enter && thunks->exit && thunks->miss && thunks->far && thunks->dead &&
-	       thunks->call && thunks->leave && thunks->vec;
+	return thunks->enter && thunks->exit && thunks->miss && thunks->dead && thunks->call &&
+	       thunks->leave && thunks->far[X86_JUMP_SUPERVISOR] &&
+	       thunks->far[X86_JUMP_USER] && thunks->vec;
 }

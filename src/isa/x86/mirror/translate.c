@@ -270,6 +270,7 @@ static void emit_region(struct emit *e)
 	mirror_emit_detours(e);
 	mirror_emit_second_looks(e);
 	mirror_emit_side_exits(e);
+	mirror_emit_far_misses(e);
 	emit_cold_paths(e);
 	for (unsigned i = 0; i < e->member_count; i++)
 		emit_late_entry(e, &e->members[i]);

@@ -85,6 +85,12 @@ struct second_look {
 	struct masm_label *otherwise;
 };
 
+/* A jump to another page whose slot does not know it. */
+struct far_miss {
+	struct masm_label enter;
+	int32_t slot; /* from struct x86_cpu */
+};
+
 /* The way off the beaten track of one instruction: the interpreter does it. */
 struct cold_path {
 	struct masm_label enter, back;
@@ -176,6 +182,8 @@ struct emit {
 	struct side_exit side[4 * REGION_BLOCKS];
 	unsigned second_looks;
 	struct second_look second_look[2 * REGION_BLOCKS];
+	unsigned far_misses;
+	struct far_miss far[4 * REGION_BLOCKS];
 };
 
 /* 64-bit code; else flat 32-bit code (X86_KEY_FLAT), with addresses and stack words of 32 bits. */
@@ -330,9 +338,11 @@ void mirror_emit_look_up(struct emit *e);
 /* Behind the region's code, before its cold paths. */
 void mirror_emit_second_looks(struct emit *e);
 /* After it: to the block. */
-void mirror_emit_enter(struct masm *m);
+void mirror_emit_enter(struct emit *e);
 /* To a place at a known distance from the page. */
 void mirror_emit_far(struct emit *e, int64_t offset);
+/* Behind the region's code. */
+void mirror_emit_far_misses(struct emit *e);
 
 /* narrow.c: what is special about 32-bit code */
 bool mirror_narrow_operand_simple(const struct emit *e, const ZydisDecodedOperand *op);

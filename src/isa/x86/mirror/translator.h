@@ -20,7 +20,8 @@ struct mirror_thunks {
 	const void *dead; /* jumped to: R11 is the block to be at */
 	const void *call; /* called: R11 is an instruction to interpret; comes back after it, or leaves */
 	const void *leave; /* jumped to: the same for a block's last instruction; goes on elsewhere */
-	const void *far;  /* jumped to: RCX is new rip + jump_key, R11 the slot that did not know it */
+	/* jumped to: RCX is new rip + jump_key, R11 the slot of this table that did not know it */
+	const void *far[X86_JUMP_TABLES];
 	const void *vec;  /* called: makes the vector state live */
 };
 
@@ -50,7 +51,8 @@ struct translator {
 bool mirror_make_thunks(struct translator *translator);
 
 /* lookup.c: the far thunk */
-void mirror_make_far(struct masm *m, const uint8_t *at, const void *miss_thunk);
+void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table table,
+		     const void *miss_thunk);
 
 /* dump.c */
 int mirror_open_perf_map(struct translator *translator, struct error *err);
