@@ -133,11 +133,12 @@ static void describe_member(struct emit *e, struct member *member)
 
 	for (unsigned i = 0; i < member->count; i++) {
 		const struct insn *insn = &member->block->insn[i];
-		struct insn_info info = { .cpu = e->cpu };
-		bool known = mirror_describe(e->cpu, insn->bytes, insn->length, &info);
+		struct insn_info *info = &e->all_info[member->first + i];
+		bool known = mirror_describe(e->cpu, insn->bytes, insn->length, info);
 
-		use[i] = known ? mirror_flag_use(&info) : (struct flag_use){ .reads = FLAGS_ALL };
-		mirror_note_operands(&e->all_notes[member->first + i], insn, known ? &info : NULL);
+		e->all_described[member->first + i] = known;
+		use[i] = known ? mirror_flag_use(info) : (struct flag_use){ .reads = FLAGS_ALL };
+		mirror_note_operands(&e->all_notes[member->first + i], insn, known ? info : NULL);
 	}
 	member->wanted_target = member->wanted_next = 0;
 	switch (member->ending.kind) {

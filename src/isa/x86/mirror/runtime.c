@@ -93,6 +93,11 @@ int translator_create(struct translator **out, struct blocks *blocks,
 	translator = calloc(1, sizeof(*translator));
 	if (!translator)
 		return error_set(err, ENOMEM, "no memory for the translator");
+	translator->emit = calloc(1, sizeof(*translator->emit));
+	if (!translator->emit) {
+		free(translator);
+		return error_set(err, ENOMEM, "no memory for the translator");
+	}
 	pthread_mutex_init(&translator->mutex, NULL);
 	translator->dump = config->dump;
 	translator->lockstep = config->lockstep;
@@ -122,6 +127,7 @@ void translator_destroy(struct translator *translator)
 		fclose(translator->perf_map);
 	if (translator->sites)
 		munmap(translator->sites, translator->site_limit * sizeof(struct mirror_site));
+	free(translator->emit);
 	pthread_mutex_destroy(&translator->mutex);
 	free(translator);
 }

@@ -5,7 +5,7 @@
  */
 #include "isa/x86/mirror/translate.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #include "isa/x86/hostexec.h"
 #include "isa/x86/hoststub.h"
@@ -156,14 +156,14 @@ static void emit_event(struct emit *e, struct member *member)
 
 static void emit_instruction(struct emit *e)
 {
-	unsigned before = e->cold_paths;
+	unsigned before = e->cold_paths, number = e->member->first + e->insn->position;
 	bool done;
 
 	if (e->insn->flags & INSN_ENDS_BLOCK)
 		mirror_settle_x87(e);
 	/* The decoder may have seen another instruction in these bytes: it knows the CPU's model. */
-	if (!mirror_describe(e->cpu, e->insn->bytes, e->insn->length, &e->info) ||
-	    e->info.z.mnemonic != e->insn->mnemonic)
+	e->info = e->all_info[number];
+	if (!e->all_described[number] || e->info.z.mnemonic != e->insn->mnemonic)
 		done = false;
 	else if (!(e->insn->flags & INSN_ENDS_BLOCK))
 		done = mirror_emit_stack(e) || mirror_emit_copy(e) || mirror_emit_system(e) ||
@@ -373,16 +373,14 @@ static void translate_locked(struct x86_cpu *cpu, struct x86_block *head)
 	bool done = false;
 
 	for (unsigned tries = 0; tries < 2 && !done; tries++) {
-		struct emit *e = calloc(1, sizeof(*e));
+		struct emit *e = cpu->cpu.env.translator->emit;
 
-		if (!e)
-			return;
+		memset(e, 0, offsetof(struct emit, members));
 		e->cpu = cpu;
 		e->translator = cpu->cpu.env.translator;
 		e->m = &e->translator->masm;
 		e->no_groups = tries;
 		done = make_code(e, head);
-		free(e);
 	}
 }
 

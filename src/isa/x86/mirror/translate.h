@@ -146,13 +146,13 @@ struct mirror_span {
 	struct masm_label *otherwise;
 };
 
+/* What is to be known while one region is made; there is one, the translator's. */
 struct emit {
 	struct x86_cpu *cpu;
 	struct translator *translator;
 	struct masm *m;
 	const uint8_t *at;       /* where the code will run */
 	unsigned member_count;
-	struct member members[REGION_BLOCKS]; /* by ascending address, once it is laid out */
 	struct member *member;   /* being translated … */
 	const struct insn *insn; /* … and of it this */
 	struct insn_info info;   /* of insn */
@@ -164,25 +164,26 @@ struct emit {
 	const struct flag_use *use;
 	const uint16_t *live;
 	const struct operand_note *notes;
-	struct operand_note all_notes[REGION_INSNS];
-	struct flag_use all_use[REGION_INSNS];
 	uint16_t all_live[REGION_INSNS + REGION_BLOCKS];
 	unsigned watch_start, watch_end;    /* bytes of the page that liveness was read from */
-	unsigned cold_paths;
-	/* Members and their twins; no instruction makes more than two checks. */
-	struct cold_path cold[2 * REGION_INSNS];
-	unsigned detours;
-	struct detour detour[4 * REGION_INSNS];
 	bool no_groups, in_twin;
 	struct known_range known[X86_GPRS]; /* by base register */
 	int8_t delta_in_r11;                /* the register whose mirror.delta is in R11 as well, or -1 */
 	struct twin_entry twin[REGION_INSNS + REGION_BLOCKS]; /* by instruction, and behind the last */
 	bool user_access; /* AC was set in this block: another enum x86_mmu than it began with */
-	unsigned side_exits;
+	unsigned cold_paths, detours, side_exits, second_looks, far_misses;
+
+	/* What follows is written before it is read; the above begins as zero with each region. */
+	struct member members[REGION_BLOCKS]; /* by ascending address, once it is laid out */
+	struct insn_info all_info[REGION_INSNS];
+	bool all_described[REGION_INSNS];     /* all_info knows the instruction */
+	struct operand_note all_notes[REGION_INSNS];
+	struct flag_use all_use[REGION_INSNS];
+	/* Members and their twins; no instruction makes more than two checks. */
+	struct cold_path cold[2 * REGION_INSNS];
+	struct detour detour[4 * REGION_INSNS];
 	struct side_exit side[4 * REGION_BLOCKS];
-	unsigned second_looks;
 	struct second_look second_look[2 * REGION_BLOCKS];
-	unsigned far_misses;
 	struct far_miss far[4 * REGION_BLOCKS];
 };
 

@@ -38,6 +38,7 @@ struct translator {
 	size_t thunk_bytes;    /* at the buffer's start; they stay */
 	struct mirror_thunks thunks;
 	struct masm masm;
+	struct emit *emit;     /* translate.h: the region that is being made */
 	unsigned far_jumps;    /* that slots were dealt out to */
 	struct mirror_site *sites; /* by ascending code; grows with the code buffer */
 	_Atomic size_t site_count;
