@@ -82,7 +82,7 @@ static bool emit_pop(struct emit *e)
 {
 	int32_t word = (int32_t)mirror_word_bytes(e);
 	int gpr = whole_register(e, &e->info.op[0]);
-	uint8_t rsp = mirror_reg(X86_RSP);
+	uint8_t rsp = mirror_reg(X86_RSP), to;
 	struct mirror_address top = mirror_stack_address(e, X86_RSP, 0);
 	struct masm_place place;
 
@@ -90,9 +90,10 @@ static bool emit_pop(struct emit *e)
 		return false;
 	mirror_spare_flags_for(e, &top, (unsigned)word, false);
 	place = mirror_emit_access(e, &top, (unsigned)word, false, true);
-	masm_at(e->m, mirror_wide(e), OP_LOAD, H_RCX, &place);
+	to = gpr == X86_RSP || mirror_reg((unsigned)gpr) == H_MEMORY ? H_RCX : mirror_reg((unsigned)gpr);
+	masm_at(e->m, mirror_wide(e), OP_LOAD, to, &place);
 	mirror_emit_lea(e, rsp, rsp, word);
-	store_register(e, gpr, H_RCX);
+	store_register(e, gpr, to);
 	return true;
 }
 
