@@ -76,7 +76,7 @@ static inline uint64_t x86_tlb_none(unsigned slot)
 }
 
 /*
- * What translated code remembers of pages, a memo for each register that addresses are formed
+ * What translated code remembers of pages, memos for each register that addresses are formed
  * with: limit is X86_MEMO_LIMIT while the translation is right, 0 when it must be asked for again.
  * Whatever makes a translation of the current address space invalid forgets all memos (tlb.c).
  */
@@ -90,8 +90,18 @@ struct x86_memo {
 #define X86_MEMO_BYTES 64
 #define X86_MEMO_LIMIT (4096 - X86_MEMO_BYTES + 1)
 
-/* The general-purpose registers, and what else addresses are made of. */
-enum { X86_MEMO_RIP = 16, X86_MEMO_FS, X86_MEMO_GS, X86_MEMOS };
+/*
+ * The general-purpose registers, and what else addresses are made of. What many addresses are formed with
+ * has several memos, by displacement: the stack for when a frame lies across a page's end.
+ */
+#define X86_MEMO_WAYS 4
+enum {
+	X86_MEMO_STACK = 16,
+	X86_MEMO_RIP = X86_MEMO_STACK + X86_MEMO_WAYS,
+	X86_MEMO_FS = X86_MEMO_RIP + X86_MEMO_WAYS,
+	X86_MEMO_GS,
+	X86_MEMOS,
+};
 
 /* User/supervisor × what SMAP allows: the TLB set that data accesses use now. */
 enum x86_mmu { X86_MMU_USER, X86_MMU_KERNEL, X86_MMU_KERNEL_SMAP, X86_MMUS };

@@ -33,6 +33,7 @@
 
 #define PAGE_BYTES 4096
 #define ENTRY_SHIFT 5
+#define FRAME_SHIFT 7
 #define WAY_BYTES (int32_t)(X86_TLB_ENTRIES << ENTRY_SHIFT)
 #define ENTRY_FIELD(field) (int32_t)offsetof(struct x86_tlb_entry, field)
 #define MEMO_FIELD(memo, field) ((memo) + offsetof(struct x86_memo, field))
@@ -136,23 +137,41 @@ static unsigned memo_mmu(const struct emit *e)
 	return e->cpu->block_key & X86_KEY_SMAP ? X86_MMU_KERNEL_SMAP : X86_MMU_KERNEL;
 }
 
-/* The field of the memo for an address, or 0: it is better looked up each time. */
+/* Which of the memos by displacement: neighbours of 1 << shift bytes have another. */
+static unsigned memo_way(const struct mirror_address *address, unsigned shift)
+{
+	return (uint32_t)address->disp >> shift & (X86_MEMO_WAYS - 1);
+}
+
+/* The number of the memo for an address; X86_MEMOS: there is none, or it would rarely be right. */
+static unsigned memo_number(const struct emit *e, const struct mirror_address *address)
+{
+	bool flat = address->seg != X86_FS && address->seg != X86_GS;
+
+	if (flat && address->base != MIRROR_RIP && !mirror_address_steady(e, address))
+		return X86_MEMOS;
+	if (flat && address->base == X86_RSP)
+		return X86_MEMO_STACK + memo_way(address, FRAME_SHIFT);
+	if (e->cpu->block_key & X86_KEY_CPL0)
+		return X86_MEMOS;
+	if (!flat)
+		return address->seg == X86_FS ? X86_MEMO_FS : X86_MEMO_GS;
+	if (address->base == MIRROR_RIP)
+		return X86_MEMO_RIP + memo_way(address, MEM_PAGE_SHIFT);
+	if (address->base != MIRROR_NONE)
+		return (unsigned)address->base;
+	return address->index != MIRROR_NONE ? (unsigned)address->index : X86_MEMOS;
+}
+
+/*
+ * The field of the memo for an address, or 0: it is better looked up each time. Twins are for what lies
+ * across pages' ends, where memos are wrong every other time.
+ */
 static size_t memo_of(const struct emit *e, const struct mirror_address *address, bool write)
 {
-	unsigned number;
+	unsigned number = memo_number(e, address);
 
-	if (address->seg == X86_FS || address->seg == X86_GS)
-		number = address->seg == X86_FS ? X86_MEMO_FS : X86_MEMO_GS;
-	else if (address->base == MIRROR_RIP)
-		number = X86_MEMO_RIP;
-	else if (address->base != MIRROR_NONE)
-		number = (unsigned)address->base;
-	else if (address->index != MIRROR_NONE)
-		number = (unsigned)address->index;
-	else
-		return 0;
-	if (e->user_access || (number < X86_GPRS && !mirror_address_steady(e, address)) ||
-	    (e->cpu->block_key & X86_KEY_CPL0 && number != X86_RSP))
+	if (e->user_access || e->in_twin || number == X86_MEMOS)
 		return 0;
 	return CPU_FIELD(mirror.memo[0][0][0]) +
 	       ((memo_mmu(e) * 2 + write) * X86_MEMOS + number) * sizeof(struct x86_memo);
