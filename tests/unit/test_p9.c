@@ -2,6 +2,7 @@
 /* The 9P server: what a guest's kernel asks in its life, and what a hostile one does. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -689,6 +690,118 @@ static void test_malformed(void **state)
 	finish(&setup);
 }
 
+/*
+ * Threads of requests: each with fids and files of its own, and all with some that anybody may clunk
+ * meanwhile, of which only the answers' form is known.
+ */
+struct racer {
+	pthread_t thread;
+	struct setup setup; /* p9 and dir are everybody's */
+	unsigned number;
+	bool failed;
+};
+
+/* An assertion would leave the thread for the test's own frame. */
+static void race_check(struct racer *racer, bool ok)
+{
+	racer->failed |= !ok;
+}
+
+static int race_ask(struct racer *racer, uint8_t type, size_t bytes)
+{
+	struct setup *s = &racer->setup;
+	size_t size;
+
+	for (unsigned i = 0; i < 4; i++)
+		s->request[i] = (uint8_t)(bytes >> 8 * i);
+	s->request[4] = type;
+	s->request_bytes = bytes;
+	size = exchange(s);
+	s->request_bytes = P9_HEADER_BYTES;
+	race_check(racer, size >= P9_HEADER_BYTES);
+	return s->reply[4] == P9_RLERROR ? s->reply[7] | s->reply[8] << 8 : 0;
+}
+
+static int race_walk(struct racer *racer, uint32_t from, uint32_t to, const char *name)
+{
+	struct setup *s = &racer->setup;
+
+	put(s, 4, from);
+	put(s, 4, to);
+	put(s, 2, name ? 1 : 0);
+	if (name)
+		put_text(s, name);
+	return race_ask(racer, P9_TWALK, s->request_bytes);
+}
+
+static int race_on(struct racer *racer, uint8_t type, uint32_t fid, unsigned words, uint64_t value)
+{
+	struct setup *s = &racer->setup;
+
+	put(s, 4, fid);
+	if (words)
+		put(s, words, value);
+	return race_ask(racer, type, s->request_bytes);
+}
+
+static void race_rename(struct racer *racer, const char *from, const char *to)
+{
+	struct setup *s = &racer->setup;
+
+	put(s, 4, ROOT);
+	put_text(s, from);
+	put(s, 4, ROOT);
+	put_text(s, to);
+	race_check(racer, !race_ask(racer, P9_TRENAMEAT, s->request_bytes));
+}
+
+static void *race(void *opaque)
+{
+	struct racer *racer = opaque;
+	const uint32_t own = 100 + racer->number, any = 7;
+	char name[2][16];
+
+	snprintf(name[0], sizeof(name[0]), "a%u", racer->number);
+	snprintf(name[1], sizeof(name[1]), "b%u", racer->number);
+	for (unsigned round = 0; round < 300; round++) {
+		race_check(racer, !race_walk(racer, ROOT, own, name[round % 2]));
+		race_check(racer, !race_on(racer, P9_TLOPEN, own, 4, O_RDWR));
+		race_rename(racer, name[round % 2], name[!(round % 2)]);
+		race_check(racer, !race_on(racer, P9_TGETATTR, own, 8, P9_GETATTR_BASIC));
+		race_check(racer, !race_on(racer, P9_TCLUNK, own, 0, 0));
+		race_walk(racer, ROOT, any, round % 3 ? "hello" : "dir");
+		race_on(racer, P9_TLOPEN, any, 4, O_RDONLY);
+		race_walk(racer, any, any, NULL);
+		race_on(racer, P9_TGETATTR, any, 8, P9_GETATTR_BASIC);
+		race_on(racer, P9_TCLUNK, any, 0, 0);
+	}
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	struct racer *racers = calloc(4, sizeof(*racers));
+	struct setup setup;
+	char name[16];
+
+	(void)state;
+	assert_non_null(racers);
+	start(&setup, false);
+	for (unsigned i = 0; i < 4; i++) {
+		racers[i] = (struct racer){ .setup = setup, .number = i };
+		snprintf(name, sizeof(name), "a%u", i);
+		write_file(&setup, name, "");
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		pthread_join(racers[i].thread, NULL);
+		assert_false(racers[i].failed);
+	}
+	finish(&setup);
+	free(racers);
+}
+
 /* Who carries requests is told which they are. */
 static void test_peek(void **state)
 {
@@ -716,7 +829,7 @@ int main(void)
 		cmocka_unit_test(test_attributes), cmocka_unit_test(test_readdir),
 		cmocka_unit_test(test_xattr),      cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_users),      cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_peek),
+		cmocka_unit_test(test_threads),    cmocka_unit_test(test_peek),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
