@@ -27,7 +27,8 @@ enum {
 	CHANGES = 1, /* not on what is shared read-only */
 	NO_NODE = 2, /* head.nodeid means nothing */
 	DATA = 4,    /* what follows the arguments stays where it is */
-	SLOW = 8,    /* moves data, or waits for a disk */
+	SLOW = 8,    /* moves data, or waits for a disk … */
+	TRIES = 16,  /* … but finds out before it does */
 };
 
 static size_t fuse_init(struct fuse_call *call);
@@ -56,7 +57,7 @@ static const struct op ops[OPCODES] = {
 	[FUSE_LINK] = { fuse_link, ARGS(fuse_link_in), 1, 0, CHANGES },
 	[FUSE_OPEN] = { fuse_open, ARGS(fuse_open_in), 0, 0, 0 },
 	[FUSE_CREATE] = { fuse_create_file, ARGS(fuse_create_in), 1, 0, CHANGES },
-	[FUSE_READ] = { fuse_read, ARGS(fuse_read_in), 0, 0, NO_NODE | SLOW },
+	[FUSE_READ] = { fuse_read, ARGS(fuse_read_in), 0, 0, NO_NODE | SLOW | TRIES },
 	[FUSE_WRITE] = { fuse_write, ARGS(fuse_write_in), 0, 0, CHANGES | NO_NODE | DATA | SLOW },
 	[FUSE_STATFS] = { fuse_statfs, 0, 0, 0, 0 },
 	[FUSE_RELEASE] = { fuse_release, ARGS(fuse_release_in), 0, 0, NO_NODE },
@@ -210,11 +211,11 @@ static size_t run_op(struct fuse_call *call, const struct op *op)
 	return size;
 }
 
-size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
-		  const struct iovec *out, unsigned out_count)
+static size_t serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
+		    const struct iovec *out, unsigned out_count, bool now)
 {
 	struct fuse_call call = {
-		.fuse = fuse, .in = in, .in_count = in_count, .out = out, .out_count = out_count,
+		.fuse = fuse, .now = now, .in = in, .in_count = in_count, .out = out, .out_count = out_count,
 		.in_bytes = iov_bytes(in, in_count), .out_bytes = iov_bytes(out, out_count),
 	};
 	const struct op *op;
@@ -225,6 +226,8 @@ size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
 	op = find_op(&call.head);
 	if (!op)
 		return fuse_reply_error(&call, ENOSYS);
+	if (now && (op->flags & (SLOW | TRIES)) == SLOW)
+		return TREE_LATER;
 	call.args_bytes = call.in_bytes - sizeof(call.head);
 	if (op->flags & DATA && call.args_bytes > op->args)
 		call.args_bytes = op->args;
@@ -240,14 +243,16 @@ size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
 	return size;
 }
 
-bool fuse_is_quick(const struct iovec *in, unsigned in_count)
+size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
+		  const struct iovec *out, unsigned out_count)
 {
-	struct fuse_in_header head = { 0 };
-	const struct op *op;
+	return serve(fuse, in, in_count, out, out_count, false);
+}
 
-	iov_read(in, in_count, 0, &head, sizeof(head));
-	op = find_op(&head);
-	return !op || !(op->flags & SLOW);
+size_t fuse_serve_now(struct fuse *fuse, const struct iovec *in, unsigned in_count,
+		      const struct iovec *out, unsigned out_count)
+{
+	return serve(fuse, in, in_count, out, out_count, true);
 }
 
 /* ---- life ---- */

@@ -36,8 +36,12 @@ void fuse_destroy(struct fuse *fuse);
 size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
 		  const struct iovec *out, unsigned out_count);
 
-/* Whether answering takes no longer than handing it to another thread would: names and attributes. */
-bool fuse_is_quick(const struct iovec *in, unsigned in_count);
+/*
+ * The same if answering takes no longer than handing the request to another thread would: names,
+ * attributes, and reading what the host has in memory. Else TREE_LATER, and nothing is done.
+ */
+size_t fuse_serve_now(struct fuse *fuse, const struct iovec *in, unsigned in_count,
+		      const struct iovec *out, unsigned out_count);
 
 /* The guest has forgotten everything: closes its files. No request is being served. */
 void fuse_reset(struct fuse *fuse);

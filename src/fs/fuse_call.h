@@ -42,6 +42,7 @@ struct fuse {
 
 struct fuse_call {
 	struct fuse *fuse;
+	bool now; /* TREE_LATER is an answer, too */
 	struct fuse_in_header head;
 	const struct iovec *in, *out;
 	unsigned in_count, out_count;

@@ -16,8 +16,10 @@ size_t fuse_read(struct fuse_call *call)
 	if (!file)
 		return fuse_reply_error(call, EBADF);
 	got = tree_read(file->fd, call->out, call->out_count, sizeof(struct fuse_out_header), size,
-			in->offset);
+			in->offset, call->now);
 	fuse_file_put(call->fuse, file);
+	if (got == -EAGAIN && call->now)
+		return TREE_LATER;
 	return got < 0 ? fuse_reply_error(call, (int)-got) : fuse_reply_in_place(call, (size_t)got);
 }
 

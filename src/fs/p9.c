@@ -24,7 +24,8 @@ struct op {
 
 enum {
 	CHANGES = 1, /* not on what is shared read-only */
-	SLOW = 2,    /* moves data, or waits for a disk */
+	SLOW = 2,    /* moves data, or waits for a disk … */
+	TRIES = 16,  /* … but finds out before it does */
 	DATA = 4,    /* what follows the arguments stays where it is */
 	MORE = 8,    /* more arguments follow, whose number they say */
 };
@@ -45,7 +46,7 @@ static const struct op ops[P9_TYPES] = {
 	[P9_TSTATFS] = { p9_statfs, "f", 0 },
 	[P9_TLOPEN] = { p9_lopen, "f4", 0 },
 	[P9_TLCREATE] = { p9_lcreate, "fn444", CHANGES },
-	[P9_TREAD] = { p9_read, "f84", SLOW },
+	[P9_TREAD] = { p9_read, "f84", SLOW | TRIES },
 	[P9_TWRITE] = { p9_write, "f84", CHANGES | SLOW | DATA },
 	[P9_TREADDIR] = { p9_readdir, "f84", 0 },
 	[P9_TFSYNC] = { p9_fsync, "f4", SLOW },
@@ -255,9 +256,12 @@ static size_t serve(struct p9_call *call)
 {
 	const struct op *op = find_op(call->type);
 	size_t limit = P9_ARGS_MAX, size;
+	int error;
 
 	if (!op)
 		return reply(call, EOPNOTSUPP);
+	if (call->now && (op->flags & (SLOW | TRIES)) == SLOW)
+		return TREE_LATER;
 	if (op->flags & DATA)
 		limit = fixed_bytes(op->args);
 	call->args_bytes = call->size - P9_HEADER_BYTES;
@@ -269,16 +273,17 @@ static size_t serve(struct p9_call *call)
 	if (!call->args)
 		return reply(call, ENOMEM);
 	iov_read(call->in, call->in_count, P9_HEADER_BYTES, call->args, call->args_bytes);
-	size = reply(call, run(call, op));
+	error = run(call, op);
+	size = call->now && error == EAGAIN ? TREE_LATER : reply(call, error);
 	free(call->args);
 	return size;
 }
 
-size_t p9_serve(struct p9 *p9, const struct iovec *in, unsigned in_count, const struct iovec *out,
-		unsigned out_count)
+static size_t take(struct p9 *p9, const struct iovec *in, unsigned in_count,
+		   const struct iovec *out, unsigned out_count, bool now)
 {
 	const size_t in_bytes = iov_bytes(in, in_count);
-	struct p9_call call = { .p9 = p9, .in = in, .in_count = in_count, .out = out,
+	struct p9_call call = { .p9 = p9, .now = now, .in = in, .in_count = in_count, .out = out,
 				.out_count = out_count,
 				.out_bytes = iov_bytes(out, out_count) };
 	uint8_t header[P9_HEADER_BYTES];
@@ -295,16 +300,25 @@ size_t p9_serve(struct p9 *p9, const struct iovec *in, unsigned in_count, const 
 	return serve(&call);
 }
 
+size_t p9_serve(struct p9 *p9, const struct iovec *in, unsigned in_count, const struct iovec *out,
+		unsigned out_count)
+{
+	return take(p9, in, in_count, out, out_count, false);
+}
+
+size_t p9_serve_now(struct p9 *p9, const struct iovec *in, unsigned in_count, const struct iovec *out,
+		    unsigned out_count)
+{
+	return take(p9, in, in_count, out, out_count, true);
+}
+
 struct p9_request p9_peek(const struct iovec *in, unsigned in_count)
 {
 	uint8_t start[P9_HEADER_BYTES + 2] = { 0 };
-	const struct op *op;
 
 	iov_read(in, in_count, 0, start, sizeof(start));
-	op = find_op(start[4]);
 	return (struct p9_request){
 		.tag = (uint16_t)p9_decode(start + 5, 2),
-		.is_quick = !op || !(op->flags & SLOW),
 		.is_flush = start[4] == P9_TFLUSH,
 		.flushes = (uint16_t)p9_decode(start + P9_HEADER_BYTES, 2),
 	};

@@ -32,11 +32,16 @@ void p9_destroy(struct p9 *p9);
  */
 size_t p9_serve(struct p9 *p9, const struct iovec *in, unsigned in_count, const struct iovec *out,
 		unsigned out_count);
+/*
+ * The same if answering takes no longer than handing the request to another thread would: names,
+ * attributes, and reading what the host has in memory. Else TREE_LATER, and nothing is done.
+ */
+size_t p9_serve_now(struct p9 *p9, const struct iovec *in, unsigned in_count, const struct iovec *out,
+		    unsigned out_count);
 
 /* What a carrier of requests needs to know of one. */
 struct p9_request {
 	uint16_t tag;
-	bool is_quick;   /* answering takes no longer than handing it to another thread would */
 	bool is_flush;
 	uint16_t flushes; /* the tag of another request */
 };

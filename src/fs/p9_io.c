@@ -90,7 +90,7 @@ int p9_read(struct p9_call *call)
 		got = -EBADF;
 	else
 		got = tree_read(fid->fd, call->out, call->out_count, P9_READ_HEADER_BYTES, size,
-				call->number[0]);
+				call->number[0], call->now);
 	if (got < 0)
 		return (int)-got;
 	p9_put(call, 4, (uint64_t)got);

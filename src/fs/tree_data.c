@@ -17,11 +17,11 @@
 
 /* ---- files ---- */
 
-/* Moves bytes at position between fd and slice: what preadv or pwritev says. */
-typedef ssize_t move_fn(int fd, const struct iovec *iov, int count, off_t position);
+/* Moves bytes at position between fd and slice: what preadv2 or pwritev2 says. */
+typedef ssize_t move_fn(int fd, const struct iovec *iov, int count, off_t position, int flags);
 
-static ssize_t move(move_fn *fn, int fd, const struct iovec *iov, unsigned count, size_t skip,
-		    size_t size, uint64_t position)
+static ssize_t move(move_fn *fn, int flags, int fd, const struct iovec *iov, unsigned count,
+		    size_t skip, size_t size, uint64_t position)
 {
 	struct iovec *slice;
 	size_t done = 0;
@@ -38,27 +38,37 @@ static ssize_t move(move_fn *fn, int fd, const struct iovec *iov, unsigned count
 		if (!pieces)
 			break;
 		moved = fn(fd, slice, (int)(pieces < PIECES_MAX ? pieces : PIECES_MAX),
-			   (off_t)(position + done));
+			   (off_t)(position + done), flags);
 		if (moved < 0 && errno == EINTR)
 			moved = 1;
 		else if (moved > 0)
 			done += (size_t)moved;
 	}
-	moved = done || moved >= 0 ? (ssize_t)done : -errno;
+	if (moved < 0 && (!done || flags))
+		moved = -errno;
+	else
+		moved = (ssize_t)done;
 	free(slice);
 	return moved;
 }
 
 ssize_t tree_read(int fd, const struct iovec *iov, unsigned count, size_t skip, size_t size,
-		  uint64_t position)
+		  uint64_t position, bool now)
 {
-	return move(preadv, fd, iov, count, skip, size, position);
+	ssize_t got;
+
+	if (!now)
+		return move(preadv2, 0, fd, iov, count, skip, size, position);
+	if (size > TREE_NOW_MAX)
+		return -EAGAIN;
+	got = move(preadv2, RWF_NOWAIT, fd, iov, count, skip, size, position);
+	return got == -EOPNOTSUPP ? -EAGAIN : got;
 }
 
 ssize_t tree_write(int fd, const struct iovec *iov, unsigned count, size_t skip, size_t size,
 		   uint64_t position)
 {
-	return move(pwritev, fd, iov, count, skip, size, position);
+	return move(pwritev2, 0, fd, iov, count, skip, size, position);
 }
 
 /* ---- directories ---- */

@@ -40,10 +40,15 @@ static void fs_handle(struct virtio_device *dev, struct virtio_queue *queue)
 	struct virtio_chain *chain;
 
 	while ((chain = virtio_queue_pop(queue))) {
-		if (fuse_is_quick(chain->out, chain->out_count))
-			virtio_pool_answer(fs->pool, queue, chain);
-		else
+		size_t size = fuse_serve_now(fs->fuse, chain->out, chain->out_count, chain->in,
+					     chain->in_count);
+
+		if (size == TREE_LATER) {
 			virtio_pool_submit(fs->pool, queue, chain, 0);
+			continue;
+		}
+		virtio_queue_push(queue, chain, size);
+		virtio_queue_notify(queue);
 	}
 }
 

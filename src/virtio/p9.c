@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The 9P transport: see p9.h. As with the file system device, names and attributes are answered on the
- * CPU's own thread, what moves data or waits for a disk by threads.
+ * The 9P transport: see p9.h. As with the file system device, what needs no waiting is answered on the
+ * CPU's own thread, all else by threads.
  */
 #include "virtio/p9.h"
 
@@ -34,21 +34,31 @@ static size_t answer(void *opaque, const struct virtio_chain *chain)
 	return p9_serve(dev->p9, chain->out, chain->out_count, chain->in, chain->in_count);
 }
 
+static void handle_request(struct virtio_p9 *dev, struct virtio_queue *queue,
+			   struct virtio_chain *chain)
+{
+	struct p9_request request = p9_peek(chain->out, chain->out_count);
+	size_t size;
+
+	if (request.is_flush) {
+		virtio_pool_answer_after(dev->pool, request.flushes, queue, chain);
+		return;
+	}
+	size = p9_serve_now(dev->p9, chain->out, chain->out_count, chain->in, chain->in_count);
+	if (size == TREE_LATER) {
+		virtio_pool_submit(dev->pool, queue, chain, request.tag);
+		return;
+	}
+	virtio_queue_push(queue, chain, size);
+	virtio_queue_notify(queue);
+}
+
 static void p9_handle(struct virtio_device *virtio, struct virtio_queue *queue)
 {
-	struct virtio_p9 *dev = (struct virtio_p9 *)virtio;
 	struct virtio_chain *chain;
 
-	while ((chain = virtio_queue_pop(queue))) {
-		struct p9_request request = p9_peek(chain->out, chain->out_count);
-
-		if (request.is_flush)
-			virtio_pool_answer_after(dev->pool, request.flushes, queue, chain);
-		else if (request.is_quick)
-			virtio_pool_answer(dev->pool, queue, chain);
-		else
-			virtio_pool_submit(dev->pool, queue, chain, request.tag);
-	}
+	while ((chain = virtio_queue_pop(queue)))
+		handle_request((struct virtio_p9 *)virtio, queue, chain);
 }
 
 static void p9_stop(struct virtio_device *virtio)

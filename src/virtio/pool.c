@@ -68,13 +68,21 @@ static void push(struct job *job)
 	virtio_queue_notify(job->queue);
 }
 
+/* On the caller's thread. */
+static void answer_here(struct virtio_pool *pool, struct virtio_queue *queue,
+			struct virtio_chain *chain)
+{
+	virtio_queue_push(queue, chain, pool->answer(pool->opaque, chain));
+	virtio_queue_notify(queue);
+}
+
 /* After job, those that wait for it: the last one that came is the first one in the list. */
 static void push_followers(struct virtio_pool *pool, struct job *follower)
 {
 	if (!follower)
 		return;
 	push_followers(pool, follower->next_out);
-	virtio_pool_answer(pool, follower->queue, follower->chain);
+	answer_here(pool, follower->queue, follower->chain);
 	free(follower);
 }
 
@@ -113,20 +121,13 @@ static void run(struct workers_job *generic)
 		loop_post(pool->dev->env->loop, give_back, pool);
 }
 
-void virtio_pool_answer(struct virtio_pool *pool, struct virtio_queue *queue,
-			struct virtio_chain *chain)
-{
-	virtio_queue_push(queue, chain, pool->answer(pool->opaque, chain));
-	virtio_queue_notify(queue);
-}
-
 void virtio_pool_submit(struct virtio_pool *pool, struct virtio_queue *queue,
 			struct virtio_chain *chain, uint16_t tag)
 {
 	struct job *job = malloc(sizeof(*job));
 
 	if (!job) {
-		virtio_pool_answer(pool, queue, chain);
+		answer_here(pool, queue, chain);
 		return;
 	}
 	*job = (struct job){ .job.run = run, .pool = pool, .queue = queue, .chain = chain, .tag = tag,
@@ -145,7 +146,7 @@ void virtio_pool_answer_after(struct virtio_pool *pool, uint16_t tag, struct vir
 	if (before)
 		job = malloc(sizeof(*job));
 	if (!job) {
-		virtio_pool_answer(pool, queue, chain);
+		answer_here(pool, queue, chain);
 		return;
 	}
 	*job = (struct job){ .queue = queue, .chain = chain, .next_out = before->followers };

@@ -25,9 +25,6 @@ int virtio_pool_create(struct virtio_pool **pool, struct virtio_device *dev, con
 /* NULL is allowed. */
 void virtio_pool_destroy(struct virtio_pool *pool);
 
-/* Answers chain on the caller's thread: for what takes no longer than to wake another. */
-void virtio_pool_answer(struct virtio_pool *pool, struct virtio_queue *queue,
-			struct virtio_chain *chain);
 /* Has a thread answer chain, which the guest knows by tag. */
 void virtio_pool_submit(struct virtio_pool *pool, struct virtio_queue *queue,
 			struct virtio_chain *chain, uint16_t tag);

@@ -26,7 +26,9 @@ static void send(struct p9 *p9, uint8_t type, const uint8_t *data, uint8_t lengt
 
 	header[1] = sizeof(header) + length + more > 255;
 	p9_peek(in, 2);
-	size = p9_serve(p9, in, 2, out, 2);
+	size = p9_serve_now(p9, in, 2, out, 2);
+	if (size == TREE_LATER)
+		size = p9_serve(p9, in, 2, out, 2);
 	tree_target_require(size >= P9_HEADER_BYTES && size <= sizeof(reply));
 	tree_target_require((size_t)(reply[0] | reply[1] << 8) == size);
 }

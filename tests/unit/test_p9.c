@@ -315,6 +315,36 @@ static void test_read(void **state)
 	finish(&setup);
 }
 
+/* Without waiting: what the host has in memory is there, if its file system can tell. */
+static void test_now(void **state)
+{
+	uint8_t walk_message[] = { 17, 0, 0, 0, P9_TWALK, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0 };
+	uint8_t read_message[] = { 23, 0, 0, 0, P9_TREAD, 1, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 99 };
+	uint8_t sync_message[] = { 15, 0, 0, 0, P9_TFSYNC, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0 };
+	uint8_t read_space[23] = { 0 };
+	struct iovec in = { walk_message, sizeof(walk_message) }, out;
+	struct setup setup;
+	size_t size;
+
+	(void)state;
+	start(&setup, false);
+	out = (struct iovec){ setup.reply, REPLY_BYTES };
+	assert_int_equal(p9_serve_now(setup.p9, &in, 1, &out, 1), P9_HEADER_BYTES + 2);
+	assert_int_equal(clunk(&setup, 1), 0);
+	assert_int_equal(walk(&setup, ROOT, 1, "hello"), 0);
+	assert_int_equal(open_fid(&setup, 1, O_RDWR), 0);
+	in = (struct iovec){ sync_message, sizeof(sync_message) };
+	assert_int_equal(p9_serve_now(setup.p9, &in, 1, &out, 1), TREE_LATER);
+	memcpy(read_space, read_message, sizeof(read_message));
+	in = (struct iovec){ read_space, sizeof(read_space) };
+	size = p9_serve_now(setup.p9, &in, 1, &out, 1);
+	if (size == TREE_LATER)
+		size = p9_serve(setup.p9, &in, 1, &out, 1);
+	assert_int_equal(size, P9_READ_HEADER_BYTES + 5);
+	assert_memory_equal(setup.reply + P9_READ_HEADER_BYTES, "world", 5);
+	finish(&setup);
+}
+
 /* What is shared read-only stays as it is, whatever is asked. */
 static void test_readonly(void **state)
 {
@@ -810,12 +840,12 @@ static void test_peek(void **state)
 	struct p9_request request = p9_peek(in, 2);
 
 	(void)state;
-	assert_true(request.is_flush && request.is_quick);
+	assert_true(request.is_flush);
 	assert_int_equal(request.tag, 0x105);
 	assert_int_equal(request.flushes, 0x207);
 	message[4] = P9_TREAD;
 	request = p9_peek(in, 2);
-	assert_false(request.is_flush || request.is_quick);
+	assert_false(request.is_flush);
 	assert_false(p9_peek(in, 0).is_flush);
 }
 
@@ -823,7 +853,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_session),    cmocka_unit_test(test_walk),
-		cmocka_unit_test(test_read),       cmocka_unit_test(test_readonly),
+		cmocka_unit_test(test_read),       cmocka_unit_test(test_now),
+		cmocka_unit_test(test_readonly),
 		cmocka_unit_test(test_create_and_unlink),
 		cmocka_unit_test(test_make),       cmocka_unit_test(test_rename),
 		cmocka_unit_test(test_attributes), cmocka_unit_test(test_readdir),
