@@ -109,6 +109,12 @@ static bool second_page_linked(struct blocks *blocks, const struct block *block)
 	       page_bucket(blocks, block->phys2) != page_bucket(blocks, page_of(block->phys));
 }
 
+static void release(struct blocks *blocks, struct block *block)
+{
+	free(block->exit);
+	blocks->release(block);
+}
+
 /* ---- chains between blocks' generated code ---- */
 
 static void exit_unchain(struct blocks *blocks, struct block_exit *exit)
@@ -128,7 +134,7 @@ static void unchain(struct blocks *blocks, struct block *block)
 {
 	while (block->incoming)
 		exit_unchain(blocks, block->incoming);
-	for (unsigned i = 0; i < BLOCK_EXITS; i++)
+	for (unsigned i = 0; block->exit && i < BLOCK_EXITS; i++)
 		exit_unchain(blocks, &block->exit[i]);
 	if (atomic_load(&block->code))
 		atomic_store(&block->code, blocks->dead_thunk);
@@ -322,7 +328,7 @@ struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t
 	}
 	pthread_mutex_unlock(&blocks->mutex);
 	if (found && found != block)
-		blocks->release(block);
+		release(blocks, block);
 	return found;
 }
 
@@ -363,7 +369,7 @@ void blocks_reclaim(struct blocks *blocks, bool everything)
 			blocks->dead = block;
 		} else {
 			atomic_fetch_sub(&blocks->dead_bytes, block->alloc_bytes);
-			blocks->release(block);
+			release(blocks, block);
 		}
 	}
 	pthread_mutex_unlock(&blocks->mutex);
@@ -455,7 +461,7 @@ void blocks_destroy(struct blocks *blocks)
 	retire_all(blocks);
 	for (struct block *block = blocks->dead; block; block = next) {
 		next = block->dead_next;
-		blocks->release(block);
+		release(blocks, block);
 	}
 	pthread_mutex_destroy(&blocks->mutex);
 	free(blocks);

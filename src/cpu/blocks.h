@@ -54,7 +54,7 @@ struct block {
 	struct block *region_next;   /* ring of the blocks whose generated code is one piece */
 	struct block *dead_next;
 	_Atomic(const void *) code;  /* generated code; the dead thunk once invalid; NULL: none */
-	struct block_exit exit[BLOCK_EXITS];
+	struct block_exit *exit;     /* BLOCK_EXITS of them, from malloc, once there is code */
 	struct block_exit *incoming;
 	uint32_t pins;
 	uint32_t alloc_bytes;

@@ -42,6 +42,8 @@ static struct block *make_block(struct cache *cache, uint64_t phys)
 	block->phys = phys;
 	block->phys2 = ~0ull;
 	block->size_bytes = BLOCK_BYTES;
+	block->exit = calloc(BLOCK_EXITS, sizeof(*block->exit));
+	assert_non_null(block->exit);
 	for (unsigned i = 0; i < BLOCK_EXITS; i++) {
 		block->exit[i].owner = block;
 		atomic_store(&block->exit[i].target, &exit_thunk);

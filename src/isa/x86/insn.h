@@ -47,10 +47,10 @@ struct insn {
 	uint8_t opcode;   /* last opcode byte, for handlers that share code */
 	uint8_t modrm_reg; /* ModRM.reg with REX.R: control, debug, segment register number */
 	uint8_t bytes[15];
-	struct host_stub *stub; /* hostexec's, for instructions the host runs itself */
 	uint16_t mnemonic; /* ZydisMnemonic */
 	uint16_t position;    /* in its block */
 	uint16_t page_offset; /* of its first byte */
+	struct host_stub *stub; /* hostexec's, for instructions the host runs itself */
 };
 
 #define INSN_GPR64(cpu, off) (*(uint64_t *)((char *)(cpu) + (off)))

@@ -291,25 +291,38 @@ static void find_vector_uses(struct emit *e, const struct member *member)
 	}
 }
 
-/* What translated code and its thunks read of the blocks themselves. */
-static void prepare_blocks(struct emit *e)
+static bool give_exits(const struct emit *e, struct block *block)
+{
+	struct block_exit *exits;
+
+	/* Code made before may be running, and keeps its exits. */
+	if (block->exit)
+		return true;
+	exits = calloc(BLOCK_EXITS, sizeof(*exits));
+	if (!exits)
+		return false;
+	for (unsigned k = 0; k < BLOCK_EXITS; k++) {
+		exits[k].owner = block;
+		atomic_store(&exits[k].target, e->translator->thunks.exit);
+	}
+	block->exit = exits;
+	return true;
+}
+
+/* What translated code and its thunks read of the blocks themselves. False: no memory. */
+static bool prepare_blocks(struct emit *e)
 {
 	for (unsigned i = 0; i < e->member_count; i++)
 		find_vector_uses(e, &e->members[i]);
 	for (unsigned i = 0; i < e->member_count; i++) {
 		struct x86_block *block = e->members[i].block;
 
-		/* Code made before may be running, and keeps its exits. */
 		block->uses_vec |= e->uses_vec;
 		block->uses_x87 |= e->uses_x87;
-		if (atomic_load(&block->block.code))
-			continue;
-		for (unsigned k = 0; k < BLOCK_EXITS; k++) {
-			block->block.exit[k] = (struct block_exit){ .owner = &block->block };
-			atomic_store(&block->block.exit[k].target,
-				     e->translator->thunks.exit);
-		}
+		if (!give_exits(e, &block->block))
+			return false;
 	}
+	return true;
 }
 
 /* A region's sites are in the order of its code, and regions follow each other. */
@@ -349,7 +362,8 @@ static bool make_code(struct emit *e, struct x86_block *head)
 	const uint8_t *code;
 
 	mirror_choose_region(e, head);
-	prepare_blocks(e);
+	if (!prepare_blocks(e))
+		return true;
 	t->masm.size = 0;
 	t->masm.overflow = false;
 	mirror_find_live_flags(e);
