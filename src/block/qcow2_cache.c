@@ -145,14 +145,20 @@ static int find_place(struct qcow2_cache *cache, struct qcow2_table **table)
 
 int qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, void **data)
 {
-	struct qcow2_table *table = find(cache, offset);
+	struct qcow2_table *table = find(cache, offset), *place;
 	int ret;
 
 	if (!table) {
-		ret = find_place(cache, &table);
-		if (!ret)
-			ret = block_file_read(&cache->image->file, table->data, offset,
-					      table_bytes(cache));
+		ret = find_place(cache, &place);
+		if (ret)
+			return ret;
+		/* Where that had to wait, somebody else may have been faster. */
+		table = find(cache, offset);
+	}
+	if (!table) {
+		table = place;
+		ret = block_file_read(&cache->image->file, table->data, offset,
+				      table_bytes(cache));
 		if (ret)
 			return ret;
 		link_table(cache, table, offset);

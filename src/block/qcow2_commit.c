@@ -16,8 +16,9 @@
  * are written by qcow2_commit_changes alone. A table counts as changed until an fdatasync behind
  * its write has succeeded, so what an error left undone is done again.
  *
- * The image's mutex is held throughout, so that nothing changes between writing and being sure of
- * it.
+ * Between writing and being sure of it, no table may change. The image's mutex is let go meanwhile,
+ * so that others can read, and write where clusters have their places; who wants to change tables
+ * waits (qcow2_commit_wait). Where counts alone are written in the middle of a change, it is kept.
  */
 #include <endian.h>
 
@@ -52,6 +53,19 @@ static int write_root(struct qcow2 *image, const struct qcow2_root *root, uint64
 				to - from);
 }
 
+/* What was written is durable when it returns. */
+static int sync_file(struct qcow2 *image)
+{
+	int ret;
+
+	if (!image->committing)
+		return block_file_flush(&image->file);
+	pthread_mutex_unlock(&image->mutex);
+	ret = block_file_flush(&image->file);
+	pthread_mutex_lock(&image->mutex);
+	return ret;
+}
+
 /* The root's tables are durable; now the root. */
 static int finish_root(struct qcow2 *image, struct qcow2_root *root, uint64_t offset)
 {
@@ -61,7 +75,7 @@ static int finish_root(struct qcow2 *image, struct qcow2_root *root, uint64_t of
 		return 0;
 	ret = write_root(image, root, offset);
 	if (!ret)
-		ret = block_file_flush(&image->file);
+		ret = sync_file(image);
 	if (!ret)
 		root->changed_from = root->changed_to = 0;
 	return ret;
@@ -72,14 +86,14 @@ int qcow2_clean_refblocks(struct qcow2 *image)
 	int ret = qcow2_cache_write(&image->refblocks);
 
 	if (!ret)
-		ret = block_file_flush(&image->file);
+		ret = sync_file(image);
 	if (ret)
 		return ret;
 	qcow2_cache_cleaned(&image->refblocks);
 	return finish_root(image, &image->reftable, image->header.reftable_offset);
 }
 
-int qcow2_commit_changes(struct qcow2 *image)
+static int commit(struct qcow2 *image)
 {
 	int ret = qcow2_clean_refblocks(image);
 
@@ -87,13 +101,31 @@ int qcow2_commit_changes(struct qcow2 *image)
 		return ret;
 	ret = qcow2_cache_write(&image->l2_tables);
 	if (!ret)
-		ret = block_file_flush(&image->file);
+		ret = sync_file(image);
 	if (ret)
 		return ret;
 	qcow2_cache_cleaned(&image->l2_tables);
 	ret = finish_root(image, &image->l1, image->header.l1_offset);
 	if (!ret)
 		qcow2_free_now(image);
+	return ret;
+}
+
+void qcow2_commit_wait(struct qcow2 *image)
+{
+	while (image->committing)
+		pthread_cond_wait(&image->committed, &image->mutex);
+}
+
+int qcow2_commit_changes(struct qcow2 *image)
+{
+	int ret;
+
+	qcow2_commit_wait(image);
+	image->committing = true;
+	ret = commit(image);
+	image->committing = false;
+	pthread_cond_broadcast(&image->committed);
 	return ret;
 }
 

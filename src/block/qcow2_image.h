@@ -128,6 +128,8 @@ struct qcow2 {
 	pthread_mutex_t mutex;
 	struct qcow2_range *ranges, **last_range;
 	pthread_cond_t range_left;
+	bool committing;
+	pthread_cond_t committed;
 	struct qcow2_root l1, reftable;
 	struct qcow2_cache l2_tables, refblocks;
 	struct qcow2_metadata metadata;
@@ -211,7 +213,9 @@ int qcow2_reftable_extend(struct qcow2 *image, uint64_t cluster);
 
 /* ---- order: qcow2_commit.c ---- */
 
-/* Makes all that was changed durable. */
+/* Who is about to change tables waits here, without the mutex, while a commit is under way. */
+void qcow2_commit_wait(struct qcow2 *image);
+/* Makes all that was changed durable. The mutex is let go meanwhile. */
 int qcow2_commit_changes(struct qcow2 *image);
 bool qcow2_has_changes(const struct qcow2 *image);
 /* The same of reference counts alone. */

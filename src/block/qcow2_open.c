@@ -179,6 +179,7 @@ static void init_locks(struct qcow2 *image)
 	pthread_mutex_init(&image->mutex, NULL);
 	pthread_mutex_init(&image->inflate_mutex, NULL);
 	pthread_cond_init(&image->range_left, NULL);
+	pthread_cond_init(&image->committed, NULL);
 	image->last_range = &image->ranges;
 }
 
@@ -237,6 +238,7 @@ void qcow2_image_close(struct qcow2 *image)
 	free(image->frees);
 	free(image->inflated);
 	pthread_cond_destroy(&image->range_left);
+	pthread_cond_destroy(&image->committed);
 	pthread_mutex_destroy(&image->inflate_mutex);
 	pthread_mutex_destroy(&image->mutex);
 	block_file_close(&image->file);

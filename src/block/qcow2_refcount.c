@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "block/qcow2_image.h"
@@ -213,26 +214,36 @@ static void punch(struct qcow2 *image, uint64_t first, uint64_t count)
 				   count << image->cluster_bits);
 }
 
-static void free_run(struct qcow2 *image, const struct qcow2_free *run)
+/* What of a run is done is taken off it. */
+static int free_run(struct qcow2 *image, struct qcow2_free *run)
 {
-	uint64_t end = run->cluster + run->count, from = run->cluster, left;
+	uint64_t from = run->cluster, left;
+	int ret = 0;
 
-	for (uint64_t cluster = run->cluster; cluster < end; cluster++) {
-		int ret = drop(image, cluster, &left);
-
-		if (!ret && !left)
-			continue;
-		punch(image, from, cluster - from);
-		from = cluster + 1;
+	for (; run->count; run->cluster++, run->count--) {
+		ret = drop(image, run->cluster, &left);
 		if (ret)
-			return;
+			break;
+		if (!left)
+			continue;
+		punch(image, from, run->cluster - from);
+		from = run->cluster + 1;
 	}
-	punch(image, from, end - from);
+	punch(image, from, run->cluster - from);
+	return ret;
 }
 
+/* What cannot be freed now is tried again behind the next commit. */
 void qcow2_free_now(struct qcow2 *image)
 {
-	for (size_t i = 0; i < image->free_count; i++)
-		free_run(image, &image->frees[i]);
-	image->free_count = 0;
+	size_t done = 0;
+
+	while (done < image->free_count && !free_run(image, &image->frees[done]))
+		done++;
+	if (image->broken)
+		done = image->free_count;
+	image->free_count -= done;
+	if (image->free_count)
+		memmove(image->frees, image->frees + done,
+			image->free_count * sizeof(image->frees[0]));
 }

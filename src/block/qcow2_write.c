@@ -113,8 +113,10 @@ static int write_new(struct qcow2 *image, const struct qcow2_mapping *old, struc
 		     uint64_t skip, uint64_t *done)
 {
 	struct placement place = { .old = old, .offset = old->offset };
-	int ret = qcow2_map_prepare(image, old->offset);
+	int ret;
 
+	qcow2_commit_wait(image);
+	ret = image->broken ? -EIO : qcow2_map_prepare(image, old->offset);
 	if (!ret)
 		ret = find_place(image, &place, old->bytes);
 	if (ret)
@@ -122,6 +124,7 @@ static int write_new(struct qcow2 *image, const struct qcow2_mapping *old, struc
 	pthread_mutex_unlock(&image->mutex);
 	ret = write_placed(image, &place, io, skip);
 	pthread_mutex_lock(&image->mutex);
+	qcow2_commit_wait(image);
 	if (!ret)
 		ret = qcow2_map_set(image, place.offset, place.clusters, place.host | QCOW2_COPIED,
 				    image->cluster_bytes);

@@ -44,8 +44,10 @@ static int change(struct qcow2 *image, uint64_t offset, const struct qcow2_mappi
 		  uint64_t entry, bool free_old)
 {
 	uint64_t count = qcow2_clusters(image, mapping->bytes), first, referred;
-	int ret = qcow2_map_prepare(image, offset);
+	int ret;
 
+	qcow2_commit_wait(image);
+	ret = image->broken ? -EIO : qcow2_map_prepare(image, offset);
 	if (!ret)
 		ret = qcow2_map_set(image, offset, count, entry,
 				    entry & QCOW2_OFFSET ? image->cluster_bytes : 0);
