@@ -34,17 +34,17 @@ def receive_all(stream):
 """
 
 
-def start_guest(ringlet, kernel, script, *args, prefix=()):
+def start_guest(ringlet, kernel, script, *args):
     """A guest that runs a Python script; its streams are pipes."""
-    return subprocess.Popen([*prefix, ringlet, "run", "-k", kernel, *map(str, args), "--", "python3",
-                             "-c", PRELUDE + script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    return subprocess.Popen([ringlet, "run", "-k", kernel, *map(str, args), "--", "python3", "-c",
+                             PRELUDE + script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True)
 
 
-def finish(guest):
+def finish(guest, timeout=GUEST_S):
     """What the script printed; it must have ended well."""
     try:
-        output, errors = guest.communicate(timeout=GUEST_S)
+        output, errors = guest.communicate(timeout=timeout)
     finally:
         guest.kill()
     assert guest.returncode == 0, output + errors
@@ -55,7 +55,9 @@ def finish(guest):
 @pytest.fixture
 def run_guest(ringlet, debian_kernel):
     """run_guest(script, options ...) is what the script printed in a guest."""
-    return lambda script, *args, **more: finish(start_guest(ringlet, debian_kernel, script, *args, **more))
+    def run(script, *args, timeout=GUEST_S):
+        return finish(start_guest(ringlet, debian_kernel, script, *args), timeout)
+    return run
 
 
 @pytest.fixture
@@ -63,8 +65,8 @@ def begin_guest(ringlet, debian_kernel):
     """The same for one that goes on meanwhile."""
     guests = []
 
-    def begin(script, *args, **more):
-        guests.append(start_guest(ringlet, debian_kernel, script, *args, **more))
+    def begin(script, *args):
+        guests.append(start_guest(ringlet, debian_kernel, script, *args))
         return guests[-1]
     yield begin
     for guest in guests:
@@ -186,7 +188,7 @@ digest = hashlib.sha256()
 while piece := stream.recv(1 << 20): digest.update(piece)
 sender.join()
 say(digest.hexdigest())
-""", "-c", "2", "-m", str(512 + 2 * size))
+""", "-c", "2", "-m", str(512 + 2 * size), timeout=GUEST_S + size)
     assert said.strip() == hashlib.sha256(data).hexdigest()
     assert found == [hashlib.sha256(random.Random(6).randbytes(size * MIB)).hexdigest()]
 
@@ -531,7 +533,7 @@ for i in range({rounds}):
     say(hashlib.sha256(fetch(60)).hexdigest())
 log = sh("dmesg")
 for word in ("BUG", "WARNING", "Call Trace", "virtio_net: "): assert word not in log, log
-""", "-c", "2")
+""", "-c", "2", timeout=GUEST_S + 5 * rounds)
     assert said.split() == [hashlib.sha256(data).hexdigest()] * rounds
 
 
