@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_vsock.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -679,9 +680,22 @@ static void test_no_driver(void **state)
 	close(fd);
 }
 
+static rlim_t limit_descriptors(rlim_t count)
+{
+	struct rlimit limit;
+	rlim_t before;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	before = limit.rlim_cur;
+	limit.rlim_cur = count;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	return before;
+}
+
 static void test_too_many(void **state)
 {
 	struct bench *b = *state;
+	rlim_t before = limit_descriptors(4 * LINKS_MAX);
 	int fd[LINKS_MAX + 1];
 
 	for (unsigned i = 0; i <= LINKS_MAX; i++) {
@@ -699,6 +713,30 @@ static void test_too_many(void **state)
 		turn(b);
 	fd[0] = connected(b, &(uint32_t){ 0 });
 	close(fd[0]);
+	limit_descriptors(before);
+}
+
+/* The process can open no more files: who wants in waits until it can. */
+static void test_no_descriptors(void **state)
+{
+	struct bench *b = *state;
+	int waiting = client(b);
+	rlim_t before = limit_descriptors((rlim_t)waiting + 1);
+
+	put_text(waiting, "CONNECT 5\n");
+	turn(b);
+	hear_nothing(b);
+	tell(b, 1, 80, VIRTIO_VSOCK_OP_REQUEST, 0);
+	hear(b, VIRTIO_VSOCK_OP_RST);
+	limit_descriptors(before);
+	for (bool done = false; !done;) {
+		uint16_t used = driver_get16(&b->driver, b->driver.ring[RX].device + 2);
+
+		turn(b);
+		done = used != b->driver.ring[RX].next_used;
+	}
+	hear(b, VIRTIO_VSOCK_OP_REQUEST);
+	close(waiting);
 }
 
 /* A server whose queue is full for the moment has it tried again. */
@@ -778,6 +816,7 @@ int main(void)
 		TEST(test_reset),
 		TEST(test_no_driver),
 		TEST(test_too_many),
+		TEST(test_no_descriptors),
 		TEST(test_a_busy_server),
 		TEST(test_the_socket),
 	};
