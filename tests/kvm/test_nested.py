@@ -92,7 +92,7 @@ def linux_job(cpus, options):
     said = r'echo cpus=$(nproc) loc=$(grep -c LOC /proc/interrupts) bad=$(dmesg | grep -cE "BUG:|lockup|stall"); poweroff -f'
     typed = f"i=0; while [ $i -lt 200 ]; do sleep 2; echo '{said}'; i=$((i+1)); done"
     return (f"( {typed} ) 2>/dev/null | timeout 600 ringlet run --accel kvm -c {cpus} -n none -m 256 -k /vmlinuz "
-            f"-i /shell.cpio -p 'quiet cryptomgr.notests noxsave no_timer_check' --stats {options}")
+            f"-i /shell.cpio -p 'quiet cryptomgr.notests noxsave' --stats {options}")
 
 
 LINUX = {"split-1": (1, ""), "split-2": (2, ""),
