@@ -2,77 +2,88 @@
 #include "cli/share.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/options.h"
+#include "base/suboptions.h"
 
 /* As long as 9P2000.L's and FUSE's times can be told, and longer than anybody runs a machine. */
 #define FOR_EVER_MS (1000u * 86400u * 40u)
 
-static const char *option_name(const struct vm_share *share)
-{
-	return share->as & VM_SHARE_9P ? "--9p" : "--fs";
-}
+/* What may be said of a share, as it is written. */
+struct words {
+	bool readonly;
+	const char *map, *cache;
+};
 
-static int take_cache(struct vm_share *share, const char *value, struct error *err)
+#define WORD(word, kind, member) \
+	{ .name = word, .type = SUBOPTION_##kind, .offset = offsetof(struct words, member) }
+
+static const struct suboption fs_words[] = {
+	WORD("ro", FLAG, readonly),
+	WORD("map", STRING, map),
+	WORD("cache", STRING, cache),
+	{ .name = NULL },
+};
+
+/* What the guest keeps is an option of its mount. */
+static const struct suboption p9_words[] = {
+	WORD("ro", FLAG, readonly),
+	WORD("map", STRING, map),
+	{ .name = NULL },
+};
+
+static int take_cache(struct vm_share *share, const char *value, const char *subject,
+		      struct error *err)
 {
-	if (share->as & VM_SHARE_9P)
-		return error_set(err, EINVAL, "--9p: what the guest keeps is its mount's option cache=");
 	share->direct = !strcmp(value, "none");
 	if (share->direct)
 		share->cache_ms = 0;
 	else if (!strcmp(value, "always"))
 		share->cache_ms = FOR_EVER_MS;
-	else if (!strcmp(value, "auto"))
-		share->cache_ms = SHARE_CACHE_MS;
-	else
-		return error_set(err, EINVAL, "--fs: 'cache' is always, auto or none, not '%s'", value);
+	else if (strcmp(value, "auto"))
+		return error_set(err, EINVAL, "%s: 'cache' is always, auto or none, not '%s'", subject,
+				 value);
 	return 0;
 }
 
-static int take_map(struct vm_share *share, const char *value, struct error *err)
+static int take_map(struct vm_share *share, const char *value, const char *subject,
+		    struct error *err)
 {
 	if (!strcmp(value, "none"))
 		share->map = TREE_MAP_NONE;
 	else if (!strcmp(value, "xattr"))
 		share->map = TREE_MAP_XATTR;
 	else
-		return error_set(err, EINVAL, "%s: 'map' is none or xattr, not '%s'", option_name(share),
-				 value);
+		return error_set(err, EINVAL, "%s: 'map' is none or xattr, not '%s'", subject, value);
 	return 0;
-}
-
-static int take_word(struct vm_share *share, const char *word, struct error *err)
-{
-	if (!strcmp(word, "ro")) {
-		share->readonly = true;
-		return 0;
-	}
-	if (!strncmp(word, "map=", 4))
-		return take_map(share, word + 4, err);
-	if (!strncmp(word, "cache=", 6))
-		return take_cache(share, word + 6, err);
-	return error_set(err, EINVAL, "%s: there is no option '%s', but ro, map=%s", option_name(share),
-			 word, share->as & VM_SHARE_9P ? "" : ", cache=");
 }
 
 static int take_words(struct vm_share *share, char *text, struct error *err)
 {
+	const bool is_9p = share->as & VM_SHARE_9P;
+	const char *const subject = is_9p ? "--9p" : "--fs";
 	const char *directory = options_cut(&text), *tag = text ? options_cut(&text) : "";
-	int ret = 0;
+	struct words words = { 0 };
+	int ret;
 
 	if (!*directory || !*tag)
-		return error_set(err, EINVAL, "%s takes DIR,TAG", option_name(share));
+		return error_set(err, EINVAL, "%s takes DIR,TAG", subject);
 	share->path = realpath(directory, NULL);
 	if (!share->path)
 		return error_set_errno(err, errno, "cannot share %s", directory);
 	share->tag = strdup(tag);
 	if (!share->tag)
 		return error_set(err, ENOMEM, "no memory");
-	while (text && !ret)
-		ret = take_word(share, options_cut(&text), err);
+	ret = suboptions_parse(is_9p ? p9_words : fs_words, &words, text, subject, err);
+	share->readonly = words.readonly;
+	if (!ret && words.map)
+		ret = take_map(share, words.map, subject, err);
+	if (!ret && words.cache)
+		ret = take_cache(share, words.cache, subject, err);
 	return ret;
 }
 

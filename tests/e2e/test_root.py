@@ -181,7 +181,7 @@ def test_a_kernel_whose_modules_are_not_there(ringlet, debian_kernel, tmp_path):
     (["--fs", "/tmp,tag,cache=2"], "always, auto or none"),
     (["--9p", "/tmp"], "--9p takes DIR,TAG"),
     (["--9p", "/nonexistent,tag"], "cannot share /nonexistent"),
-    (["--9p", "/tmp,tag,cache=none"], "its mount's option"),
+    (["--9p", "/tmp,tag,cache=none"], "no option 'cache'"),
     (["--systemd", "--rw"], "another systemd's"),
     (["--user", "no such user"], "no user 'no such user'"),
 ])
