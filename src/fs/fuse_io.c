@@ -23,6 +23,17 @@ size_t fuse_read(struct fuse_call *call)
 	return got < 0 ? fuse_reply_error(call, (int)-got) : fuse_reply_in_place(call, (size_t)got);
 }
 
+/* As the guest's kernel asks when it does not see to it itself: in writes that it does not cache. */
+static void drop_privileges(struct fuse_call *call)
+{
+	struct node *node = nodes_get(call->fuse->tree.nodes, call->head.nodeid);
+
+	if (!node)
+		return;
+	tree_drop_privileges(&call->fuse->tree, node);
+	nodes_put(call->fuse->tree.nodes, node);
+}
+
 size_t fuse_write(struct fuse_call *call)
 {
 	const struct fuse_write_in *in = (const struct fuse_write_in *)call->args;
@@ -36,6 +47,8 @@ size_t fuse_write(struct fuse_call *call)
 	if (in->size <= call->in_bytes - skip)
 		put = tree_write(file->fd, call->in, call->in_count, skip, in->size, in->offset);
 	fuse_file_put(call->fuse, file);
+	if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+		drop_privileges(call);
 	if (put < 0)
 		return fuse_reply_error(call, (int)-put);
 	out.size = (uint32_t)put;

@@ -98,25 +98,6 @@ int p9_read(struct p9_call *call)
 	return 0;
 }
 
-/*
- * What a user other than root writes to has no set-user-ID any more. The host does not see to that when
- * the monitor is root, or has noted it, and the guest's kernel leaves it to the server.
- */
-static void drop_privileges(struct tree *tree, const struct p9_fid *fid)
-{
-	struct tree_change change = { .set_mode = true,
-				      .times = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } } };
-	struct stat status;
-
-	if (!fid->uid || (!tree->is_root && !tree->notes) || tree_status(tree, fid->node, &status))
-		return;
-	change.mode = status.st_mode & ~(mode_t)S_ISUID;
-	if (status.st_mode & S_IXGRP)
-		change.mode &= ~(mode_t)S_ISGID;
-	if (change.mode != status.st_mode)
-		tree_change(tree, fid->node, &change, -1);
-}
-
 /* fid offset count, and the data */
 int p9_write(struct p9_call *call)
 {
@@ -133,7 +114,9 @@ int p9_write(struct p9_call *call)
 	} else {
 		put = tree_write(fid->fd, call->in, call->in_count, WRITE_HEADER_BYTES, (size_t)size,
 				 call->number[0]);
-		drop_privileges(&call->p9->tree, fid);
+		/* The guest's kernel leaves it to the server. */
+		if (fid->uid)
+			tree_drop_privileges(&call->p9->tree, fid->node);
 	}
 	if (put < 0)
 		return (int)-put;

@@ -92,6 +92,12 @@ struct tree_change {
 /* fd: node's file, open for writing, or -1. */
 int tree_change(struct tree *tree, const struct node *node, const struct tree_change *change, int fd);
 
+/*
+ * What a user other than root has written to sets no user or group any more. The host sees to that, but
+ * not when the monitor is root, or where it is noted.
+ */
+void tree_drop_privileges(struct tree *tree, const struct node *node);
+
 /* ---- tree_names.c: names that come, go and move; directory may be any node ---- */
 
 struct tree_new {

@@ -79,3 +79,18 @@ int tree_change(struct tree *tree, const struct node *node, const struct tree_ch
 		error = errno;
 	return error;
 }
+
+void tree_drop_privileges(struct tree *tree, const struct node *node)
+{
+	struct tree_change change = { .set_mode = true,
+				      .times = { { .tv_nsec = UTIME_OMIT }, { .tv_nsec = UTIME_OMIT } } };
+	struct stat status;
+
+	if ((!tree->is_root && !tree->notes) || tree_status(tree, node, &status))
+		return;
+	change.mode = status.st_mode & ~(mode_t)S_ISUID;
+	if (status.st_mode & S_IXGRP)
+		change.mode &= ~(mode_t)S_ISGID;
+	if (change.mode != status.st_mode)
+		tree_change(tree, node, &change, -1);
+}

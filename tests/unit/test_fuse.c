@@ -220,6 +220,27 @@ static void test_write(void **state)
 	finish(&setup);
 }
 
+/* Whoever writes past the guest's cache has the server see to it that nothing is left to abuse. */
+static void test_privileges(void **state)
+{
+	struct fuse_write_in in = { .size = 1, .write_flags = FUSE_WRITE_KILL_SUIDGID };
+	struct setup setup;
+	struct stat status;
+	char path[128];
+	uint64_t node;
+
+	(void)state;
+	start(&setup, false);
+	in_dir(&setup, "hello", path);
+	assert_int_equal(chmod(path, 06755), 0);
+	node = look_up(&setup, FUSE_ROOT_ID, "hello");
+	in.fh = open_file(&setup, node, FUSE_OPEN, O_RDWR);
+	assert_int_equal(ask(&setup, FUSE_WRITE, node, &in, sizeof(in), "x", 1), 0);
+	assert_int_equal(stat(path, &status), 0);
+	assert_int_equal(status.st_mode, S_IFREG | 0755);
+	finish(&setup);
+}
+
 /* Names are one step down, and links are not followed: nothing leads out. */
 static void test_names(void **state)
 {
@@ -368,6 +389,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_session),    cmocka_unit_test(test_read),
 		cmocka_unit_test(test_readonly),   cmocka_unit_test(test_write),
+		cmocka_unit_test(test_privileges),
 		cmocka_unit_test(test_names),      cmocka_unit_test(test_special_files),
 		cmocka_unit_test(test_readdir),    cmocka_unit_test(test_forget),
 		cmocka_unit_test(test_attributes), cmocka_unit_test(test_truncated),
