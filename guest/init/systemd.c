@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * With systemd as process 1: it gets a service that is this program again, which runs what was asked for and
- * ends the machine. All of it is in /run: the tree keeps no trace. What systemd would do because of the host's
- * own disks and terminals is left out, and so is that it empties /tmp, where somebody may be at work: /run
- * masks the tree's files of the same name (systemd.generator(7), tmpfiles.d(5)).
+ * With systemd as process 1: it gets a service that is this program again, which runs what was asked
+ * for and ends the machine. All of it is in /run: the tree keeps no trace. What systemd would do
+ * because of the host's own disks and terminals is left out, and so is that it empties /tmp, where
+ * somebody may be at work: /run masks the tree's files of the same name (systemd.generator(7),
+ * tmpfiles.d(5)).
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -185,8 +185,9 @@ static bool has_param(const char *params, const char *name)
 }
 
 /*
- * What lets a guest be seen and end: a console where the user is, and no waiting after a panic. On a host with
- * much else to do, Linux may find in the 80 ms that it tries them that its timers do not tick, and panic.
+ * What lets a guest be seen and end: a console where the user is, and no waiting after a panic. On a
+ * host with much else to do, Linux may find in the 80 ms that it tries them that its timers do not
+ * tick, and panic.
  */
 static int complete_params(struct run_args *args, struct error *err)
 {
