@@ -18,12 +18,17 @@ LINE_MAX = 65536
 
 
 @pytest.fixture(autouse=True)
-def runtime(tmp_path, monkeypatch):
-    """A directory for sockets of the test's own."""
+def runtime(ringlet, tmp_path, monkeypatch):
+    """A directory for sockets of the test's own; machines in the background end with it."""
     path = tmp_path / "runtime"
     path.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
-    return path
+    yield path
+    listed = subprocess.run([ringlet, "list", "--names"], capture_output=True, text=True,
+                            env={"XDG_RUNTIME_DIR": str(path)}, check=False, timeout=60)
+    for name in listed.stdout.split():
+        subprocess.run([ringlet, "stop", "--force", name], env={"XDG_RUNTIME_DIR": str(path)},
+                       check=False, capture_output=True, timeout=60)
 
 
 @pytest.fixture(name="ask")
