@@ -24,14 +24,6 @@ static const struct format {
 
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
-const char *const *block_format_names(void)
-{
-	static const char *const names[] = { "raw", "qcow2", NULL };
-
-	_Static_assert(sizeof(names) / sizeof(names[0]) == FORMATS + 1, "one name a format");
-	return names;
-}
-
 static int unknown_format(const struct block_options *options, struct error *err)
 {
 	struct suggestion suggestion;

@@ -149,9 +149,6 @@ void block_close(struct block *block);
 /* The name of the format that options mean; there may be none of it. */
 const char *block_format_of(const struct block_options *options);
 
-/* The formats that this build has; ended by NULL. */
-const char *const *block_format_names(void);
-
 /* Any thread. A request that its bounds or flags forbid is done with -EINVAL or -EROFS. */
 void block_submit(struct block *block, struct block_request *request);
 /* Returns when everything that was submitted before is done. */
