@@ -14,7 +14,7 @@ import pexpect.fdpexpect
 import pytest
 
 from guest import BOOT_S
-from machine import COMMAND_S, Machine
+from named_machine import COMMAND_S, Machine
 
 
 @pytest.fixture(scope="module", name="machine")

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from guest import bad_lines
-from machine import Machine
+from named_machine import Machine
 from vsock_peer import DEAF, DIGEST, ECHO, SOURCE, pieces_of
 
 PEER = pathlib.Path(__file__).parent / "vsock_peer.py"
