@@ -9,7 +9,7 @@
 #include "irqchip/apic.h"
 #include "irqchip/ioapic.h"
 #include "irqchip/pic.h"
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/x86.h"
 #include "vm/config.h"
 

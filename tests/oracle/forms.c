@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 
 #define HASH_BITS 17
 

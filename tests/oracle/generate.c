@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 
 #define ATTEMPTS 12u
 #define MUTATE_ONE_IN 24u

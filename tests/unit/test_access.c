@@ -14,8 +14,8 @@
 
 #include "cpu/blocks.h"
 #include "dev/bus.h"
-#include "isa/x86/access.h"
-#include "isa/x86/tlb.h"
+#include "isa/x86/memory/access.h"
+#include "isa/x86/memory/tlb.h"
 #include "mem/mem.h"
 
 enum { P = 1, W = 2, U = 4, G = 0x100, PS = 0x80 };

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/error.h"
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/x86.h"
 
 struct machine {

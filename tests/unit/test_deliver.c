@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "isa/x86/far.h"
+#include "isa/x86/system/far.h"
 
 #define GATE_INT 0x8e
 #define GATE_USER 0xee

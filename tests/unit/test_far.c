@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "isa/x86/far.h"
+#include "isa/x86/system/far.h"
 
 #define DPL3 X86_SEG_DPL
 #define AX ((uint16_t)offsetof(struct x86_cpu, state.gpr[X86_RAX]))

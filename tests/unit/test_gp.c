@@ -19,7 +19,7 @@
 
 #include <Zydis/Zydis.h>
 
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/decode.h"
 #include "mem/mem.h"
 #include "x86_fixture.h"

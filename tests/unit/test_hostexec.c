@@ -14,12 +14,12 @@
 #include <cmocka.h>
 
 #include "hostexec_native.h"
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/decode.h"
-#include "isa/x86/hostexec.h"
-#include "isa/x86/hoststub.h"
-#include "isa/x86/tlb.h"
-#include "isa/x86/vec.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/vector/hoststub.h"
+#include "isa/x86/memory/tlb.h"
+#include "isa/x86/vector/vec.h"
 #include "mem/mem.h"
 #include "x86_tables.h"
 

@@ -21,7 +21,7 @@
 #include "cpu/isa.h"
 #include "dev/bus.h"
 #include "host/loop.h"
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/x86.h"
 #include "mem/mem.h"

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "isa/x86/cpuid.h"
-#include "isa/x86/msr.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/system/msr.h"
 
 #define TSC 0x10u
 #define APIC_BASE 0x1bu

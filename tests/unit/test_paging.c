@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "isa/x86/cpuid.h"
-#include "isa/x86/paging.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/memory/paging.h"
 #include "mem/mem.h"
 
 enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };

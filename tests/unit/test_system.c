@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "dev/bus.h"
-#include "isa/x86/cpuid.h"
-#include "isa/x86/debug.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/system/debug.h"
 #include "isa/x86/decode.h"
 
 #define RIP 0x1000u

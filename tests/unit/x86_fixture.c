@@ -8,8 +8,8 @@
 #include "cpu/exclusive.h"
 #include "dev/bus.h"
 #include "host/loop.h"
-#include "isa/x86/cpuid.h"
-#include "isa/x86/tlb.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/memory/tlb.h"
 #include "mem/mem.h"
 
 static void must(bool ok)

@@ -9,7 +9,7 @@
 #include "x86_fixture.h"
 
 #include "isa/x86/insn.h"
-#include "isa/x86/segment.h"
+#include "isa/x86/memory/segment.h"
 
 /* Physical (and linear) addresses. */
 enum {

@@ -13,9 +13,9 @@
 #include "cpu/exclusive.h"
 #include "dev/bus.h"
 #include "isa/x86/decode.h"
-#include "isa/x86/fetch.h"
+#include "isa/x86/memory/fetch.h"
 #include "isa/x86/mirror/mirror.h"
-#include "isa/x86/tlb.h"
+#include "isa/x86/memory/tlb.h"
 #include "mem/mem.h"
 
 #define JUMP_CACHE_BITS 15

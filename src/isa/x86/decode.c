@@ -2,7 +2,7 @@
 /* See decode.h. Formats: Intel SDM vol. 2, chapter 2. */
 #include "isa/x86/decode.h"
 
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 
 #define GPR_OFFSET(n) (offsetof(struct x86_cpu, state.gpr) + 8 * (size_t)(n))
 #define RIP_OFFSET offsetof(struct x86_cpu, state.rip)

@@ -7,7 +7,7 @@
 
 #include <Zydis/Zydis.h>
 
-#include "isa/x86/paging.h"
+#include "isa/x86/memory/paging.h"
 #include "isa/x86/x86.h"
 #include "mem/mem.h"
 

@@ -9,13 +9,13 @@
 
 #include "base/error.h"
 #include "isa/x86/block.h"
-#include "isa/x86/cpuid.h"
-#include "isa/x86/hostexec.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/vector/hostexec.h"
 #include "isa/x86/inspect.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/run.h"
-#include "isa/x86/tlb.h"
+#include "isa/x86/memory/tlb.h"
 #include "mem/mem.h"
 
 /* A CPU with the stack below it and the jump tables behind it; what is not touched costs nothing. */

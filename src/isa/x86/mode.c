@@ -4,9 +4,9 @@
  * DPL of SS, which loads of SS, interrupt delivery and returns keep so (Intel SDM vol. 3, 24.4.1
  * describes the same convention), a null SS included.
  */
-#include "isa/x86/cpuid.h"
-#include "isa/x86/tlb.h"
-#include "isa/x86/vec.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/memory/tlb.h"
+#include "isa/x86/vector/vec.h"
 #include "isa/x86/x86.h"
 
 static uint8_t code_mode(const struct x86_cpu *cpu)

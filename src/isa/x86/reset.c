@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Power-on and INIT: Intel SDM vol. 3, table 10-1. */
-#include "isa/x86/cpuid.h"
-#include "isa/x86/hostexec.h"
-#include "isa/x86/msr.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/system/msr.h"
 #include "isa/x86/run.h"
 #include "isa/x86/x86.h"
 

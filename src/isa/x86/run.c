@@ -14,8 +14,8 @@
 
 #include "cpu/exclusive.h"
 #include "isa/x86/block.h"
-#include "isa/x86/debug.h"
-#include "isa/x86/hoststub.h"
+#include "isa/x86/system/debug.h"
+#include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 

@@ -29,7 +29,7 @@
 #include "base/log.h"
 #include "cpu/cpu.h"
 #include "cpu/x86_state.h"
-#include "isa/x86/codepages.h"
+#include "isa/x86/memory/codepages.h"
 
 struct insn;
 struct lockstep;

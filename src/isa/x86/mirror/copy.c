@@ -4,8 +4,8 @@
  * behind a checked address. Registers that live in memory are fetched into a scratch before and
  * stored after.
  */
-#include "isa/x86/hostexec.h"
-#include "isa/x86/hoststub.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 

@@ -19,13 +19,13 @@
 
 #include "base/error.h"
 #include "isa/x86/block.h"
-#include "isa/x86/far.h"
+#include "isa/x86/system/far.h"
 #include "isa/x86/mirror/lockstep_impl.h"
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/mirror/translator.h"
 #include "isa/x86/run.h"
-#include "isa/x86/system.h"
-#include "isa/x86/tlb.h"
+#include "isa/x86/system/system.h"
+#include "isa/x86/memory/tlb.h"
 
 /* A stretch is told to end when it has written so many pages, or filled so many TLB entries. */
 #define ENOUGH_PAGES (TRAIL_PAGES / 4)

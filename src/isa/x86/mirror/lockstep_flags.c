@@ -6,7 +6,7 @@
  */
 #include "isa/x86/mirror/lockstep_impl.h"
 #include "isa/x86/mirror/translate.h"
-#include "isa/x86/paging.h"
+#include "isa/x86/memory/paging.h"
 
 #define MAX_PLACES 256 /* that branches lead to */
 #define MAX_INSNS 4096

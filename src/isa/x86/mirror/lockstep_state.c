@@ -2,9 +2,9 @@
 /* Snapshots of the CPU's state: see lockstep_state.h. */
 #include "isa/x86/mirror/lockstep_state.h"
 
-#include "isa/x86/hostexec.h"
-#include "isa/x86/hoststub.h"
-#include "isa/x86/vec.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/vector/hoststub.h"
+#include "isa/x86/vector/vec.h"
 
 struct field {
 	const char *name;

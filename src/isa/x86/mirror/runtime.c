@@ -11,13 +11,13 @@
 
 #include "base/error.h"
 #include "isa/x86/block.h"
-#include "isa/x86/cpuid.h"
+#include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/mirror/translate.h"
 #include "isa/x86/mirror/translator.h"
 #include "isa/x86/run.h"
-#include "isa/x86/tlb.h"
+#include "isa/x86/memory/tlb.h"
 
 #define HOT_EXECUTIONS 24
 #define STATS_MNEMONICS 24

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#include "isa/x86/hostexec.h"
-#include "isa/x86/hoststub.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/mirror.h"
 
 bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,

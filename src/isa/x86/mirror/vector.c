@@ -5,8 +5,8 @@
  * can, the host's instruction alone is right: with a mask, it leaves out what it has to, and before a
  * fault of its own nothing has changed.
  */
-#include "isa/x86/hostexec.h"
-#include "isa/x86/hoststub.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 

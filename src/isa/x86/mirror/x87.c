@@ -8,11 +8,11 @@
  * it for themselves. FOP and FDP are noted by processors at unmasked errors only, which means nothing
  * here; of older ones, FOP with FIP and FDP at once. Intel SDM vol. 1, 8.1.8 and 8.1.9.
  */
-#include "isa/x86/hostexec.h"
-#include "isa/x86/hoststub.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
-#include "isa/x86/vec.h"
+#include "isa/x86/vector/vec.h"
 
 #define CONTROL_BYTES 2
 #define OP_MOVZX_WORD 0x0fb7

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * XSAVE, XSAVEOPT, XSAVEC and XRSTOR between the parked image and guest memory, with the guest's
+ * own XCR0. Intel SDM vol. 1, chapter 13. In guest memory components lie at the host's standard
+ * offsets, or one behind the other in the compacted form. What IA32_XFD disables counts as if it
+ * were in its initial configuration (13.14).
+ *
+ * XSAVEOPT leaves out what is in its initial configuration; that a component was not modified since
+ * the last XRSTOR is an optimisation it may, and here does, forgo.
+ */
+#include <string.h>
+
+#include "isa/x86/memory/access.h"
+#include "isa/x86/vector/fximage.h"
+#include "isa/x86/vector/hostexec.h"
+#include "isa/x86/vector/hoststub.h"
+#include "isa/x86/vector/vec.h"
+
+#define XSAVE_ALIGN 63u
+#define COMPACTED (1ull << 63)
+#define X87_FIRST_END VEC_MXCSR /* the x87 state is in two pieces around MXCSR */
+#define MXCSR_BYTES 8u
+
+/* An area in guest memory. */
+struct area {
+	uint64_t linear;
+	uint64_t mask;    /* components asked for and enabled */
+	uint64_t format;  /* XCOMP_BV; 0: standard */
+};
+
+static struct area open_area(struct x86_cpu *cpu, const struct insn *insn, enum x86_access access)
+{
+	const struct x86_state *state = &cpu->state;
+	struct area area = {
+		.mask = (state->gpr[X86_RDX] << 32 | (uint32_t)state->gpr[X86_RAX]) & state->xcr0,
+	};
+
+	host_check(cpu, insn->stub);
+	area.linear = x86_operand_linear(cpu, insn, VEC_HEADER_END, access);
+	if (area.linear & XSAVE_ALIGN)
+		x86_general_protection(cpu);
+	return area;
+}
+
+/* Bytes of a component from AVX on that the mode has registers for. */
+static unsigned component_bytes(const struct x86_cpu *cpu, unsigned i)
+{
+	unsigned size = cpu->hostexec->size[i];
+
+	if (cpu->mode == X86_MODE_64)
+		return size;
+	if (i == VEC_HI16_ZMM)
+		return 0;
+	return i == VEC_AVX || i == VEC_ZMM_HI256 ? size / 2 : size;
+}
+
+static unsigned component_offset(const struct x86_cpu *cpu, const struct area *area, unsigned i)
+{
+	unsigned at = VEC_HEADER_END;
+
+	if (!area->format)
+		return cpu->hostexec->offset[i];
+	for (unsigned c = VEC_AVX; c <= i; c++) {
+		if (!(area->format & VEC_BIT(c)))
+			continue;
+		if (cpu->hostexec->aligned & VEC_BIT(c))
+			at = (at + XSAVE_ALIGN) & ~XSAVE_ALIGN;
+		if (c < i)
+			at += cpu->hostexec->size[c];
+	}
+	return at;
+}
+
+/* ---- to memory ---- */
+
+/* Components that are not written are not touched: there may be no room for them. */
+static void probe_area(struct x86_cpu *cpu, const struct area *area, uint64_t written)
+{
+	x86_probe(cpu, area->linear, VEC_HEADER_END, X86_WRITE);
+	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
+		unsigned size = component_bytes(cpu, i);
+
+		uint64_t linear = area->linear + component_offset(cpu, area, i);
+
+		if (written & VEC_BIT(i) && size)
+			x86_probe(cpu, linear, size, X86_WRITE);
+	}
+}
+
+static void store_range(struct x86_cpu *cpu, const struct area *area, const uint8_t *image,
+			unsigned start, unsigned end)
+{
+	x86_store_bytes(cpu, area->linear + start, image + start, end - start);
+}
+
+/* Parked and materialised beforehand: components to be written, of those asked for. */
+static void store_legacy(struct x86_cpu *cpu, const struct insn *insn, const struct area *area,
+			 uint64_t written)
+{
+	uint8_t *image = cpu->hostexec->image;
+	uint64_t mxcsr_with = VEC_BIT(VEC_SSE) | (area->format ? 0 : VEC_BIT(VEC_AVX));
+
+	fx_copy(image, cpu->state.xsave, 0, VEC_LEGACY_BYTES);
+	vec_put32(image, VEC_MXCSR_MASK, cpu->hostexec->mxcsr_mask);
+	fx_export_pointers(cpu, insn, image);
+	if (written & VEC_BIT(VEC_X87)) {
+		store_range(cpu, area, image, 0, X87_FIRST_END);
+		store_range(cpu, area, image, VEC_ST, VEC_XMM);
+	}
+	if ((area->format ? written : area->mask) & mxcsr_with)
+		store_range(cpu, area, image, VEC_MXCSR, VEC_MXCSR + MXCSR_BYTES);
+	if (written & VEC_BIT(VEC_SSE))
+		store_range(cpu, area, image, VEC_XMM, fx_xmm_end(cpu));
+}
+
+static void store_initial(struct x86_cpu *cpu, uint64_t to, unsigned size)
+{
+	memset(cpu->hostexec->image, 0, size);
+	x86_store_bytes(cpu, to, cpu->hostexec->image, size);
+}
+
+static void store_extended(struct x86_cpu *cpu, const struct area *area, uint64_t written)
+{
+	const struct hostexec *he = cpu->hostexec;
+
+	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
+		uint64_t to = area->linear + component_offset(cpu, area, i);
+		uint64_t pkru = cpu->state.pkru;
+
+		if (!(written & VEC_BIT(i)) || !component_bytes(cpu, i))
+			continue;
+		if (i == VEC_PKRU)
+			x86_store_bytes(cpu, to, &pkru, sizeof(pkru));
+		else if (cpu->state.xfd & VEC_BIT(i))
+			store_initial(cpu, to, component_bytes(cpu, i));
+		else
+			x86_store_bytes(cpu, to, cpu->state.xsave + he->offset[i],
+					component_bytes(cpu, i));
+	}
+}
+
+/* Saving changes nothing here: what was in its initial configuration stays so. */
+static void store_components(struct x86_cpu *cpu, const struct insn *insn, const struct area *area,
+			     uint64_t written)
+{
+	uint8_t *image = cpu->state.xsave;
+	uint64_t present = vec_get64(image, VEC_XSTATE_BV);
+
+	vec_materialise(cpu, written);
+	vec_put64(image, VEC_XSTATE_BV, present);
+	store_legacy(cpu, insn, area, written);
+	store_extended(cpu, area, written);
+}
+
+void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct area area = open_area(cpu, insn, X86_WRITE);
+	bool optimise = insn->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT ||
+			insn->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT64;
+	uint64_t inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd, present;
+	uint64_t written = optimise ? area.mask & inuse : area.mask;
+
+	probe_area(cpu, &area, written);
+	present = x86_load(cpu, area.linear + VEC_XSTATE_BV, 8);
+	store_components(cpu, insn, &area, written);
+	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8,
+		  (present & ~area.mask) | (inuse & area.mask));
+}
+
+void host_run_xsavec(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct area area = open_area(cpu, insn, X86_WRITE);
+	uint64_t inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd & area.mask;
+
+	area.format = area.mask | COMPACTED;
+	probe_area(cpu, &area, inuse);
+	store_components(cpu, insn, &area, inuse);
+	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8, inuse);
+	x86_store(cpu, area.linear + VEC_XCOMP_BV, 8, area.format);
+}
+
+/* ---- from memory ---- */
+
+/* The header's rules: #GP. Returns XSTATE_BV. */
+static uint64_t read_header(struct x86_cpu *cpu, struct area *area)
+{
+	uint8_t *image = cpu->hostexec->image;
+	uint64_t xcr0 = cpu->state.xcr0, present, format, zero = 0;
+
+	x86_load_bytes(cpu, area->linear + VEC_XSTATE_BV, image + VEC_XSTATE_BV,
+		       VEC_HEADER_END - VEC_XSTATE_BV);
+	present = vec_get64(image, VEC_XSTATE_BV);
+	format = vec_get64(image, VEC_XCOMP_BV);
+	for (unsigned at = VEC_XCOMP_BV + 8; at < (format ? VEC_HEADER_END : VEC_XCOMP_BV + 16u);
+	     at += 8)
+		zero |= vec_get64(image, at);
+	if (format && (!(format & COMPACTED) || (format & ~COMPACTED & ~xcr0) ||
+		       (present & ~format)))
+		x86_general_protection(cpu);
+	if ((present & ~xcr0) || zero)
+		x86_general_protection(cpu);
+	area->format = format;
+	return present;
+}
+
+static void load_range(struct x86_cpu *cpu, const struct area *area, unsigned start, unsigned end)
+{
+	x86_load_bytes(cpu, area->linear + start, cpu->hostexec->image + start, end - start);
+}
+
+/* The MXCSR to be: from memory, initial, or as it is. */
+static uint32_t load_mxcsr(struct x86_cpu *cpu, const struct area *area, uint64_t present)
+{
+	uint64_t with = VEC_BIT(VEC_SSE) | (area->format ? 0 : VEC_BIT(VEC_AVX));
+	uint32_t mxcsr;
+
+	if (!(area->mask & with))
+		return vec_get32(cpu->state.xsave, VEC_MXCSR);
+	if (area->format && !(present & VEC_BIT(VEC_SSE)))
+		return VEC_MXCSR_DEFAULT;
+	mxcsr = (uint32_t)x86_load(cpu, area->linear + VEC_MXCSR, 4);
+	if (mxcsr & ~cpu->hostexec->mxcsr_mask)
+		x86_general_protection(cpu);
+	return mxcsr;
+}
+
+/* All of the guest's bytes into he->image, at standard offsets, before anything changes. */
+static void load_components(struct x86_cpu *cpu, const struct area *area, uint64_t loaded)
+{
+	struct hostexec *he = cpu->hostexec;
+
+	if (loaded & VEC_BIT(VEC_X87)) {
+		load_range(cpu, area, 0, X87_FIRST_END);
+		load_range(cpu, area, VEC_ST, VEC_XMM);
+	}
+	if (loaded & VEC_BIT(VEC_SSE))
+		load_range(cpu, area, VEC_XMM, fx_xmm_end(cpu));
+	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
+		if (loaded & VEC_BIT(i) && component_bytes(cpu, i))
+			x86_load_bytes(cpu, area->linear + component_offset(cpu, area, i),
+				       he->image + he->offset[i], component_bytes(cpu, i));
+	}
+}
+
+static void clear_range(uint8_t *image, unsigned start, unsigned end)
+{
+	memset(image + start, 0, end - start);
+}
+
+static void set_x87(struct x86_cpu *cpu, const struct insn *insn, bool load)
+{
+	uint8_t *image = cpu->hostexec->image;
+
+	if (!load) {
+		clear_range(image, 0, X87_FIRST_END);
+		clear_range(image, VEC_ST, VEC_XMM);
+		vec_put16(image, VEC_FCW, VEC_FCW_DEFAULT);
+	}
+	fx_fix_words(image);
+	fx_copy(cpu->state.xsave, image, 0, X87_FIRST_END);
+	fx_copy(cpu->state.xsave, image, VEC_ST, VEC_XMM);
+	fx_import_pointers(cpu, insn, image);
+}
+
+/* A component from AVX on, or SSE's registers: bytes [start, end) of the image. */
+static void set_range(struct x86_cpu *cpu, unsigned start, unsigned end, bool load)
+{
+	if (load)
+		fx_copy(cpu->state.xsave, cpu->hostexec->image, start, end);
+	else
+		clear_range(cpu->state.xsave, start, end);
+}
+
+static void set_pkru(struct x86_cpu *cpu, bool load)
+{
+	const struct hostexec *he = cpu->hostexec;
+	uint32_t pkru = load ? vec_get32(he->image, he->offset[VEC_PKRU]) : 0;
+
+	if (pkru == cpu->state.pkru)
+		return;
+	cpu->state.pkru = pkru;
+	x86_tlb_flush_all(cpu);
+}
+
+/* What is initialised whole may be forgotten: then the processor need not carry it on. */
+static uint64_t forgettable(const struct x86_cpu *cpu, uint64_t initial)
+{
+	const uint64_t modeless = VEC_BIT(VEC_OPMASK) | VEC_AMX;
+
+	return cpu->mode == X86_MODE_64 ? initial : initial & modeless;
+}
+
+static void forget(struct x86_cpu *cpu, uint64_t initial)
+{
+	uint8_t *image = cpu->state.xsave;
+
+	vec_put64(image, VEC_XSTATE_BV, vec_get64(image, VEC_XSTATE_BV) & ~initial);
+}
+
+void host_run_xrstor(struct x86_cpu *cpu, const struct insn *insn)
+{
+	struct hostexec *he = cpu->hostexec;
+	struct area area = open_area(cpu, insn, X86_READ);
+	uint64_t present, loaded, initial, set;
+	uint32_t mxcsr;
+
+	present = read_header(cpu, &area);
+	loaded = area.mask & present;
+	host_check_xfd(cpu, loaded);
+	initial = forgettable(cpu, area.mask & ~loaded);
+	set = area.mask & ~(initial & VEC_AMX); /* no need to write 8 KiB of zeros */
+	x86_vec_park(cpu);
+	mxcsr = load_mxcsr(cpu, &area, present);
+	load_components(cpu, &area, loaded);
+	vec_materialise(cpu, set);
+	vec_put32(cpu->state.xsave, VEC_MXCSR, mxcsr);
+	if (area.mask & VEC_BIT(VEC_X87))
+		set_x87(cpu, insn, loaded & VEC_BIT(VEC_X87));
+	if (area.mask & VEC_BIT(VEC_SSE))
+		set_range(cpu, VEC_XMM, fx_xmm_end(cpu), loaded & VEC_BIT(VEC_SSE));
+	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
+		if (set & VEC_BIT(i) && i != VEC_PKRU)
+			set_range(cpu, he->offset[i], he->offset[i] + component_bytes(cpu, i),
+				  loaded & VEC_BIT(i));
+	}
+	if (area.mask & VEC_BIT(VEC_PKRU))
+		set_pkru(cpu, loaded & VEC_BIT(VEC_PKRU));
+	forget(cpu, initial);
+	if (loaded & VEC_BIT(VEC_TILECFG))
+		host_tiles_settle(cpu);
+}
