@@ -77,7 +77,7 @@ static bool vector_copyable(const struct emit *e, struct copy *copy)
 {
 	const struct host_stub *stub = e->insn->stub;
 
-	if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR) || !mirror_vector_simple(e))
+	if (!mirror_uses_vector(e, e->insn) || !mirror_vector_simple(e))
 		return false;
 	copy->host = true;
 	/* x87_live: no x87 error can come. */

@@ -281,12 +281,12 @@ static void emit_region(struct emit *e)
 static void find_vector_uses(struct emit *e, const struct member *member)
 {
 	for (unsigned i = 0; i < member->count; i++) {
-		const struct host_stub *stub = member->block->insn[i].stub;
+		const struct insn *insn = &member->block->insn[i];
 
-		if (!stub || !(e->cpu->block_key & X86_KEY_VECTOR))
+		if (!mirror_uses_vector(e, insn))
 			continue;
 		e->uses_vec = true;
-		if (stub->flags & HOST_X87)
+		if (insn->stub->flags & HOST_X87)
 			e->uses_x87 = true;
 	}
 }

@@ -315,6 +315,11 @@ bool mirror_emit_special(struct emit *e);
 /* strings.c */
 bool mirror_emit_string(struct emit *e);
 
+/*
+ * vector.c: insn has a stub, and may be executed here: only then does its region run with the guest's
+ * vector state in the host's registers (uses_vec), and may code touch them.
+ */
+bool mirror_uses_vector(const struct emit *e, const struct insn *insn);
 /* vector.c: is running its stub all that is to be done for insn, once its operand is at hand? */
 bool mirror_vector_simple(const struct emit *e);
 /* Those that are not. */

@@ -10,6 +10,11 @@
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 
+bool mirror_uses_vector(const struct emit *e, const struct insn *insn)
+{
+	return insn->stub && e->cpu->block_key & X86_KEY_VECTOR;
+}
+
 bool mirror_vector_simple(const struct emit *e)
 {
 	const struct insn *insn = e->insn;
@@ -39,8 +44,7 @@ static bool emit_string_index(struct emit *e)
 	uint8_t host_of[X86_GPRS];
 	uint32_t size = e->m->size;
 
-	if (!e->insn->stub || !(e->cpu->block_key & X86_KEY_VECTOR) ||
-	    (memory && !mirror_operand_simple(e, op)))
+	if (!mirror_uses_vector(e, e->insn) || (memory && !mirror_operand_simple(e, op)))
 		return false;
 	/* Zydis 4.0 does not know that it widens RAX and RDX, but not in 32-bit code. */
 	if (!mirror_wide(e) && e->info.z.raw.vex.W)
