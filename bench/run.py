@@ -82,13 +82,13 @@ class Bench:
 
     def turn_in_guests(self, engine):
         """Classes that want more than a processor have machines of their own."""
-        special = {name: (2, []) for name in TWO_CPUS}
         devices = self.storage.options(engine) + self.network.options(engine)
-        special.update({name: (1, devices) for name in (*storage.CLASSES, network.CLASS)})
-        run = self.guest(engine, 1, [name for name in self.classes if name not in special])
+        special = [(TWO_CPUS, 2, []), ([*storage.CLASSES, network.CLASS], 1, devices)]
+        apart = [name for names, _, _ in special for name in names]
+        run = self.guest(engine, 1, [name for name in self.classes if name not in apart])
         self.boots[engine].append(run)
-        for cpus, options in ((2, []), (1, devices)):
-            chosen = [name for name in self.classes if special.get(name) == (cpus, options)]
+        for names, cpus, options in special:
+            chosen = [name for name in names if name in self.classes]
             if chosen:
                 more = self.guest(engine, cpus, chosen, options)
                 run.times.update(more.times)

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #define GUEST_LINES_PER_SECOND 10
@@ -20,17 +18,6 @@ void log_set_level(enum log_level level)
 bool log_enabled(enum log_level level)
 {
 	return level <= log_level;
-}
-
-int log_level_parse(const char *name, enum log_level *level)
-{
-	for (unsigned i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
-		if (!strcmp(name, level_names[i])) {
-			*level = i;
-			return 0;
-		}
-	}
-	return -EINVAL;
 }
 
 static void write_line(enum log_level level, const char *fmt, va_list args)

@@ -14,9 +14,6 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
-/* "error" … "trace" to a level; -EINVAL for anything else. */
-int log_level_parse(const char *name, enum log_level *level);
-
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

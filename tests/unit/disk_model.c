@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -160,4 +161,21 @@ void disk_model_steps(struct disk_model *model, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		step(model);
+}
+
+static char directory[64];
+
+/* In memory, if possible: the host's disk is not what is tested. */
+int disk_directory_enter(void **state)
+{
+	(void)state;
+	snprintf(directory, sizeof(directory), "%s/ringlet-test.XXXXXX",
+		 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	return mkdtemp(directory) && !chdir(directory) ? 0 : -1;
+}
+
+int disk_directory_leave(void **state)
+{
+	(void)state;
+	return chdir("/") || disk_shell("rm -r %s", directory);
 }

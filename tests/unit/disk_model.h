@@ -38,4 +38,8 @@ uint64_t disk_random(uint64_t *seed);
 /* Runs a command, made as by printf; returns its exit status. */
 int disk_shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* A group's setup and teardown: works in a directory of its own, which goes with all that is in it. */
+int disk_directory_enter(void **state);
+int disk_directory_leave(void **state);
+
 #endif

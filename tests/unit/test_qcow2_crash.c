@@ -35,21 +35,6 @@
 
 static unsigned points = 80;
 static uint64_t seed = 1;
-static char directory[64];
-
-static int enter(void **state)
-{
-	(void)state;
-	snprintf(directory, sizeof(directory), "%s/ringlet-test.XXXXXX",
-		 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-	return mkdtemp(directory) && !chdir(directory) ? 0 : -1;
-}
-
-static int leave(void **state)
-{
-	(void)state;
-	return chdir("/") || disk_shell("rm -r %s", directory);
-}
 
 /* ---- the host ---- */
 
@@ -571,5 +556,5 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "--seed"))
 			seed = strtoull(argv[i + 1], NULL, 0);
 	}
-	return cmocka_run_group_tests(tests, enter, leave);
+	return cmocka_run_group_tests(tests, disk_directory_enter, disk_directory_leave);
 }

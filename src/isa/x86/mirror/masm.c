@@ -273,9 +273,3 @@ void masm_call_to(struct masm *m, const uint8_t *at, const void *target)
 {
 	rel32_to(m, 0xe8, at, target);
 }
-
-void masm_jcc_to(struct masm *m, uint8_t condition, const uint8_t *at, const void *target)
-{
-	masm_byte(m, 0x0f);
-	rel32_to(m, 0x80 | condition, at, target);
-}

@@ -78,7 +78,6 @@ void masm_jmp(struct masm *m, struct masm_label *label);
 void masm_bind(struct masm *m, struct masm_label *label);
 /* jmp / call to an absolute address that is within 2 GiB of where this code will run (at). */
 void masm_jmp_to(struct masm *m, const uint8_t *at, const void *target);
-void masm_jcc_to(struct masm *m, uint8_t condition, const uint8_t *at, const void *target);
 void masm_call_to(struct masm *m, const uint8_t *at, const void *target);
 
 enum { COND_O = 0, COND_B = 2, COND_AE = 3, COND_E = 4, COND_NE = 5, COND_A = 7 };
