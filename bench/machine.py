@@ -62,7 +62,7 @@ def accelerators(ringlet):
 
 def command(engine, ringlet, kernel, initrd, cpus, params):
     """How a machine is started; engine is an accelerator of ours, or tcg for QEMU."""
-    params = f"console=ttyS0 panic=-1 quiet no_timer_check {params}"
+    params = f"console=ttyS0 panic=-1 quiet no_timer_check cryptomgr.notests {params}"
     if engine != "tcg":
         return [ringlet, "run", "--accel", engine, "-k", kernel, "-i", initrd, "-c", str(cpus),
                 "-m", f"{MEM_MIB}M", "-p", params]

@@ -96,8 +96,8 @@ const struct option_spec run_options[] = {
 	  .help = "have the tree's systemd bring up its services; the shell or command is one of them" },
 	{ .name = "params", .letter = 'p', .type = OPTION_STRING, .offset = ARG(config.params),
 	  .metavar = "STRING",
-	  .help = "kernel parameters; console=ttyS0 (hvc0), panic=-1 and no_timer_check are added "
-		  "where it has none of these" },
+	  .help = "kernel parameters; console=ttyS0 (hvc0), panic=-1, no_timer_check and "
+		  "cryptomgr.notests are added where it has none of these" },
 	{ .name = "kaslr", .type = OPTION_FLAG, .offset = ARG(config.kaslr),
 	  .help = "let the kernel unpack itself, at an address of its choice; slow" },
 	{ .name = "firmware", .letter = 'f', .type = OPTION_STRING,
@@ -187,7 +187,7 @@ static bool has_param(const char *params, const char *name)
 /*
  * What lets a guest be seen and end: a console where the user is, and no waiting after a panic. On a
  * host with much else to do, Linux may find in the 80 ms that it tries them that its timers do not
- * tick, and panic.
+ * tick, and panic. Its tests of its own cryptography are a fifth of a boot.
  */
 static int complete_params(struct run_args *args, struct error *err)
 {
@@ -197,9 +197,11 @@ static int complete_params(struct run_args *args, struct error *err)
 	const char *tty = !virtio ? "console=ttyS0 " :
 			  args->config.guest_init ? "console=ttyS0 quiet " : "console=hvc0 ";
 	bool console = !has_param(given, "console="), panic = !has_param(given, "panic=");
-	bool check = !has_param(given, "no_timer_check");
-	int length = asprintf(&args->params, "%s%s%s%s", console ? tty : "",
-			      panic ? "panic=-1 " : "", check ? "no_timer_check " : "", given);
+	bool timers = !has_param(given, "no_timer_check");
+	bool crypto = !has_param(given, "cryptomgr.notests");
+	int length = asprintf(&args->params, "%s%s%s%s%s", console ? tty : "",
+			      panic ? "panic=-1 " : "", timers ? "no_timer_check " : "",
+			      crypto ? "cryptomgr.notests " : "", given);
 
 	if (length < 0) {
 		args->params = NULL;

@@ -103,14 +103,16 @@ def test_dry_run_describes_the_machine(run, debian_kernel):
     machine = json.loads(done.stdout)
     assert machine["kernel"] == debian_kernel
     assert machine["initrd"] is None
-    assert machine["params"] == 'console=ttyS0 quiet panic=-1 no_timer_check a="b"'
+    assert machine["params"] == 'console=ttyS0 quiet panic=-1 no_timer_check cryptomgr.notests a="b"'
     assert machine["cpus"] == 2
     assert machine["mem_bytes"] == 64 << 20
 
 
 def test_given_parameters_are_respected(run, debian_kernel):
     done = run("run", "--dry-run", "-k", debian_kernel, "-p", "console=hvc0 panic=5")
-    assert json.loads(done.stdout)["params"] == "no_timer_check console=hvc0 panic=5"
+    assert json.loads(done.stdout)["params"] == "no_timer_check cryptomgr.notests console=hvc0 panic=5"
+    done = run("run", "--dry-run", "-k", debian_kernel, "-p", "console=hvc0 panic=5 cryptomgr.notests=0")
+    assert json.loads(done.stdout)["params"] == "no_timer_check console=hvc0 panic=5 cryptomgr.notests=0"
 
 
 def test_the_kernel_of_the_tree_is_found_first(run, tmp_path, debian_kernel):
