@@ -117,6 +117,11 @@ static void press_power_button(struct vm *vm)
 	acpi_pm_power_button(pc->pm);
 }
 
+static bool press_nmi_button(struct vm *vm)
+{
+	return pc_pulse_nmi(vm->board_state);
+}
+
 static void destroy(struct vm *vm)
 {
 	free(vm->board_state);
@@ -129,5 +134,6 @@ const struct vm_board board_x86_pc = {
 	.boot = boot,
 	.connect_irqchip = connect_irqchip,
 	.press_power_button = press_power_button,
+	.press_nmi_button = press_nmi_button,
 	.destroy = destroy,
 };

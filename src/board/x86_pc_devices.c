@@ -121,7 +121,7 @@ static int add_timers(struct pc *pc, struct error *err)
 	rtc.mem_high_bytes = machine->mem_bytes - rtc.mem_low_bytes;
 	ret = keep(pc, pit_create(env, &pit, &dev, err), &dev, err);
 	if (!ret)
-		ret = keep(pc, rtc_create(env, &rtc, &dev, err), &dev, err);
+		ret = keep(pc, rtc_create(env, &rtc, &pc->rtc, err), &pc->rtc, err);
 	return ret;
 }
 

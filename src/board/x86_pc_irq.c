@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PC's interrupt wiring: ISA interrupts go to the PIC pair and to the I/O APIC (IRQ 0 to its pin 2),
- * the PIC's INTR to LINT0 of the local APICs, PCI's wires to pins 16 … 23.
+ * the PIC's INTR to LINT0 of the local APICs, the NMI button to their LINT1, PCI's wires to pins 16 … 23.
  */
 #include "board/x86_pc_parts.h"
 #include "cpu/irqchip.h"
@@ -11,6 +11,7 @@
 #include "irqchip/pic.h"
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/x86.h"
+#include "legacy/rtc.h"
 #include "vm/config.h"
 
 #define IOAPIC_PIN_OF_IRQ0 2
@@ -88,6 +89,17 @@ void pc_fpu_error(void *opaque)
 	struct vm *vm = opaque;
 
 	loop_post(vm->env.loop, fpu_error_posted, vm->board_state);
+}
+
+bool pc_pulse_nmi(struct pc *pc)
+{
+	struct irq_line lint1 = apic_lint1_line(pc->apics);
+
+	if (rtc_nmi_masked(pc->rtc))
+		return false;
+	irq_set(&lint1, true);
+	irq_set(&lint1, false);
+	return true;
 }
 
 int pc_add_interrupts(struct pc *pc, struct error *err)

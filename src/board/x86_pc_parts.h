@@ -32,7 +32,7 @@ enum pc_gsi_input { GSI_PCI, GSI_HPET, GSI_VIRTIO };
 struct pc {
 	struct vm *vm;
 	struct device *apics, *ioapic, *pic; /* the VM owns them */
-	struct device *reset, *pci_host, *pm;
+	struct device *reset, *pci_host, *pm, *rtc;
 	struct irq_line isa_irq[PC_ISA_IRQS]; /* to the PIC and the I/O APIC */
 	const struct irqchip_backend *backend; /* local APICs that are not ours; NULL: they are */
 	bool firmware_loaded;
@@ -51,6 +51,8 @@ int pc_add_interrupts(struct pc *pc, struct error *err);
 void pc_connect_irqchip(struct pc *pc, const struct irqchip_backend *backend);
 /* FERR#: IRQ 13. Any CPU thread, no lock held. opaque: struct vm. */
 void pc_fpu_error(void *opaque);
+/* An NMI by its wire, which goes through port 0x70's gate to the local APICs. False: it is shut. */
+bool pc_pulse_nmi(struct pc *pc);
 
 /* x86_pc_devices.c: everything that hangs on them. */
 int pc_add_devices(struct pc *pc, struct error *err);

@@ -23,12 +23,12 @@ struct debug_args {
 
 const struct option_spec debug_options[] = {
 	{ .name = "cpu", .type = OPTION_UINT, .offset = ARG(cpu), .metavar = "N",
-	  .help = "look at this CPU only" },
+	  .help = "look at this CPU only; send it an NMI" },
 	{ .name = "address", .letter = 'a', .type = OPTION_STRING, .offset = ARG(address),
 	  .metavar = "ADDRESS",
 	  .help = "show how a linear address (hexadecimal) is mapped" },
 	{ .name = "nmi", .type = OPTION_FLAG, .offset = ARG(nmi),
-	  .help = "send each CPU an NMI instead" },
+	  .help = "press the NMI button instead; with --cpu, send that CPU one" },
 	{ .name = "sysrq", .type = OPTION_STRING, .offset = ARG(sysrq), .metavar = "KEY",
 	  .help = "send the kernel's console a magic SysRq instead" },
 	{ .name = "json", .type = OPTION_FLAG, .offset = ARG(json), .help = "print it as JSON" },
@@ -42,12 +42,19 @@ static void fill_sysrq(struct json *arguments, const void *opaque)
 	json_string(arguments, "key", opaque);
 }
 
-static void fill_debug(struct json *arguments, const void *opaque)
+static void fill_nmi(struct json *arguments, const void *opaque)
 {
 	const struct debug_args *args = opaque;
 
 	if (args->cpu != CPU_ALL)
 		json_uint(arguments, "cpu", args->cpu);
+}
+
+static void fill_debug(struct json *arguments, const void *opaque)
+{
+	const struct debug_args *args = opaque;
+
+	fill_nmi(arguments, args);
 	if (args->address)
 		json_hex(arguments, "address", args->linear);
 }
@@ -98,7 +105,7 @@ static int debug(struct client *client, void *opaque, char **operand, struct err
 	if (args->sysrq)
 		return client_ask(client, "sysrq", fill_sysrq, args->sysrq, err);
 	if (args->nmi)
-		return client_ask(client, "nmi", NULL, NULL, err);
+		return client_ask(client, "nmi", fill_nmi, args, err);
 	ret = parse_address(args, err);
 	if (!ret)
 		ret = client_ask(client, "debug", fill_debug, args, err);

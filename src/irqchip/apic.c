@@ -282,6 +282,7 @@ static void lint1_set(void *opaque, unsigned input, bool level)
 		pthread_mutex_lock(&apic->lock);
 		if (apic_enabled(apic) && !set->backend)
 			apic_fire_lvt(apic, APIC_LVT_LINT1);
+		/* What is wired to a CPU without a local APIC; and what the kernel's have is not known. */
 		else if (apic->state->base & BASE_BSP && cpu)
 			cpu_request(cpu, CPU_REQ_NMI);
 		pthread_mutex_unlock(&apic->lock);

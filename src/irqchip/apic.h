@@ -94,7 +94,7 @@ void apic_set_backend(struct device *dev, const struct irqchip_backend *backend)
 
 /* The PIC's INTR wire, to LINT0 of all CPUs. Driven with the machine lock held. */
 struct irq_line apic_lint0_line(struct device *dev);
-/* The NMI wire (port 0x61, chipset errors), to LINT1 of all CPUs: acts on the rising edge. */
+/* The NMI wire, to LINT1 of all CPUs: acts on the rising edge. */
 struct irq_line apic_lint1_line(struct device *dev);
 
 #endif

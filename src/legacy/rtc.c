@@ -60,6 +60,7 @@ struct rtc {
 	struct bus *pio;
 	struct loop_timer *timer;
 	uint8_t index;
+	bool nmi_masked;
 	uint8_t cells[CELLS];
 	uint64_t offset_ns;     /* the guest's clock less the host's, modulo 2^64 */
 	uint64_t checked_s;     /* the guest's second up to which UF and AF are done */
@@ -402,8 +403,7 @@ static void rtc_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
 		return;
 	}
 	rtc->index = value & (CELLS - 1);
-	if (rtc->config.nmi_mask)
-		rtc->config.nmi_mask(rtc->config.opaque, value & NMI_MASK);
+	rtc->nmi_masked = value & NMI_MASK;
 }
 
 /* ---- life ---- */
@@ -438,6 +438,7 @@ static void rtc_reset(struct device *dev)
 	struct rtc *rtc = (struct rtc *)dev;
 
 	rtc->index = 0;
+	rtc->nmi_masked = false;
 	rtc->cells[CELL_B] &= ~C_FLAGS;
 	rtc->cells[CELL_C] = 0;
 	update_irq(rtc);
@@ -464,6 +465,7 @@ static void rtc_destroy(struct device *dev)
 
 static const struct state_field rtc_fields[] = {
 	STATE_FIELD(struct rtc, index),
+	STATE_FIELD(struct rtc, nmi_masked),
 	STATE_FIELD(struct rtc, cells),
 	STATE_FIELD(struct rtc, offset_ns),
 	STATE_FIELD(struct rtc, checked_s),
@@ -526,4 +528,9 @@ void rtc_cmos_set(struct device *dev, uint8_t cell, uint8_t value)
 uint8_t rtc_cmos_get(struct device *dev, uint8_t cell)
 {
 	return cell < CELLS ? ((struct rtc *)dev)->cells[cell] : 0xff;
+}
+
+bool rtc_nmi_masked(const struct device *dev)
+{
+	return ((const struct rtc *)dev)->nmi_masked;
 }

@@ -20,8 +20,6 @@ struct rtc_config {
 	unsigned cpus;             /* for cell 0x5f: CPUs but the first */
 	/* Nanoseconds since 1970 UTC; NULL: the host's clock. */
 	uint64_t (*now_ns)(void *opaque);
-	/* Port 0x70 bit 7: NMIs are (un)masked. May be NULL. */
-	void (*nmi_mask)(void *opaque, bool masked);
 	void *opaque;
 };
 
@@ -31,5 +29,8 @@ int rtc_create(const struct device_env *env, const struct rtc_config *config, st
 /* A CMOS cell, for boards: boot order, floppies … 0x0e … 0x7f; kept over resets. */
 void rtc_cmos_set(struct device *dev, uint8_t cell, uint8_t value);
 uint8_t rtc_cmos_get(struct device *dev, uint8_t cell);
+
+/* Port 0x70 bit 7: the board's NMI sources are cut off. */
+bool rtc_nmi_masked(const struct device *dev);
 
 #endif

@@ -46,6 +46,8 @@ struct vm_board {
 	void (*connect_irqchip)(struct vm *vm, const struct irqchip_backend *backend);
 	/* Somebody presses it: the guest is asked to shut down. Machine lock held. */
 	void (*press_power_button)(struct vm *vm);
+	/* The same for an NMI; false: the guest has masked it. Machine lock held. */
+	bool (*press_nmi_button)(struct vm *vm);
 	void (*destroy)(struct vm *vm);
 };
 

@@ -479,8 +479,31 @@ def test_page_tables(ask, start, linux):
     assert ask("debug", "--sysrq", "h", "one").returncode == 0
     wait_until(lambda: "sysrq: HELP" in guest.dmesg())
     assert not bad_lines(guest.dmesg())
-    assert ask("debug", "--nmi", "one").returncode == 0
-    wait_until(lambda: "NMI" in guest.dmesg())
+
+
+def test_nmis(ask, start, linux):
+    """The button is wired to the first CPU; any can be had by its number."""
+    guest = start(*linux(), "--name", "one", "-c", 2).ready()
+
+    def taken():
+        return re.findall(r"NMI received for unknown reason \w+ on CPU (\d)", guest.dmesg())
+    for args, cpus in ((), ["0"]), (("--cpu", 1), ["0", "1"]), ((), ["0", "1", "0"]):
+        assert ask("debug", "--nmi", *args, "one").returncode == 0
+        wait_until(lambda n=len(cpus): len(taken()) >= n)
+        assert taken() == cpus
+    assert_refused(ask("debug", "--nmi", "--cpu", 2), "below 2")
+
+
+def test_an_nmi_that_is_masked(ask, start, tmp_path, runtime):
+    """Port 0x70's bit cuts the button off."""
+    image = bytearray(65536)
+    image[0xfff0:0xfff8] = bytes.fromhex("b08fe670f4ebfd90")  # mov $0x8f, %al; out; 1: hlt; jmp 1b
+    (tmp_path / "mask.bin").write_bytes(image)
+    start("-f", tmp_path / "mask.bin", "--name", "one")
+    wait_until(lambda: answers(runtime, "one"))
+    wait_until(lambda: "jmp" in ask("debug").stdout.split("=>")[1])
+    assert_refused(ask("debug", "--nmi"), "masked NMIs")
+    assert ask("debug", "--nmi", "--cpu", 0).returncode == 0
 
 
 # ---- in the background ----

@@ -11,14 +11,6 @@ static uint64_t now_ns(void *opaque)
 	return date_ns;
 }
 
-static void nmi_mask(void *opaque, bool masked)
-{
-	struct device_target *target = opaque;
-	struct irq_line line = device_target_line(target, 1);
-
-	irq_set(&line, masked);
-}
-
 static void event(struct device_target *target, struct fuzz_input *input)
 {
 	uint8_t what = fuzz_u8(input), cell = fuzz_u8(input) & 0x7f;
@@ -33,8 +25,7 @@ static void setup(struct device_target *target)
 {
 	struct rtc_config config = {
 		.irq = device_target_line(target, 0), .mem_low_bytes = 1u << 31,
-		.mem_high_bytes = 1ull << 33, .cpus = 2, .now_ns = now_ns, .nmi_mask = nmi_mask,
-		.opaque = target,
+		.mem_high_bytes = 1ull << 33, .cpus = 2, .now_ns = now_ns,
 	};
 
 	date_ns = 1700000000ull * 1000000000;

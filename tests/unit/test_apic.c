@@ -319,6 +319,51 @@ static void test_extint(void **state)
 	stop(&setup);
 }
 
+static unsigned take_nmis(struct setup *setup)
+{
+	unsigned taken = 0;
+
+	for (unsigned i = 0; i < CPUS; i++) {
+		if (cpu_requested(&setup->cpu[i], CPU_REQ_NMI))
+			taken |= 1u << i;
+		cpu_request_clear(&setup->cpu[i], CPU_REQ_NMI);
+	}
+	return taken;
+}
+
+/* To whom it is wired, once a rise; a CPU whose APIC is off has the wire itself, if it is the first. */
+static void test_nmi_wire(void **state)
+{
+	struct irqchip_backend backend = { 0 };
+	struct setup setup;
+	struct irq_line nmi;
+
+	start(state, &setup);
+	nmi = apic_lint1_line(setup.apics);
+	for (unsigned i = 0; i < CPUS; i++)
+		set_reg(&setup, i, 0xf0, 0x1ff);
+	irq_set(&nmi, true);
+	irq_set(&nmi, false);
+	assert_int_equal(take_nmis(&setup), 0);
+	set_reg(&setup, 0, 0x360, 0x400);
+	set_reg(&setup, 2, 0x360, 0x400);
+	set_reg(&setup, 3, 0x360, 0x10400);
+	irq_set(&nmi, true);
+	assert_int_equal(take_nmis(&setup), 0x5);
+	irq_set(&nmi, true);
+	assert_int_equal(take_nmis(&setup), 0);
+	irq_set(&nmi, false);
+	set_reg(&setup, 2, 0x360, 0x55);
+	irq_set(&nmi, true);
+	assert_int_equal(take_nmis(&setup), 0x1);
+	assert_int_equal(acknowledge(&setup, 2), 0x55);
+	irq_set(&nmi, false);
+	apic_set_backend(setup.apics, &backend);
+	irq_set(&nmi, true);
+	assert_int_equal(take_nmis(&setup), 0x1);
+	stop(&setup);
+}
+
 static void wait_for(struct setup *setup, unsigned cpu, int vector)
 {
 	uint64_t deadline = clock_now_ns() + 10 * CLOCK_NS_PER_S;
@@ -572,6 +617,7 @@ int main(void)
 		cmocka_unit_test(test_moved_page),
 		cmocka_unit_test(test_cr8),
 		cmocka_unit_test(test_extint),
+		cmocka_unit_test(test_nmi_wire),
 		cmocka_unit_test(test_timer),
 		cmocka_unit_test(test_ioapic_edge),
 		cmocka_unit_test(test_ioapic_level),

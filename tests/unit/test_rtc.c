@@ -162,6 +162,24 @@ static void test_cells(void **state)
 	device_free(setup.rtc);
 }
 
+/* Its bit is none of the index. */
+static void test_nmi_mask(void **state)
+{
+	struct setup setup;
+
+	start(state, &setup);
+	assert_false(rtc_nmi_masked(setup.rtc));
+	port_out(setup.fixture, 0x70, 0xdf);
+	assert_true(rtc_nmi_masked(setup.rtc));
+	assert_int_equal(port_in(setup.fixture, 0x71), 3);
+	port_out(setup.fixture, 0x70, 0x5f);
+	assert_false(rtc_nmi_masked(setup.rtc));
+	port_out(setup.fixture, 0x70, 0x80);
+	setup.rtc->class->reset(setup.rtc);
+	assert_false(rtc_nmi_masked(setup.rtc));
+	device_free(setup.rtc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -171,6 +189,7 @@ int main(void)
 		cmocka_unit_test(test_alarm),
 		cmocka_unit_test(test_interrupt),
 		cmocka_unit_test(test_cells),
+		cmocka_unit_test(test_nmi_mask),
 	};
 
 	return cmocka_run_group_tests_name("rtc", tests, device_fixture_open,
