@@ -65,8 +65,11 @@ int machines_check_name(const char *name, struct error *err)
 
 	for (size_t i = 0; fine && i < length; i++)
 		fine = isalnum((unsigned char)name[i]) || strchr("._-", name[i]);
-	return fine ? 0 : error_set(err, EINVAL, "'%s' is no machine's name: up to %u letters, digits, "
-				    "'.', '_' and '-', the first a letter or digit", name,
+	/* However long it is, the reason has to be read. */
+	return fine ? 0 : error_set(err, EINVAL, "'%.*s%s' is no machine's name: up to %u letters, "
+				    "digits, '.', '_' and '-', the first a letter or digit",
+				    (int)MACHINES_NAME_BYTES, name,
+				    length > MACHINES_NAME_BYTES ? "..." : "",
 				    MACHINES_NAME_BYTES - 1);
 }
 
@@ -105,20 +108,6 @@ static int try_connect(int dir, const char *name, struct error *err)
 	ret = -errno;
 	close(fd);
 	return ret;
-}
-
-int machines_connect(int dir, const char *name, struct error *err)
-{
-	int fd = machines_check_name(name, err);
-
-	if (fd)
-		return fd;
-	fd = try_connect(dir, name, err);
-	if (fd == -ECONNREFUSED || fd == -ENOENT)
-		return error_set(err, ENOENT, "no machine '%s' runs: see 'ringlet list'", name);
-	if (fd == -EAGAIN)
-		return error_set(err, ETIMEDOUT, "machine '%s' does not answer", name);
-	return fd < 0 ? error_set_errno(err, -fd, "cannot reach machine '%s'", name) : fd;
 }
 
 /* Somebody listens: a queue that is full is a sign of life, too. Without waiting for him. */
@@ -170,6 +159,36 @@ static void remove_files(int dir, const char *name)
 		closedir(entries);
 }
 
+/* The name in NAME.sock, or NULL. */
+static char *name_of(const char *file)
+{
+	const char *dot = strrchr(file, '.');
+	char *name = dot && !strcmp(dot + 1, MACHINES_SOCKET) ? strndup(file, (size_t)(dot - file)) :
+								NULL;
+
+	if (name && !machines_check_name(name, NULL))
+		return name;
+	free(name);
+	return NULL;
+}
+
+/* Behind machines that were killed. The directory is locked. */
+static void remove_dead(int dir)
+{
+	DIR *entries = open_entries(dir);
+	const struct dirent *entry;
+
+	while (entries && (entry = readdir(entries))) {
+		char *name = name_of(entry->d_name);
+
+		if (name && !is_alive(dir, name))
+			remove_files(dir, name);
+		free(name);
+	}
+	if (entries)
+		closedir(entries);
+}
+
 void machines_release(int dir, const char *name)
 {
 	flock(dir, LOCK_EX);
@@ -207,6 +226,7 @@ int machines_claim(int dir, const char *name, struct error *err)
 	if (is_alive(dir, name)) {
 		fd = error_set(err, EEXIST, "a machine '%s' runs already: take another --name", name);
 	} else {
+		remove_dead(dir);
 		remove_files(dir, name);
 		fd = listen_at(dir, name, err);
 	}
@@ -214,20 +234,25 @@ int machines_claim(int dir, const char *name, struct error *err)
 	return fd;
 }
 
-/* ---- all of them ---- */
-
-/* The name in NAME.sock, or NULL. */
-static char *name_of(const char *file)
+int machines_connect(int dir, const char *name, struct error *err)
 {
-	const char *dot = strrchr(file, '.');
-	char *name = dot && !strcmp(dot + 1, MACHINES_SOCKET) ? strndup(file, (size_t)(dot - file)) :
-								NULL;
+	int fd = machines_check_name(name, err);
 
-	if (name && !machines_check_name(name, NULL))
-		return name;
-	free(name);
-	return NULL;
+	if (fd)
+		return fd;
+	fd = try_connect(dir, name, err);
+	if (fd == -ECONNREFUSED && !flock(dir, LOCK_EX)) {
+		remove_dead(dir);
+		flock(dir, LOCK_UN);
+	}
+	if (fd == -ECONNREFUSED || fd == -ENOENT)
+		return error_set(err, ENOENT, "no machine '%s' runs: see 'ringlet list'", name);
+	if (fd == -EAGAIN)
+		return error_set(err, ETIMEDOUT, "machine '%s' does not answer", name);
+	return fd < 0 ? error_set_errno(err, -fd, "cannot reach machine '%s'", name) : fd;
 }
+
+/* ---- all of them ---- */
 
 static int compare(const void *a, const void *b)
 {
@@ -256,7 +281,7 @@ static bool add_name(char ***names, size_t *count, char *name)
 	return true;
 }
 
-static int collect(int dir, DIR *entries, char ***names, struct error *err)
+static int collect(DIR *entries, char ***names, struct error *err)
 {
 	const struct dirent *entry;
 	size_t count = 0;
@@ -265,12 +290,7 @@ static int collect(int dir, DIR *entries, char ***names, struct error *err)
 	while (*names && (entry = readdir(entries))) {
 		char *name = name_of(entry->d_name);
 
-		if (!name)
-			continue;
-		if (!is_alive(dir, name)) {
-			remove_files(dir, name);
-			free(name);
-		} else if (!add_name(names, &count, name)) {
+		if (name && !add_name(names, &count, name)) {
 			machines_free_names(*names);
 			*names = NULL;
 		}
@@ -288,8 +308,9 @@ int machines_list(int dir, char ***names, struct error *err)
 
 	if (flock(dir, LOCK_EX))
 		return error_set_errno(err, errno, "cannot lock the machines' directory");
+	remove_dead(dir);
 	entries = open_entries(dir);
-	ret = entries ? collect(dir, entries, names, err) :
+	ret = entries ? collect(entries, names, err) :
 			error_set_errno(err, errno, "cannot read the machines' directory");
 	if (entries)
 		closedir(entries);

@@ -2,8 +2,8 @@
 /*
  * The names of this user's machines: a directory, $XDG_RUNTIME_DIR/ringlet or /tmp/ringlet-UID, that
  * is ours alone (mode 0700), with a socket NAME.sock for each machine that runs. Who listens there
- * has the name, and with it all files NAME.* beside it; a socket on which nobody listens is what a
- * machine left that was killed, and goes away. Processes agree by a lock on the directory.
+ * has the name, and with it all files NAME.* beside it. What machines left that were killed goes away
+ * whenever somebody claims a name, lists them or finds one dead. Processes agree by a lock on the directory.
  *
  * Sockets are reached through the directory's descriptor, so that no path is too long for one. Any
  * thread; dir is what machines_open returned.
@@ -41,7 +41,7 @@ int machines_connect(int dir, const char *name, struct error *err);
 
 /*
  * The names of the machines that run, in order: *names is an array that ends with NULL, to be freed
- * by machines_free_names. Cleans up behind the dead.
+ * by machines_free_names.
  */
 int machines_list(int dir, char ***names, struct error *err);
 void machines_free_names(char **names);

@@ -146,6 +146,54 @@ def test_a_name_is_given_once(ask, idle, ringlet, tmp_path):
     assert state_of(ask, "one") == "running"
 
 
+def test_two_that_start_at_once(ask, idle, ringlet, tmp_path):
+    """One of them has the name; the other says so, and leaves it alone."""
+    idle("other")
+    for _ in range(5):
+        args = [ringlet, "run", "-f", tmp_path / "halt.bin", "--name", "one", "--detach"]
+        both = [subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(2)]
+        said = sorted((process.communicate(timeout=60), process.returncode) for process in both)
+        assert [status for _, status in said] == [1, 0], said
+        assert said[0][0][0] == "" and "'one' runs already" in said[0][0][1]
+        assert said[1][0][0] == "one\n" and state_of(ask, "one") == "running"
+        assert ask("stop", "--force", "one").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/tmp/x", "a/b", ".hidden", "-x", "a b",
+                                  "\u00e9", "x" * 65, "x" * 100000, "%n%s", "*"], ids=range(14))
+def test_names_that_are_none(ask, runtime, name):
+    for args in (["run", f"--name={name}"], ["pause", "--", name], ["stop", "-f", "--", name],
+                 ["exec", "--", name, "true"], ["debug", "--", name]):
+        assert_refused(ask(*args), "is no machine's name")
+    assert not (runtime / "ringlet").exists() or os.listdir(runtime / "ringlet") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_another_user(idle, runtime):
+    """Even one whom the files' modes let through is turned away."""
+    idle("one")
+    directory = runtime / "ringlet"
+    directory.chmod(0o711)
+    (directory / "one.sock").chmod(0o666)
+    here = os.open(directory, os.O_PATH)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.setresuid(65534, 65534, 65534)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(f"/proc/self/fd/{here}/one.sock")
+                client.settimeout(30)
+                said = client.makefile().read()
+            status = json.loads(said)["error"]["message"] != "this machine is another user's"
+        finally:
+            os._exit(status)
+    os.close(here)
+    assert os.waitpid(child, 0)[1] == 0
+    assert answers(runtime, "one")
+
+
 def test_a_name_of_its_own(ask, start, tmp_path, idle):
     """Who gives no name gets one."""
     idle("other")
@@ -161,6 +209,13 @@ def test_a_machine_that_was_killed(ask, idle, runtime):
     idle("one").process.kill()
     wait_until(lambda: ask("list").stdout == "")
     assert os.listdir(runtime / "ringlet") == []
+    for command in (["pause", "one"], ["pause"], ["exec", "one", "--", "true"], ["console", "one"]):
+        machine = idle("one", "--vsock", "auto")
+        assert sorted(os.listdir(runtime / "ringlet")) == ["one.sock", "one.vsock"]
+        machine.process.kill()
+        machine.process.wait()
+        assert_refused(ask(*command), "no machine")
+        assert os.listdir(runtime / "ringlet") == [], command
     idle("two").process.send_signal(signal.SIGTERM)
     wait_until(lambda: "'two' runs" in ask("pause", "two").stderr)
     idle("two")

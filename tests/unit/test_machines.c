@@ -96,15 +96,23 @@ static void test_directory_of_others(void **state)
 
 static void test_names(void **state)
 {
-	char longest[MACHINES_NAME_BYTES + 1];
+	static const char *const refused[] = {
+		"", ".a", "-a", "_a", "a/b", "a b", "..", ".", "/a", "../a", "a\n", "a\x7f", "a\xc3\xa9", "a%s",
+	};
+	char longest[MACHINES_NAME_BYTES + 1], text[65536];
+	struct error err;
 
 	(void)state;
 	assert_int_equal(machines_check_name("a.b_c-1", NULL), 0);
-	assert_int_equal(machines_check_name("", NULL), -EINVAL);
-	assert_int_equal(machines_check_name(".a", NULL), -EINVAL);
-	assert_int_equal(machines_check_name("-a", NULL), -EINVAL);
-	assert_int_equal(machines_check_name("a/b", NULL), -EINVAL);
-	assert_int_equal(machines_check_name("a b", NULL), -EINVAL);
+	for (unsigned i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		assert_int_equal(machines_check_name(refused[i], NULL), -EINVAL);
+		assert_int_equal(machines_connect(-1, refused[i], NULL), -EINVAL);
+		assert_int_equal(machines_claim(-1, refused[i], NULL), -EINVAL);
+	}
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = 0;
+	assert_int_equal(machines_check_name(text, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "letter or digit"));
 	memset(longest, 'x', sizeof(longest));
 	longest[MACHINES_NAME_BYTES] = 0;
 	assert_int_equal(machines_check_name(longest, NULL), -EINVAL);
@@ -156,10 +164,19 @@ static void test_the_dead(void **state)
 	char **names;
 
 	(void)state;
+	claim_and_die("another");
 	claim_and_die("dead");
+	assert_false(exists(dir, "another.sock"));
+	assert_true(exists(dir, "dead.sock"));
+	make_file(dir, "dead.vsock");
+	assert_int_equal(machines_connect(dir, "another", NULL), -ENOENT);
 	assert_true(exists(dir, "dead.sock"));
 	assert_int_equal(machines_connect(dir, "dead", NULL), -ENOENT);
+	assert_false(exists(dir, "dead.sock"));
+	assert_false(exists(dir, "dead.vsock"));
+	claim_and_die("another");
 	fd = machines_claim(dir, "dead", NULL);
+	assert_false(exists(dir, "another.sock"));
 	assert_true(fd >= 0);
 	claim_and_die("other");
 	make_file(dir, "other.vsock");
@@ -171,6 +188,51 @@ static void test_the_dead(void **state)
 	assert_false(exists(dir, "other.vsock"));
 	close(fd);
 	close(dir);
+}
+
+enum { RACERS = 16 };
+
+/* Ends with 0 if it has got the name; whoever has it keeps it until the pipe ends. */
+static pid_t race_for(const char *name, const int *start)
+{
+	pid_t child = fork();
+	char byte;
+	int dir, fd;
+
+	if (child)
+		return child;
+	close(start[1]);
+	dir = machines_open(NULL);
+	(void)!read(start[0], &byte, 1);
+	fd = machines_claim(dir, name, NULL);
+	if (fd < 0)
+		_exit(fd == -EEXIST ? 1 : 2);
+	sleep(1);
+	_exit(0);
+}
+
+/* Of many that want one name at once, where a dead one has it, one gets it. */
+static void test_a_race(void **state)
+{
+	pid_t racer[RACERS];
+	unsigned won = 0;
+	int start[2];
+
+	(void)state;
+	claim_and_die("one");
+	assert_int_equal(pipe(start), 0);
+	for (unsigned i = 0; i < RACERS; i++)
+		racer[i] = race_for("one", start);
+	close(start[0]);
+	close(start[1]);
+	for (unsigned i = 0; i < RACERS; i++) {
+		int status;
+
+		assert_int_equal(waitpid(racer[i], &status, 0), racer[i]);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+		won += !WEXITSTATUS(status);
+	}
+	assert_int_equal(won, 1);
 }
 
 static void test_order(void **state)
@@ -203,6 +265,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_one_owner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_dead, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_race, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
 	};
 
