@@ -21,6 +21,7 @@
 
 #define QUEUE_SIZE 256
 #define QUEUES 3
+#define VSOCK_F_STREAM 0 /* which no driver need negotiate */
 #define TURN_PACKETS 256 /* each way */
 #define FINISH_MS 1000
 
@@ -61,7 +62,7 @@ static struct virtio_vsock_hdr header_of(struct vsock_link *link, uint16_t op)
 	return (struct virtio_vsock_hdr){
 		.src_cid = VSOCK_CID_HOST, .dst_cid = link->vsock->config.guest_cid,
 		.src_port = link->host_port, .dst_port = link->guest_port,
-		.type = VIRTIO_VSOCK_TYPE_STREAM, .op = op,
+		.type = link->type, .op = op,
 		.buf_alloc = VSOCK_QUEUE_BYTES, .fwd_cnt = link->forwarded,
 	};
 }
@@ -92,7 +93,7 @@ static bool take_room(struct vsock *vsock)
 }
 
 /* Bytes of the host's, behind where the header comes; how many. */
-static size_t fill_data(struct vsock_link *link)
+static size_t fill_data(struct vsock_link *link, bool *ends)
 {
 	const struct virtio_chain *room = link->vsock->room;
 	size_t most = vsock_link_credit(link);
@@ -103,11 +104,11 @@ static size_t fill_data(struct vsock_link *link)
 	if (most > VSOCK_PACKET_MAX)
 		most = VSOCK_PACKET_MAX;
 	count = iov_slice(room->in, room->in_count, HEADER_BYTES, most, link->vsock->pieces);
-	return vsock_link_read(link, link->vsock->pieces, count);
+	return vsock_link_read(link, link->vsock->pieces, count, ends);
 }
 
 /* One of the things that link has to say; false: nothing, after all. */
-static bool choose(struct vsock_link *link, uint16_t *op, uint32_t *len)
+static bool choose(struct vsock_link *link, uint16_t *op, uint32_t *len, bool *ends)
 {
 	static const struct {
 		unsigned say;
@@ -124,10 +125,11 @@ static bool choose(struct vsock_link *link, uint16_t *op, uint32_t *len)
 	};
 
 	*len = 0;
+	*ends = false;
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		*op = order[i].op;
 		if (!order[i].say)
-			*len = (uint32_t)fill_data(link);
+			*len = (uint32_t)fill_data(link, ends);
 		if (*len || link->to_say & order[i].say) {
 			link->to_say &= ~order[i].say;
 			return true;
@@ -141,12 +143,14 @@ static size_t compose(struct vsock_link *link)
 	struct virtio_vsock_hdr header;
 	uint16_t op;
 	uint32_t len;
+	bool ends;
 
-	if (!choose(link, &op, &len))
+	if (!choose(link, &op, &len, &ends))
 		return 0;
 	header = header_of(link, op);
 	header.len = len;
-	header.flags = op == VIRTIO_VSOCK_OP_SHUTDOWN ? link->host_shutdown : 0;
+	header.flags = op == VIRTIO_VSOCK_OP_SHUTDOWN ? link->host_shutdown :
+		       ends ? VIRTIO_VSOCK_SEQ_EOM : 0;
 	link->sent += len;
 	if (len && !vsock_link_credit(link))
 		link->to_say |= VSOCK_SAY_ASK_CREDIT;
@@ -200,7 +204,7 @@ static void answer_stranger(struct vsock *vsock, const struct virtio_vsock_hdr *
 	struct vsock_link *link = NULL;
 
 	if (packet->op == VIRTIO_VSOCK_OP_REQUEST)
-		link = vsock_host_call(vsock, packet->src_port, packet->dst_port);
+		link = vsock_host_call(vsock, packet);
 	if (!link) {
 		refuse(vsock, packet);
 		return;
@@ -210,16 +214,19 @@ static void answer_stranger(struct vsock *vsock, const struct virtio_vsock_hdr *
 	vsock_link_update(link);
 }
 
-static bool take_data(struct vsock_link *link, const struct virtio_chain *chain, uint32_t len)
+static bool take_data(struct vsock_link *link, const struct virtio_vsock_hdr *packet,
+		      const struct virtio_chain *chain)
 {
+	bool ends = vsock_has_messages(link) && packet->flags & VIRTIO_VSOCK_SEQ_EOM;
 	struct vsock *vsock = link->vsock;
+	uint32_t len = packet->len;
 	unsigned count;
 
 	if (link->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND ||
 	    len > vsock_link_guest_credit(link) || chain->out_count > VSOCK_PIECES_MAX)
 		return false;
 	count = iov_slice(chain->out, chain->out_count, HEADER_BYTES, len, vsock->pieces);
-	vsock_link_receive(link, vsock->pieces, count, len);
+	vsock_link_receive(link, vsock->pieces, count, len, ends);
 	return true;
 }
 
@@ -251,7 +258,7 @@ static bool take_packet(struct vsock_link *link, const struct virtio_vsock_hdr *
 		return false;
 	switch (packet->op) {
 	case VIRTIO_VSOCK_OP_RW:
-		return take_data(link, chain, packet->len);
+		return take_data(link, packet, chain);
 	case VIRTIO_VSOCK_OP_SHUTDOWN:
 		return take_shutdown(link, packet);
 	case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
@@ -262,6 +269,12 @@ static bool take_packet(struct vsock_link *link, const struct virtio_vsock_hdr *
 	default:
 		return false;
 	}
+}
+
+static bool knows_type(const struct vsock *vsock, uint16_t type)
+{
+	return type == VIRTIO_VSOCK_TYPE_STREAM || (type == VIRTIO_VSOCK_TYPE_SEQPACKET &&
+						    virtio_has(&vsock->virtio, VIRTIO_VSOCK_F_SEQPACKET));
 }
 
 static void receive(struct vsock *vsock, const struct virtio_chain *chain)
@@ -277,7 +290,7 @@ static void receive(struct vsock *vsock, const struct virtio_chain *chain)
 	/* There is nobody to answer to. */
 	if (packet.src_cid != vsock->config.guest_cid)
 		return;
-	if (packet.dst_cid != VSOCK_CID_HOST || packet.type != VIRTIO_VSOCK_TYPE_STREAM) {
+	if (packet.dst_cid != VSOCK_CID_HOST || !knows_type(vsock, packet.type)) {
 		refuse(vsock, &packet);
 		return;
 	}
@@ -288,7 +301,8 @@ static void receive(struct vsock *vsock, const struct virtio_chain *chain)
 	}
 	link->guest_alloc = packet.buf_alloc;
 	link->guest_forwarded = packet.fwd_cnt;
-	if (packet.len > chain->out_bytes - HEADER_BYTES || !take_packet(link, &packet, chain))
+	if (packet.type != link->type || packet.len > chain->out_bytes - HEADER_BYTES ||
+	    !take_packet(link, &packet, chain))
 		vsock_reset(link);
 	vsock_link_update(link);
 }
@@ -354,7 +368,8 @@ static void vsock_describe(const struct virtio_device *dev, struct json *json)
 	const struct vsock *vsock = (const struct vsock *)dev;
 
 	json_uint(json, "cid", vsock->config.guest_cid);
-	json_string(json, "socket", vsock->listen_fd < 0 ? NULL : vsock->address.sun_path);
+	json_string(json, "socket", vsock->listener->fd < 0 ? NULL :
+				    vsock->listener->address.sun_path);
 }
 
 static void vsock_destroy(struct virtio_device *dev)
@@ -386,12 +401,14 @@ int virtio_vsock_create(const struct device_env *env, const struct virtio_vsock_
 	struct virtio_setup setup = {
 		.class = &vsock_class, .env = env, .queue_count = QUEUES, .queue_size = QUEUE_SIZE,
 		.config_bytes = sizeof(vsock->config),
+		.features = 1ull << VSOCK_F_STREAM | 1ull << VIRTIO_VSOCK_F_SEQPACKET,
 	};
 	int ret;
 
 	if (!vsock)
 		return error_set(err, ENOMEM, "no memory for virtio-vsock");
-	vsock->listen_fd = -1;
+	for (unsigned i = 0; i < VSOCK_LISTENERS; i++)
+		vsock->listener[i].fd = -1;
 	vsock->config.guest_cid = options->cid;
 	TAILQ_INIT(&vsock->ready);
 	setup.config = &vsock->config;

@@ -2,7 +2,8 @@
 /*
  * How links begin, seen from the host (docs/VSOCK.md). A client connects to the device's socket and
  * says "CONNECT PORT"; when the guest has accepted, it reads "OK PORT", and then the guest's bytes.
- * A guest that asks for a port of the host gets whoever listens at the path of that port.
+ * A guest that asks for a port of the host gets whoever listens at the path of that port. The same
+ * goes for messages, with sockets of that type.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 
 #define BACKLOG 128
 #define PORT_TEXT "_4294967295"
+#define SEQPACKET_TEXT "_seqpacket"
 #define FIRST_PORT (1u << 30)
 #define RETRY_NS (CLOCK_NS_PER_S / 100)
 #define CALL_NS (2 * CLOCK_NS_PER_S) /* as long as Linux waits for an answer */
@@ -47,7 +49,8 @@ static void ask_guest(struct vsock_link *link)
 	struct vsock *vsock = link->vsock;
 	uint32_t port;
 
-	if (!parse_greeting(link->greeting, &port) || !virtio_running(&vsock->virtio)) {
+	if (!parse_greeting(link->greeting, &port) || !virtio_running(&vsock->virtio) ||
+	    (vsock_has_messages(link) && !virtio_has(&vsock->virtio, VIRTIO_VSOCK_F_SEQPACKET))) {
 		vsock_link_kill(link);
 		return;
 	}
@@ -109,7 +112,7 @@ void vsock_host_accepted(struct vsock_link *link)
 /* 0, or -errno; -EAGAIN: its queue is full. */
 static int try_call(const struct vsock_link *link)
 {
-	struct sockaddr_un address = link->vsock->address;
+	struct sockaddr_un address = link->vsock->listener->address;
 	size_t length = strlen(address.sun_path);
 
 	snprintf(address.sun_path + length, sizeof(address.sun_path) - length, "_%u",
@@ -133,18 +136,38 @@ static int call(struct vsock_link *link)
 	return 0;
 }
 
-struct vsock_link *vsock_host_call(struct vsock *vsock, uint32_t guest_port, uint32_t host_port)
+/* Of the host's side. */
+static int open_socket(uint16_t type)
+{
+	int kind = type == VIRTIO_VSOCK_TYPE_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
+
+	return socket(AF_UNIX, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* A link of that type, which takes fd over. */
+static struct vsock_link *make_link(struct vsock *vsock, enum vsock_state state, uint16_t type,
+				    int fd)
+{
+	const int bytes = VSOCK_QUEUE_BYTES;
+
+	/* A message as long as the guest's credit fits. */
+	if (type == VIRTIO_VSOCK_TYPE_SEQPACKET)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	return vsock_link_create(vsock, state, type, fd);
+}
+
+struct vsock_link *vsock_host_call(struct vsock *vsock, const struct virtio_vsock_hdr *packet)
 {
 	struct vsock_link *link;
 	int fd;
 
-	if (vsock->listen_fd < 0)
+	if (vsock->listener->fd < 0)
 		return NULL;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	link = fd < 0 ? NULL : vsock_link_create(vsock, VSOCK_CALLING, fd);
+	fd = open_socket(packet->type);
+	link = fd < 0 ? NULL : make_link(vsock, VSOCK_CALLING, packet->type, fd);
 	if (!link)
 		return NULL;
-	vsock_link_key(link, guest_port, host_port);
+	vsock_link_key(link, packet->src_port, packet->dst_port);
 	link->call_deadline_ns = clock_now_ns() + CALL_NS;
 	if (!call(link))
 		return link;
@@ -154,37 +177,47 @@ struct vsock_link *vsock_host_call(struct vsock *vsock, uint32_t guest_port, uin
 
 /* ---- listening ---- */
 
+static uint16_t type_of(const struct vsock_listener *listener)
+{
+	return listener == listener->vsock->listener ? VIRTIO_VSOCK_TYPE_STREAM :
+						       VIRTIO_VSOCK_TYPE_SEQPACKET;
+}
+
 /* As many at once as can wait; the rest is for the next turn of the loop. */
 static void on_clients(void *opaque, uint32_t events)
 {
-	struct vsock *vsock = opaque;
+	struct vsock_listener *listener = opaque;
+	struct vsock *vsock = listener->vsock;
 
 	(void)events;
 	for (unsigned i = 0; i < BACKLOG; i++) {
-		int fd = accept4(vsock->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		struct vsock_link *link;
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			       errno == ENOMEM)) {
 			/* Who waits goes on waiting, and would wake us for ever. */
-			loop_watch_remove(vsock->listen_watch);
-			vsock->listen_watch = NULL;
+			loop_watch_remove(listener->watch);
+			listener->watch = NULL;
 			loop_timer_arm(vsock->retry, clock_now_ns() + RETRY_NS);
 		}
 		if (fd < 0)
 			break;
-		link = vsock_link_create(vsock, VSOCK_GREETING, fd);
+		link = make_link(vsock, VSOCK_GREETING, type_of(listener), fd);
 		if (link)
 			vsock_link_update(link);
 	}
 	vsock_bury(vsock);
 }
 
-static void watch_clients(struct vsock *vsock)
+/* False: it has to be tried again. */
+static bool watch_clients(struct vsock_listener *listener)
 {
-	if (loop_watch_add(vsock->virtio.env->loop, vsock->listen_fd, EPOLLIN, on_clients, vsock,
-			   &vsock->listen_watch))
-		vsock->listen_watch = NULL;
+	if (!listener->watch && listener->fd >= 0 &&
+	    loop_watch_add(listener->vsock->virtio.env->loop, listener->fd, EPOLLIN, on_clients,
+			   listener, &listener->watch))
+		listener->watch = NULL;
+	return listener->watch || listener->fd < 0;
 }
 
 static void retry(void *opaque)
@@ -200,15 +233,14 @@ static void retry(void *opaque)
 			vsock_reset(link);
 		vsock_link_update(link);
 	}
-	if (!vsock->listen_watch)
-		watch_clients(vsock);
-	if (!vsock->listen_watch)
-		loop_timer_arm(vsock->retry, clock_now_ns() + RETRY_NS);
+	for (unsigned i = 0; i < VSOCK_LISTENERS; i++)
+		if (!watch_clients(&vsock->listener[i]))
+			loop_timer_arm(vsock->retry, clock_now_ns() + RETRY_NS);
 	vsock_pump(vsock);
 }
 
 /* What a monitor left that was killed: nobody listens there. */
-static bool is_left_over(const struct sockaddr_un *address)
+static bool is_left_over(const struct sockaddr_un *address, uint16_t type)
 {
 	struct stat status;
 	int fd;
@@ -216,7 +248,7 @@ static bool is_left_over(const struct sockaddr_un *address)
 
 	if (lstat(address->sun_path, &status) || !S_ISSOCK(status.st_mode))
 		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = open_socket(type);
 	refused = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) &&
 		  errno == ECONNREFUSED;
 	if (fd >= 0)
@@ -224,51 +256,71 @@ static bool is_left_over(const struct sockaddr_un *address)
 	return refused;
 }
 
-static int bind_anew(int fd, const struct sockaddr_un *address)
+static int bind_anew(int fd, const struct sockaddr_un *address, uint16_t type)
 {
 	const struct sockaddr *generic = (const struct sockaddr *)address;
 
 	if (!bind(fd, generic, sizeof(*address)))
 		return 0;
-	if (errno == EADDRINUSE && is_left_over(address) && !unlink(address->sun_path) &&
+	if (errno == EADDRINUSE && is_left_over(address, type) && !unlink(address->sun_path) &&
 	    !bind(fd, generic, sizeof(*address)))
 		return 0;
 	return -errno;
 }
 
-int vsock_host_listen(struct vsock *vsock, const char *path, struct error *err)
+static int begin_to_listen(struct vsock_listener *listener, struct error *err)
 {
-	int ret;
+	const struct sockaddr_un *address = &listener->address;
+	uint16_t type = type_of(listener);
+	int fd = open_socket(type), ret;
 
-	vsock->next_port = FIRST_PORT;
-	vsock->address.sun_family = AF_UNIX;
-	if (!*path || strlen(path) + sizeof(PORT_TEXT) > sizeof(vsock->address.sun_path))
-		return error_set(err, EINVAL, "vsock: a socket's path has 1 to %zu bytes, not '%s'",
-				 sizeof(vsock->address.sun_path) - sizeof(PORT_TEXT), path);
-	strcpy(vsock->address.sun_path, path);
-	vsock->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (vsock->listen_fd < 0)
+	if (fd < 0)
 		return error_set_errno(err, errno, "vsock: no socket");
 	/* Before it has a name: nobody else can have connected. */
-	ret = fchmod(vsock->listen_fd, 0600) ? -errno : bind_anew(vsock->listen_fd, &vsock->address);
+	ret = fchmod(fd, 0600) ? -errno : bind_anew(fd, address, type);
 	if (ret) {
-		close(vsock->listen_fd);
-		vsock->listen_fd = -1; /* nor is what is at path ours to remove */
-		return error_set_errno(err, -ret, "vsock: cannot listen at %s", path);
+		/* Nor is what is there ours to remove. */
+		close(fd);
+		return error_set_errno(err, -ret, "vsock: cannot listen at %s", address->sun_path);
 	}
-	if (listen(vsock->listen_fd, BACKLOG) ||
-	    loop_timer_create(vsock->virtio.env->loop, retry, vsock, &vsock->retry))
-		return error_set(err, ENOMEM, "vsock: cannot listen at %s", path);
-	watch_clients(vsock);
-	return vsock->listen_watch ? 0 : error_set(err, ENOMEM, "vsock: no memory");
+	listener->fd = fd;
+	if (listen(fd, BACKLOG) || !watch_clients(listener))
+		return error_set(err, ENOMEM, "vsock: cannot listen at %s", address->sun_path);
+	return 0;
+}
+
+int vsock_host_listen(struct vsock *vsock, const char *path, struct error *err)
+{
+	int ret = 0;
+
+	vsock->next_port = FIRST_PORT;
+	if (!*path || strlen(path) + sizeof(PORT_TEXT) > sizeof(vsock->listener->address.sun_path))
+		return error_set(err, EINVAL, "vsock: a socket's path has 1 to %zu bytes, not '%s'",
+				 sizeof(vsock->listener->address.sun_path) - sizeof(PORT_TEXT), path);
+	if (loop_timer_create(vsock->virtio.env->loop, retry, vsock, &vsock->retry))
+		return error_set(err, ENOMEM, "vsock: no memory");
+	for (unsigned i = 0; i < VSOCK_LISTENERS && !ret; i++) {
+		struct vsock_listener *listener = &vsock->listener[i];
+
+		listener->vsock = vsock;
+		listener->address.sun_family = AF_UNIX;
+		snprintf(listener->address.sun_path, sizeof(listener->address.sun_path), "%s%s",
+			 path, i ? SEQPACKET_TEXT : "");
+		ret = begin_to_listen(listener, err);
+	}
+	return ret;
 }
 
 void vsock_host_close(struct vsock *vsock)
 {
-	loop_watch_remove(vsock->listen_watch);
 	loop_timer_destroy(vsock->retry);
-	if (vsock->listen_fd < 0)
-		return;
-	unlink(vsock->address.sun_path);
-	close(vsock->listen_fd);
+	for (unsigned i = 0; i < VSOCK_LISTENERS; i++) {
+		struct vsock_listener *listener = &vsock->listener[i];
+
+		loop_watch_remove(listener->watch);
+		if (listener->fd < 0)
+			continue;
+		unlink(listener->address.sun_path);
+		close(listener->fd);
+	}
 }

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/iov.h"
 #include "host/clock.h"
 #include "host/loop.h"
 
@@ -21,7 +22,8 @@
 
 /* ---- life ---- */
 
-struct vsock_link *vsock_link_create(struct vsock *vsock, enum vsock_state state, int fd)
+struct vsock_link *vsock_link_create(struct vsock *vsock, enum vsock_state state, uint16_t type,
+				     int fd)
 {
 	struct vsock_link *link = NULL;
 
@@ -33,6 +35,7 @@ struct vsock_link *vsock_link_create(struct vsock *vsock, enum vsock_state state
 	}
 	link->vsock = vsock;
 	link->state = state;
+	link->type = type;
 	link->fd = fd;
 	link->watched = UNWATCHED;
 	LIST_INSERT_HEAD(&vsock->links, link, all);
@@ -83,21 +86,37 @@ static void close_socket(struct vsock_link *link)
 	link->fd = -1;
 }
 
+static void release_queue(struct vsock_link *link)
+{
+	fifo_release(&link->queue);
+	free(link->ends);
+	link->ends = NULL;
+	link->partial = 0;
+}
+
 void vsock_link_kill(struct vsock_link *link)
 {
 	if (link->state == VSOCK_DEAD)
 		return;
 	unkey(link);
 	close_socket(link);
-	fifo_release(&link->queue);
+	release_queue(link);
+	free(link->message);
+	link->message = NULL;
 	link->state = VSOCK_DEAD;
 	LIST_REMOVE(link, all);
 	LIST_INSERT_HEAD(&link->vsock->dead, link, all);
 }
 
+/* Of what the guest sent, the host can be given some. */
+static bool has_output(const struct vsock_link *link)
+{
+	return link->queue.used > link->partial;
+}
+
 void vsock_link_forget(struct vsock_link *link)
 {
-	if (!link->queue.used) {
+	if (!has_output(link)) {
 		vsock_link_kill(link);
 		return;
 	}
@@ -152,7 +171,7 @@ static void host_shuts(struct vsock_link *link, uint32_t flags)
 static void write_failed(struct vsock_link *link)
 {
 	forwarded(link, link->queue.used);
-	fifo_release(&link->queue);
+	release_queue(link);
 	link->write_ended = true;
 	if (link->state == VSOCK_DRAINING)
 		vsock_link_kill(link);
@@ -160,10 +179,11 @@ static void write_failed(struct vsock_link *link)
 		host_shuts(link, VIRTIO_VSOCK_SHUTDOWN_RCV);
 }
 
-/* All that the guest has sent so far is the host's. */
+/* All that the guest has sent so far is the host's, but for a message that is not whole. */
 static void emptied(struct vsock_link *link)
 {
-	fifo_release(&link->queue);
+	if (!link->queue.used)
+		release_queue(link);
 	if (link->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND && !link->write_ended) {
 		shutdown(link->fd, SHUT_WR);
 		link->write_ended = true;
@@ -172,7 +192,7 @@ static void emptied(struct vsock_link *link)
 		vsock_link_kill(link);
 }
 
-/* Bytes that the host took; may end the link's writing. */
+/* Bytes that the host took, of a message all or none; may end the link's writing. */
 static size_t send_pieces(struct vsock_link *link, struct iovec *pieces, size_t count)
 {
 	const struct msghdr message = { .msg_iov = pieces,
@@ -189,26 +209,45 @@ static size_t send_pieces(struct vsock_link *link, struct iovec *pieces, size_t 
 	return put > 0 ? (size_t)put : 0;
 }
 
+static unsigned peek(const struct vsock_link *link, struct iovec pieces[2])
+{
+	const uint8_t *data;
+
+	if (vsock_has_messages(link))
+		return vsock_message_peek(link, pieces);
+	pieces[0].iov_len = fifo_peek(&link->queue, &data);
+	pieces[0].iov_base = (void *)data;
+	return 1;
+}
+
 static void flush(struct vsock_link *link)
 {
-	struct iovec piece;
-	const uint8_t *data;
-	size_t put;
+	struct iovec pieces[2];
 
-	while ((piece.iov_len = fifo_peek(&link->queue, &data))) {
-		piece.iov_base = (void *)data;
-		put = send_pieces(link, &piece, 1);
+	while (has_output(link)) {
+		size_t put = send_pieces(link, pieces, peek(link, pieces));
+
 		if (!put)
 			return; /* also when writing has ended */
-		fifo_drop(&link->queue, put);
+		if (vsock_has_messages(link))
+			vsock_message_drop(link, put);
+		else
+			fifo_drop(&link->queue, put);
 	}
 	emptied(link);
+}
+
+static int make_queue(struct vsock_link *link)
+{
+	if (vsock_has_messages(link) && !(link->ends = calloc(1, VSOCK_QUEUE_BYTES / 8)))
+		return -ENOMEM;
+	return fifo_init(&link->queue, VSOCK_QUEUE_BYTES);
 }
 
 /* Puts what is behind the first skip bytes into the queue, where the guest's credit is room. */
 static void keep(struct vsock_link *link, const struct iovec *pieces, unsigned count, size_t skip)
 {
-	if (!link->queue.data && fifo_init(&link->queue, VSOCK_QUEUE_BYTES)) {
+	if (!link->queue.data && make_queue(link)) {
 		vsock_reset(link);
 		return;
 	}
@@ -220,20 +259,32 @@ static void keep(struct vsock_link *link, const struct iovec *pieces, unsigned c
 				 len - skip);
 		skip -= skip < len ? skip : len;
 	}
+	if (vsock_has_messages(link))
+		link->partial += (uint32_t)iov_bytes(pieces, count);
+}
+
+/* Without being kept. */
+static bool may_send(const struct vsock_link *link, unsigned count, bool ends)
+{
+	if (link->write_ended || link->queue.used)
+		return false;
+	return !vsock_has_messages(link) || (ends && count <= IOV_MAX);
 }
 
 void vsock_link_receive(struct vsock_link *link, const struct iovec *pieces, unsigned count,
-			size_t len)
+			size_t len, bool ends)
 {
 	size_t done = 0;
 
 	link->received += (uint32_t)len;
-	if (len && !link->write_ended && !link->queue.used)
+	if (len && may_send(link, count, ends))
 		done = send_pieces(link, (struct iovec *)pieces, count);
 	if (link->write_ended)
 		forwarded(link, len - done);
 	else if (done < len)
 		keep(link, pieces, count, done);
+	if (ends && link->partial)
+		vsock_message_end(link);
 }
 
 void vsock_link_guest_shutdown(struct vsock_link *link, uint32_t flags)
@@ -243,7 +294,7 @@ void vsock_link_guest_shutdown(struct vsock_link *link, uint32_t flags)
 		return;
 	if (link->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV)
 		shutdown(link->fd, SHUT_RD);
-	if (!link->queue.used)
+	if (!has_output(link))
 		emptied(link);
 }
 
@@ -253,27 +304,31 @@ void vsock_link_host_gone(struct vsock_link *link)
 {
 	close_socket(link);
 	forwarded(link, link->queue.used);
-	fifo_release(&link->queue);
+	release_queue(link);
 	link->write_ended = link->ended = true;
 	link->readable = false;
 	host_shuts(link, VSOCK_BOTH);
 }
 
-/* The host writes no more: has it gone altogether? */
-static void read_ended(struct vsock_link *link)
+void vsock_link_read_ended(struct vsock_link *link)
 {
 	struct pollfd poll_fd = { .fd = link->fd };
 
+	link->readable = false;
 	link->ended = true;
 	host_shuts(link, VIRTIO_VSOCK_SHUTDOWN_SEND);
 	if (poll(&poll_fd, 1, 0) > 0 && poll_fd.revents & POLLHUP)
 		vsock_link_host_gone(link);
 }
 
-size_t vsock_link_read(struct vsock_link *link, const struct iovec *pieces, unsigned count)
+size_t vsock_link_read(struct vsock_link *link, const struct iovec *pieces, unsigned count,
+		       bool *ends)
 {
 	ssize_t got;
 
+	*ends = false;
+	if (vsock_has_messages(link))
+		return vsock_message_read(link, pieces, count, ends);
 	do
 		got = readv(link->fd, pieces, count < IOV_MAX ? (int)count : IOV_MAX);
 	while (got < 0 && errno == EINTR);
@@ -281,7 +336,7 @@ size_t vsock_link_read(struct vsock_link *link, const struct iovec *pieces, unsi
 		return (size_t)got;
 	link->readable = false;
 	if (!got)
-		read_ended(link);
+		vsock_link_read_ended(link);
 	else if (errno != EAGAIN)
 		vsock_link_host_gone(link);
 	return 0;
@@ -298,7 +353,7 @@ static bool may_read(const struct vsock_link *link)
 /* Events that can be dealt with; 0: hang-ups alone. */
 static uint32_t interest(const struct vsock_link *link)
 {
-	uint32_t events = link->queue.used ? EPOLLOUT : 0;
+	uint32_t events = has_output(link) ? EPOLLOUT : 0;
 
 	switch (link->state) {
 	case VSOCK_GREETING:
@@ -325,7 +380,7 @@ static void open_event(struct vsock_link *link, uint32_t events)
 
 	if (events & EPOLLIN)
 		link->readable = true;
-	if (link->queue.used && events & (EPOLLOUT | broken))
+	if (has_output(link) && events & (EPOLLOUT | broken))
 		flush(link);
 	else if (link->state == VSOCK_OPEN && link->ended && events & broken)
 		vsock_link_host_gone(link);
@@ -382,7 +437,7 @@ void vsock_links_finish(struct vsock *vsock, int milliseconds)
 		struct pollfd poll_fd = { .fd = link->fd, .events = POLLOUT };
 		int left = now_ns < deadline_ns ? (int)((deadline_ns - now_ns) / 1000000) : 0;
 
-		if (link->queue.used && poll(&poll_fd, 1, left) > 0)
+		if (has_output(link) && poll(&poll_fd, 1, left) > 0)
 			flush(link);
 		else
 			vsock_link_kill(link);

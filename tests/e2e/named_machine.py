@@ -84,9 +84,23 @@ class Machine:
         assert answer.startswith(b"OK "), answer
         return end
 
-    def listen(self, port):
+    def connect_for_messages(self, port):
+        """The same for messages."""
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        end.settimeout(COMMAND_S)
+        end.connect(f"{self.socket}_seqpacket")
+        end.sendall(f"CONNECT {port}\n".encode())
+        answer = end.recv(100)
+        if not answer:
+            end.close()
+            return None
+        assert answer.startswith(b"OK ") and answer.endswith(b"\n"), answer
+        return end
+
+    def listen(self, port, messages=False):
         """A socket where the guest can reach the host's port."""
-        end = socket.socket(socket.AF_UNIX)
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if messages
+                            else socket.SOCK_STREAM)
         end.settimeout(COMMAND_S)
         path = pathlib.Path(f"{self.socket}_{port}")
         path.unlink(missing_ok=True)

@@ -211,7 +211,8 @@ def test_a_machine_that_was_killed(ask, idle, runtime):
     assert os.listdir(runtime / "ringlet") == []
     for command in (["pause", "one"], ["pause"], ["exec", "one", "--", "true"], ["console", "one"]):
         machine = idle("one", "--vsock", "auto")
-        assert sorted(os.listdir(runtime / "ringlet")) == ["one.sock", "one.vsock"]
+        assert sorted(os.listdir(runtime / "ringlet")) == ["one.sock", "one.vsock",
+                                                            "one.vsock_seqpacket"]
         machine.process.kill()
         machine.process.wait()
         assert_refused(ask(*command), "no machine")

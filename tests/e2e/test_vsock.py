@@ -13,7 +13,7 @@ import pytest
 
 from guest import bad_lines
 from named_machine import Machine
-from vsock_peer import DEAF, DIGEST, ECHO, SOURCE, pieces_of
+from vsock_peer import (DEAF, DIGEST, ECHO, MESSAGE_MAX, MESSAGES, SOURCE, message_of, pieces_of)
 
 PEER = pathlib.Path(__file__).parent / "vsock_peer.py"
 MANY = 100_000_000
@@ -131,6 +131,38 @@ def test_a_guest_that_does_not_read(machine):
         said = read_all(end).decode()
     whole = (bytes(range(256)) * (sent // 256 + 1))[:sent]
     assert said == hashlib.md5(whole).hexdigest()
+
+
+def test_messages_from_the_host(machine):
+    """Each comes back as it was, however long; a stream is not what listens there."""
+    with machine.connect_for_messages(MESSAGES) as end:
+        for number in range(100):
+            end.sendall(message_of(number))
+            assert end.recv(MESSAGE_MAX) == message_of(number)
+        for number in range(0, 100, 5):
+            end.sendall(message_of(number))
+        end.shutdown(socket.SHUT_WR)
+        for number in range(0, 100, 5):
+            assert end.recv(MESSAGE_MAX) == message_of(number)
+        assert end.recv(MESSAGE_MAX) == b""
+    assert machine.connect_for_messages(4999) is None
+
+
+def test_messages_from_the_guest(machine):
+    with machine.listen(7003, messages=True) as listener:
+        with machine.popen("exec", machine.name, "python3", PEER, "letters", 7003, 200,
+                           stdout=subprocess.PIPE) as client:
+            end, _ = listener.accept()
+            with end:
+                messages = []
+                while message := end.recv(MESSAGE_MAX):
+                    messages.append(message)
+                assert messages == [message_of(number) for number in range(200)]
+                end.setblocking(True)
+                for message in messages:
+                    end.sendall(message)
+            lengths = client.stdout.read().split()
+    assert [int(length) for length in lengths] == [len(message) for message in messages]
 
 
 def test_nobody_there(machine):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The guest's side of test_vsock.py: servers that stay, or one connection to the host.
 
-serve                   ports ECHO, DIGEST and SOURCE until the machine ends
+serve                   ports ECHO, DIGEST, SOURCE … until the machine ends
 dial PORT TEXT          says TEXT to the host's port, half-closes, prints what comes back
+letters PORT COUNT      COUNT messages to the host's port; prints the lengths of those that come back
 pour PORT BYTES SEED    sends bytes to the host's port; prints their digest
 refused PORT            prints how connecting to the host's port fails
 """
@@ -13,9 +14,10 @@ import socket
 import sys
 import threading
 
-ECHO, DIGEST, SOURCE, DEAF = 5000, 5001, 5002, 5003
+ECHO, DIGEST, SOURCE, DEAF, MESSAGES = 5000, 5001, 5002, 5003, 5004
 HOST = 2
 PIECE = 1 << 16
+MESSAGE_MAX = 1 << 18
 
 
 def echo(connection):
@@ -57,6 +59,17 @@ def deaf(connection):
     digest(connection)
 
 
+def echo_messages(connection):
+    while message := connection.recv(MESSAGE_MAX):
+        connection.sendall(message)
+
+
+def message_of(number):
+    """Of one byte, and of more than a packet holds; all are different."""
+    length = (1, 7, 4096, 100000, 20)[number % 5]
+    return random.Random(number).randbytes(length)
+
+
 def serve_one(connection, serve):
     with connection:
         try:
@@ -65,8 +78,8 @@ def serve_one(connection, serve):
             pass
 
 
-def listen(port, serve):
-    with socket.socket(socket.AF_VSOCK) as listener:
+def listen(port, serve, kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_VSOCK, kind) as listener:
         listener.bind((socket.VMADDR_CID_ANY, port))
         listener.listen(200)
         while True:
@@ -77,6 +90,8 @@ def listen(port, serve):
 def serve_all():
     for port, server in ((ECHO, echo), (DIGEST, digest), (SOURCE, source), (DEAF, deaf)):
         threading.Thread(target=listen, args=(port, server), daemon=True).start()
+    threading.Thread(target=listen, args=(MESSAGES, echo_messages, socket.SOCK_SEQPACKET),
+                     daemon=True).start()
     print("serving", flush=True)
     threading.Event().wait()
 
@@ -90,6 +105,19 @@ def dial(port, text):
         while piece := end.recv(PIECE):
             answer += piece
     print(answer.decode())
+
+
+def letters(port, count):
+    with socket.socket(socket.AF_VSOCK, socket.SOCK_SEQPACKET) as end:
+        end.connect((HOST, int(port)))
+        for number in range(int(count)):
+            end.sendall(message_of(number))
+        end.shutdown(socket.SHUT_WR)
+        lengths = []
+        while message := end.recv(MESSAGE_MAX):
+            assert message == message_of(len(lengths))
+            lengths.append(len(message))
+    print(*lengths)
 
 
 def pour(port, count, seed):
@@ -112,4 +140,5 @@ def refused(port):
 
 
 if __name__ == "__main__":
-    {"serve": serve_all, "dial": dial, "pour": pour, "refused": refused}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve_all, "dial": dial, "letters": letters, "pour": pour,
+     "refused": refused}[sys.argv[1]](*sys.argv[2:])

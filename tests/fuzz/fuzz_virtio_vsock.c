@@ -16,9 +16,9 @@
 static struct host {
 	struct device dev; /* destroyed before the device, so that nobody waits for its readers */
 	char dir[32], path[48];
-	int listener;
+	int listener[2]; /* for streams, for messages */
 	int fd[SOCKETS];
-} host = { .listener = -1, .fd = { -1, -1, -1, -1 } };
+} host = { .listener = { -1, -1 }, .fd = { -1, -1, -1, -1 } };
 
 static void must(bool ok)
 {
@@ -34,9 +34,9 @@ static struct sockaddr_un address(const char *suffix)
 	return address;
 }
 
-static int open_socket(void)
+static int open_socket(bool messages)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, (messages ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	must(fd >= 0);
 	return fd;
@@ -45,6 +45,7 @@ static int open_socket(void)
 static void clean_up(void)
 {
 	unlink(address("_1").sun_path);
+	unlink(address("_2").sun_path);
 	rmdir(host.dir);
 }
 
@@ -57,9 +58,12 @@ static void make_directory(void)
 	must(mkdtemp(host.dir));
 	atexit(clean_up);
 	snprintf(host.path, sizeof(host.path), "%s/v", host.dir);
-	at = address("_1");
-	host.listener = open_socket();
-	must(!bind(host.listener, (struct sockaddr *)&at, sizeof(at)) && !listen(host.listener, 1));
+	for (unsigned i = 0; i < 2; i++) {
+		at = address(i ? "_2" : "_1");
+		host.listener[i] = open_socket(i);
+		must(!bind(host.listener[i], (struct sockaddr *)&at, sizeof(at)) &&
+		     !listen(host.listener[i], 1));
+	}
 }
 
 static void hang_up(unsigned which)
@@ -81,26 +85,27 @@ static void host_destroy(struct device *dev)
 	(void)dev;
 	for (unsigned i = 0; i < SOCKETS; i++)
 		hang_up(i);
-	while ((fd = accept(host.listener, NULL, NULL)) >= 0)
-		close(fd);
+	for (unsigned i = 0; i < 2; i++)
+		while ((fd = accept(host.listener[i], NULL, NULL)) >= 0)
+			close(fd);
 }
 
 static const struct device_class host_class = {
 	.name = "host", .reset = host_reset, .destroy = host_destroy,
 };
 
-static void begin(unsigned which, bool accepting, struct fuzz_input *input)
+static void begin(unsigned which, bool accepting, bool messages, struct fuzz_input *input)
 {
-	const struct sockaddr_un at = address("");
+	const struct sockaddr_un at = address(messages ? "_seqpacket" : "");
 	char text[32];
 	int length;
 
 	hang_up(which);
 	if (accepting) {
-		host.fd[which] = accept4(host.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		host.fd[which] = accept4(host.listener[messages], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		return;
 	}
-	host.fd[which] = open_socket();
+	host.fd[which] = open_socket(messages);
 	if (connect(host.fd[which], (const struct sockaddr *)&at, sizeof(at)))
 		return;
 	length = snprintf(text, sizeof(text), "CONNECT %u\n", fuzz_u8(input));
@@ -117,7 +122,7 @@ static void more(struct device_target *target, struct fuzz_input *input)
 	(void)target;
 	switch (what & 7) {
 	case 0: case 1:
-		begin(which, what & 1, input);
+		begin(which, what & 1, what & 8, input);
 		break;
 	case 2: case 3:
 		fuzz_take(input, data, what & 2 ? 32 : 2);
@@ -139,7 +144,7 @@ static void setup(struct device_target *target)
 	const struct virtio_vsock_options options = { .cid = CID, .path = host.path };
 	struct virtio_device *virtio;
 
-	if (host.listener < 0)
+	if (host.listener[0] < 0)
 		make_directory();
 	virtio_target_open(target, more);
 	must(!virtio_vsock_create(&target->env, &options, &virtio, NULL));

@@ -40,6 +40,7 @@ struct bench {
 	char dir[32], path[48];
 	unsigned given; /* buffers for packets to the guest */
 	uint8_t data[ROOM];
+	uint16_t type;
 	uint32_t buf_alloc, fwd_cnt; /* of what the guest sends */
 };
 
@@ -92,6 +93,15 @@ static void begin(struct bench *b, int format)
 	give_room(b, DRIVER_QUEUE_SIZE);
 }
 
+/* The same with SOCK_SEQPACKET, of which the rest of the test is. */
+static void begin_messages(struct bench *b, int format)
+{
+	driver_start(&b->driver, format, 1ull << VIRTIO_VSOCK_F_SEQPACKET);
+	b->given = 0;
+	b->type = VIRTIO_VSOCK_TYPE_SEQPACKET;
+	give_room(b, DRIVER_QUEUE_SIZE);
+}
+
 static int setup(void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
@@ -101,6 +111,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(b->dir));
 	snprintf(b->path, sizeof(b->path), "%s/v", b->dir);
 	b->buf_alloc = 1000;
+	b->type = VIRTIO_VSOCK_TYPE_STREAM;
 	driver_open(&b->driver);
 	assert_int_equal(create(b, CID, b->path, NULL), 0);
 	begin(b, DRIVER_SPLIT);
@@ -126,8 +137,8 @@ static void send_packet(struct bench *b, const struct virtio_vsock_hdr *header, 
 {
 	const struct driver_buffer buffers[3] = {
 		{ TX_DATA, sizeof(*header), false },
-		{ TX_DATA + sizeof(*header), len / 2, false },
-		{ TX_DATA + sizeof(*header) + len / 2, len - len / 2, false },
+		{ TX_DATA + sizeof(*header), len - len / 2, false },
+		{ TX_DATA + sizeof(*header) + len - len / 2, len / 2, false },
 	};
 	uint32_t used;
 	uint16_t id;
@@ -136,7 +147,7 @@ static void send_packet(struct bench *b, const struct virtio_vsock_hdr *header, 
 	driver_put(&b->driver, TX_DATA, header, sizeof(*header));
 	if (len)
 		driver_put(&b->driver, TX_DATA + sizeof(*header), data, len);
-	driver_add(&b->driver, TX, buffers, len > 1 ? 3 : 1, 0);
+	driver_add(&b->driver, TX, buffers, len > 1 ? 3 : 1 + len, 0);
 	driver_kick(&b->driver, TX);
 	turn(b);
 	assert_true(driver_used(&b->driver, TX, &id, &used) && used == 0);
@@ -147,7 +158,7 @@ static struct virtio_vsock_hdr header(struct bench *b, uint32_t guest_port, uint
 {
 	return (struct virtio_vsock_hdr){
 		.src_cid = CID, .dst_cid = 2, .src_port = guest_port, .dst_port = host_port,
-		.type = VIRTIO_VSOCK_TYPE_STREAM, .op = op, .buf_alloc = b->buf_alloc,
+		.type = b->type, .op = op, .buf_alloc = b->buf_alloc,
 		.fwd_cnt = b->fwd_cnt,
 	};
 }
@@ -167,6 +178,16 @@ static void write_bytes(struct bench *b, uint32_t guest_port, uint32_t host_port
 	struct virtio_vsock_hdr packet = header(b, guest_port, host_port, VIRTIO_VSOCK_OP_RW);
 
 	packet.len = len;
+	send_packet(b, &packet, data, len);
+}
+
+/* A message, or a part of one. */
+static void write_part(struct bench *b, uint32_t host_port, const void *data, uint32_t len, bool end)
+{
+	struct virtio_vsock_hdr packet = header(b, 77, host_port, VIRTIO_VSOCK_OP_RW);
+
+	packet.len = len;
+	packet.flags = end ? VIRTIO_VSOCK_SEQ_EOM : 0;
 	send_packet(b, &packet, data, len);
 }
 
@@ -210,16 +231,24 @@ static struct sockaddr_un address_of(const struct bench *b, int port)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	if (port < 0)
-		strcpy(address.sun_path, b->path);
+		snprintf(address.sun_path, sizeof(address.sun_path), "%s%s", b->path,
+			 b->type == VIRTIO_VSOCK_TYPE_STREAM ? "" : "_seqpacket");
 	else
 		snprintf(address.sun_path, sizeof(address.sun_path), "%s_%d", b->path, port);
 	return address;
 }
 
+static int open_socket(const struct bench *b)
+{
+	int kind = b->type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
+
+	return socket(AF_UNIX, kind | SOCK_NONBLOCK, 0);
+}
+
 static int client(struct bench *b)
 {
 	struct sockaddr_un address = address_of(b, -1);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int fd = open_socket(b);
 
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	return fd;
@@ -251,7 +280,7 @@ static void expect_end(int fd)
 static int server(struct bench *b, int port, int backlog)
 {
 	struct sockaddr_un address = address_of(b, port);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int fd = open_socket(b);
 
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(fd, backlog), 0);
@@ -506,6 +535,253 @@ static void test_reading_ended_by_the_guest(void **state)
 	/* Half after half is both. */
 	tell(b, 77, port, VIRTIO_VSOCK_OP_SHUTDOWN, VIRTIO_VSOCK_SHUTDOWN_SEND);
 	hear(b, VIRTIO_VSOCK_OP_RST);
+	close(fd);
+}
+
+/* ---- messages ---- */
+
+static void fill(uint8_t *bytes, size_t len, unsigned seed)
+{
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(seed * 31 + i * 7 + i / 251);
+}
+
+static void expect_message(int fd, const void *bytes, size_t len)
+{
+	static uint8_t have[QUEUE_BYTES + 1];
+
+	assert_int_equal(recv(fd, have, sizeof(have), 0), len);
+	assert_memory_equal(have, bytes, len);
+}
+
+static void expect_none(int fd)
+{
+	assert_true(recv(fd, &(char){ 0 }, 1, 0) < 0 && errno == EAGAIN);
+}
+
+/* A message is packets, of which the last is marked; several wait for each other. */
+static void test_messages_to_the_guest(void **state)
+{
+	static const size_t lengths[] = { 3, ROOM - sizeof(struct virtio_vsock_hdr), ROOM, 50000, 1 };
+	static uint8_t bytes[50000];
+	struct bench *b = *state;
+
+	b->buf_alloc = 1 << 20;
+	for (int format = DRIVER_SPLIT; format <= DRIVER_PACKED; format++) {
+		uint32_t port;
+		int fd;
+
+		begin_messages(b, format);
+		fd = connected(b, &port);
+		for (size_t i = 0; i < 5; i++) {
+			fill(bytes, lengths[i], (unsigned)i);
+			assert_int_equal(send(fd, bytes, lengths[i], 0), lengths[i]);
+			/* One without a byte is lost, and no end. */
+			assert_int_equal(send(fd, NULL, 0, 0), 0);
+		}
+		turn(b);
+		for (size_t i = 0; i < 5; i++) {
+			size_t done = 0;
+
+			fill(bytes, lengths[i], (unsigned)i);
+			while (done < lengths[i]) {
+				struct virtio_vsock_hdr packet = hear(b, VIRTIO_VSOCK_OP_RW);
+
+				assert_int_equal(packet.type, VIRTIO_VSOCK_TYPE_SEQPACKET);
+				assert_memory_equal(b->data, bytes + done, packet.len);
+				done += packet.len;
+				assert_int_equal(packet.flags,
+						 done == lengths[i] ? VIRTIO_VSOCK_SEQ_EOM : 0);
+			}
+		}
+		hear_nothing(b);
+		assert_int_equal(send(fd, "last", 4, 0), 4);
+		close(fd);
+		turn(b);
+		assert_int_equal(hear(b, VIRTIO_VSOCK_OP_RW).len, 4);
+		assert_int_equal(hear(b, VIRTIO_VSOCK_OP_SHUTDOWN).flags, 3);
+	}
+}
+
+/* Parts of a message go out as there is credit; one that there can never be enough for ends it all. */
+static void test_messages_and_the_guests_credit(void **state)
+{
+	struct bench *b = *state;
+	struct virtio_vsock_hdr packet;
+	uint32_t port;
+	int fd;
+
+	begin_messages(b, DRIVER_SPLIT);
+	b->buf_alloc = 10;
+	fd = connected(b, &port);
+	assert_int_equal(send(fd, "01234567", 8, 0), 8);
+	assert_int_equal(send(fd, "abcdef", 6, 0), 6);
+	assert_int_equal(send(fd, "eleven byte", 11, 0), 11);
+	turn(b);
+	packet = hear(b, VIRTIO_VSOCK_OP_RW);
+	assert_true(packet.len == 8 && packet.flags == VIRTIO_VSOCK_SEQ_EOM);
+	packet = hear(b, VIRTIO_VSOCK_OP_RW);
+	assert_true(packet.len == 2 && packet.flags == 0);
+	hear(b, VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+	hear_nothing(b);
+	b->fwd_cnt = 8;
+	tell(b, 77, port, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
+	packet = hear(b, VIRTIO_VSOCK_OP_RW);
+	assert_true(packet.len == 4 && packet.flags == VIRTIO_VSOCK_SEQ_EOM);
+	assert_memory_equal(b->data, "cdef", 4);
+	turn(b);
+	assert_int_equal(hear(b, VIRTIO_VSOCK_OP_SHUTDOWN).flags, 3);
+	assert_true(send(fd, "x", 1, MSG_NOSIGNAL) < 0 && errno != EAGAIN);
+	close(fd);
+}
+
+/* Whole or not at all: what comes in parts, what waits for a host that does not read, and in order. */
+static void test_messages_from_the_guest(void **state)
+{
+	static uint8_t bytes[TX_MAX];
+	struct bench *b = *state;
+	struct virtio_vsock_hdr packet;
+	uint32_t port, sent = 0, forwarded = 0;
+	unsigned written = 0;
+	int fd;
+
+	begin_messages(b, DRIVER_PACKED);
+	fd = connected(b, &port);
+	write_part(b, port, "one", 3, true);
+	expect_message(fd, "one", 3);
+	write_part(b, port, "in ", 3, false);
+	write_part(b, port, "par", 3, false);
+	expect_none(fd);
+	write_part(b, port, "ts", 2, true);
+	expect_message(fd, "in parts", 8);
+	/* The mark may come alone; without a message it means nothing. */
+	write_part(b, port, "late", 4, false);
+	write_part(b, port, NULL, 0, true);
+	expect_message(fd, "late", 4);
+	write_part(b, port, NULL, 0, true);
+	expect_none(fd);
+	sent = forwarded = 15;
+	for (unsigned round = 0; round < 3; round++) {
+		unsigned first = written;
+
+		for (uint32_t len = 1; sent + len - forwarded <= QUEUE_BYTES;
+		     len = 1 + (len * 7 + 12345) % (TX_MAX - 1)) {
+			fill(bytes, len, written);
+			if (len > 10)
+				write_part(b, port, bytes, len / 2, false);
+			write_part(b, port, bytes + (len > 10 ? len / 2 : 0),
+				   len - (len > 10 ? len / 2 : 0), true);
+			written++;
+			sent += len;
+		}
+		for (uint32_t len = 1; first < written; first++) {
+			fill(bytes, len, first);
+			expect_message(fd, bytes, len);
+			turn(b);
+			len = 1 + (len * 7 + 12345) % (TX_MAX - 1);
+		}
+		expect_none(fd);
+		while (hear_any(b, &packet))
+			assert_int_equal(packet.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+		tell(b, 77, port, VIRTIO_VSOCK_OP_CREDIT_REQUEST, 0);
+		forwarded = hear(b, VIRTIO_VSOCK_OP_CREDIT_UPDATE).fwd_cnt;
+		assert_int_equal(forwarded, sent);
+	}
+	assert_true(written > 9);
+	close(fd);
+}
+
+/* The longest message there is credit for; a byte more is wrong. */
+static void test_the_longest_message(void **state)
+{
+	static uint8_t bytes[QUEUE_BYTES];
+	struct bench *b = *state;
+	uint32_t port;
+	int fd;
+
+	begin_messages(b, DRIVER_SPLIT);
+	fd = connected(b, &port);
+	fill(bytes, sizeof(bytes), 1);
+	for (uint32_t done = 0; done < QUEUE_BYTES; done += TX_MAX)
+		write_part(b, port, bytes + done, TX_MAX, done + TX_MAX == QUEUE_BYTES);
+	turn(b);
+	expect_message(fd, bytes, sizeof(bytes));
+	turn(b);
+	hear(b, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+	for (uint32_t done = 0; done < QUEUE_BYTES; done += TX_MAX)
+		write_part(b, port, bytes, TX_MAX, false);
+	hear_nothing(b);
+	write_part(b, port, "x", 1, true);
+	hear(b, VIRTIO_VSOCK_OP_RST);
+	expect_end(fd);
+	close(fd);
+}
+
+/* Half a message is none, however the guest goes; whole ones before it arrive. */
+static void test_half_a_message(void **state)
+{
+	struct bench *b = *state;
+	uint32_t port;
+	int fd;
+
+	begin_messages(b, DRIVER_SPLIT);
+	for (unsigned flags = VIRTIO_VSOCK_SHUTDOWN_SEND; flags <= 3; flags++) {
+		fd = connected(b, &port);
+		write_part(b, port, "whole", 5, true);
+		write_part(b, port, "half", 4, false);
+		tell(b, 77, port, VIRTIO_VSOCK_OP_SHUTDOWN, flags);
+		expect_message(fd, "whole", 5);
+		expect_end(fd);
+		close(fd);
+		turn(b);
+		hear(b, flags == 3 ? VIRTIO_VSOCK_OP_RST : VIRTIO_VSOCK_OP_SHUTDOWN);
+	}
+	fd = connected(b, &port);
+	write_part(b, port, "half", 4, false);
+	driver_set_status(&b->driver, 0);
+	turn(b);
+	expect_end(fd);
+	close(fd);
+}
+
+/* A server of the right type is found, one of the other type is none. */
+static void test_message_servers(void **state)
+{
+	struct bench *b = *state;
+	int messages, streams, fd;
+
+	streams = server(b, 81, 1);
+	begin_messages(b, DRIVER_SPLIT);
+	messages = server(b, 80, 1);
+	tell(b, 1000, 81, VIRTIO_VSOCK_OP_REQUEST, 0);
+	hear(b, VIRTIO_VSOCK_OP_RST);
+	tell(b, 77, 80, VIRTIO_VSOCK_OP_REQUEST, 0);
+	assert_int_equal(hear(b, VIRTIO_VSOCK_OP_RESPONSE).type, VIRTIO_VSOCK_TYPE_SEQPACKET);
+	fd = accept4(messages, NULL, NULL, SOCK_NONBLOCK);
+	write_part(b, 80, "hello", 5, true);
+	expect_message(fd, "hello", 5);
+	/* As a stream, it is somebody else's. */
+	b->type = VIRTIO_VSOCK_TYPE_STREAM;
+	write_bytes(b, 77, 80, "bytes", 5);
+	hear(b, VIRTIO_VSOCK_OP_RST);
+	expect_end(fd);
+	close(fd);
+	close_server(b, 80, messages);
+	close_server(b, 81, streams);
+}
+
+/* A driver that knows no messages is not bothered with them. */
+static void test_no_messages(void **state)
+{
+	struct bench *b = *state;
+	int fd;
+
+	b->type = VIRTIO_VSOCK_TYPE_SEQPACKET;
+	fd = client(b);
+	put_text(fd, "CONNECT 5\n");
+	turn(b);
+	expect_end(fd);
+	hear_nothing(b);
 	close(fd);
 }
 
@@ -810,6 +1086,13 @@ int main(void)
 		TEST(test_half_closed_by_the_host),
 		TEST(test_half_closed_by_the_guest),
 		TEST(test_reading_ended_by_the_guest),
+		TEST(test_messages_to_the_guest),
+		TEST(test_messages_and_the_guests_credit),
+		TEST(test_messages_from_the_guest),
+		TEST(test_the_longest_message),
+		TEST(test_half_a_message),
+		TEST(test_message_servers),
+		TEST(test_no_messages),
 		TEST(test_nonsense),
 		TEST(test_short_buffers),
 		TEST(test_greetings),
