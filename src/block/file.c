@@ -15,7 +15,7 @@
 #include "base/error.h"
 
 #define DIRECT_ALIGN 4096u /* what every host's direct I/O is content with */
-#define PIECES 64
+#define PIECES 256 /* a megabyte in pages */
 
 /* ---- opening ---- */
 

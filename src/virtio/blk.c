@@ -19,8 +19,8 @@
 #include "host/loop.h"
 #include "virtio/blk_request.h"
 
-#define QUEUE_SIZE 256
-#define SEGMENTS_MAX 254 /* data, in a chain with header and status */
+#define QUEUE_SIZE 512
+#define SEGMENTS_MAX (QUEUE_SIZE - 2) /* data, in a chain with header and status */
 #define RANGE_SECTORS_MAX 0x3fffffu
 
 struct blk {
