@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/suggest.h"
 #include "block/overlay.h"
+#include "block/parts.h"
 #include "block/qcow2.h"
 #include "block/raw.h"
 
@@ -150,11 +151,17 @@ static void run(struct workers_job *job)
 	request->done(request, block_perform(request->block, request));
 }
 
+static void submit(struct block_request *request)
+{
+	request->job.run = run;
+	workers_submit(request->block->workers, &request->job);
+}
+
 void block_submit(struct block *block, struct block_request *request)
 {
 	request->block = block;
-	request->job.run = run;
-	workers_submit(block->workers, &request->job);
+	if (check(block, request) || !parts_submit(request, submit))
+		submit(request);
 }
 
 void block_drain(struct block *block)

@@ -251,6 +251,112 @@ static void test_submit(void **state)
 	}
 }
 
+/* ---- large reads, which are cut into parts ---- */
+
+struct patterned {
+	struct block block; /* must be first */
+	uint64_t bad;       /* what reads there fails; 0: nothing does */
+	atomic_uint reads;
+};
+
+static uint8_t pattern(uint64_t offset)
+{
+	return (uint8_t)(offset * 7 + (offset >> 9));
+}
+
+static int patterned_perform(struct block *block, const struct block_request *request)
+{
+	struct patterned *disk = (struct patterned *)block;
+	uint64_t at = request->offset;
+
+	atomic_fetch_add(&disk->reads, 1);
+	if (disk->bad && at <= disk->bad && disk->bad < at + request->length)
+		return -EIO;
+	for (unsigned i = 0; i < request->iov_count; i++)
+		for (size_t k = 0; k < request->iov[i].iov_len; k++)
+			((uint8_t *)request->iov[i].iov_base)[k] = pattern(at++);
+	return at == request->offset + request->length ? 0 : -EFAULT;
+}
+
+static const struct block_class patterned_class = {
+	.name = "patterned", .perform = patterned_perform,
+};
+
+struct outcome {
+	atomic_uint times;
+	atomic_int result;
+};
+
+static void note(struct block_request *request, int result)
+{
+	struct outcome *outcome = request->opaque;
+
+	outcome->result = result;
+	atomic_fetch_add(&outcome->times, 1);
+}
+
+#define LARGE (9u << 20)
+#define PIECES 3000u
+
+/* Reads length bytes in many pieces; the result. */
+static int read_large(struct patterned *disk, uint64_t offset, uint8_t *data, uint64_t length)
+{
+	static struct iovec iov[PIECES];
+	struct outcome outcome = { .times = 0 };
+	struct block_request request = {
+		.op = BLOCK_READ, .offset = offset, .length = length, .iov = iov,
+		.done = note, .opaque = &outcome,
+	};
+
+	for (uint64_t at = 0; at < length;) {
+		uint64_t piece = 1 + (at * 31 + 977) % 8191;
+
+		if (request.iov_count == PIECES - 1 || piece > length - at)
+			piece = length - at;
+		iov[request.iov_count++] = (struct iovec){ data + at, piece };
+		at += piece;
+	}
+	disk->reads = 0;
+	block_submit(&disk->block, &request);
+	block_drain(&disk->block);
+	assert_int_equal(outcome.times, 1);
+	return outcome.result;
+}
+
+static void test_large_reads(void **state)
+{
+	static const struct {
+		uint64_t offset, length;
+	} reads[] = { { 0, 512 << 10 }, { 0, 1 << 20 }, { 512, 1 << 20 }, { 1536, (3 << 20) - 512 },
+		      { (1 << 20) - 512, (512 << 10) + 512 }, { 0, LARGE }, { 4096, LARGE - 4096 } };
+	struct patterned disk = {
+		.block = { .class = &patterned_class,
+			   .info = { .size_bytes = LARGE, .block_bytes = 512 } },
+	};
+	uint8_t *data = malloc(LARGE);
+
+	(void)state;
+	assert_int_equal(workers_create(&disk.block.workers, "patterned", 4, NULL), 0);
+	for (unsigned i = 0; i < sizeof(reads) / sizeof(reads[0]); i++) {
+		memset(data, 0, LARGE);
+		assert_int_equal(read_large(&disk, reads[i].offset, data, reads[i].length), 0);
+		assert_int_equal(disk.reads > 1, reads[i].length > 512 << 10);
+		for (uint64_t k = 0; k < LARGE; k++)
+			assert_true(data[k] == (k < reads[i].length ? pattern(reads[i].offset + k) : 0));
+	}
+	/* One part's failure is the whole's; it is told once. */
+	disk.bad = LARGE - 1;
+	assert_int_equal(read_large(&disk, 0, data, LARGE), -EIO);
+	disk.bad = 700 << 10;
+	assert_int_equal(read_large(&disk, 0, data, LARGE), -EIO);
+	/* Bounds are judged for the whole. */
+	assert_int_equal(read_large(&disk, 512, data, LARGE), -EINVAL);
+	assert_int_equal(read_large(&disk, -(1ull << 20), data, LARGE), -EINVAL);
+	assert_int_equal(disk.reads, 0);
+	workers_destroy(disk.block.workers);
+	free(data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +368,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_zeroes_and_discard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odd_size, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_submit, setup, teardown),
+		cmocka_unit_test(test_large_reads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
