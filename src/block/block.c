@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/suggest.h"
@@ -61,6 +62,26 @@ static int check_options(const struct block_options *options, const char *name, 
 			 options->snapshot ? "snapshots" : "backing file");
 }
 
+/* As it would be, from a file that is only read. */
+static int open_to_look(const struct block_options *options, struct block **block,
+			struct error *err)
+{
+	const char *written = options->overlay ? options->overlay : options->file;
+	struct block_options readonly = *options;
+	int ret;
+
+	readonly.readonly = true;
+	if (access(written, W_OK) && !(options->overlay && errno == ENOENT))
+		return error_set_errno(err, errno, "cannot open %s", written);
+	ret = block_open(&readonly, block, err);
+	if (ret)
+		return ret;
+	(*block)->info.readonly = false;
+	(*block)->info.discard = options->discard;
+	(*block)->info.write_zeroes = true;
+	return 0;
+}
+
 int block_open(const struct block_options *options, struct block **block, struct error *err)
 {
 	const char *name = block_format_of(options);
@@ -68,6 +89,8 @@ int block_open(const struct block_options *options, struct block **block, struct
 
 	if (ret)
 		return ret;
+	if (options->look && !options->readonly && !options->snapshot)
+		return open_to_look(options, block, err);
 	if (options->overlay)
 		return overlay_open(options, block, err);
 	for (unsigned i = 0; i < FORMATS; i++) {

@@ -131,6 +131,7 @@ struct block_options {
 	char *text;   /* where the strings are, for block_options_release */
 
 	/* Not to be had as text. */
+	bool look; /* nothing is made or written: the disk is opened to be described */
 	bool no_backing; /* only what the image itself holds */
 	bool backing_writable;
 	const struct block_options *base;  /* what the image lies on, instead of what it says */

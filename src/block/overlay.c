@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -61,11 +64,37 @@ static int make(const char *path, const struct block_options *base, struct error
 	return ret;
 }
 
+/* Nobody's file, in the place of the one that would be made. */
+static int open_unmade(struct block_options *top, const struct block_options *base,
+		       struct block **block, struct error *err)
+{
+	char name[32], *directory = strdup(top->file);
+	int fd, ret = 0;
+
+	if (!directory || access(dirname(directory), W_OK))
+		ret = error_set_errno(err, errno, "cannot make the overlay %s", top->file);
+	free(directory);
+	if (ret)
+		return ret;
+	fd = memfd_create("overlay", MFD_CLOEXEC);
+	if (fd < 0)
+		return error_set_errno(err, errno, "no memory for the overlay %s", top->file);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	ret = fill(fd, top->file, base, err);
+	top->file = name;
+	top->direct = false;
+	if (!ret)
+		ret = block_open(top, block, err);
+	close(fd);
+	return ret;
+}
+
 int overlay_open(const struct block_options *options, struct block **block, struct error *err)
 {
 	struct block_options base = *options, top = {
 		.file = options->overlay, .format = "qcow2", .readonly = options->readonly,
 		.direct = options->direct, .discard = options->discard, .base = &base,
+		.look = options->look,
 	};
 	int ret;
 
@@ -73,6 +102,8 @@ int overlay_open(const struct block_options *options, struct block **block, stru
 	base.discard = false;
 	base.readonly = true;
 	base.above = &top;
+	if (options->look && access(options->overlay, F_OK) && errno == ENOENT)
+		return open_unmade(&top, &base, block, err);
 	ret = make(options->overlay, &base, err);
 	return ret ? ret : block_open(&top, block, err);
 }

@@ -153,6 +153,7 @@ static int add_disk(struct pc *pc, const char *text, struct error *err)
 
 	if (ret)
 		return ret;
+	options.look = pc->vm->described;
 	ret = block_open(&options, &blk.block, err);
 	if (!ret) {
 		blk.file = options.file;

@@ -70,6 +70,7 @@ struct vm {
 	struct loop_timer *switch_timer; /* the next change is due */
 	bool switch_due;
 	unsigned switches;
+	bool described;                  /* no more than that: nothing of the host's changes */
 	bool paused;                     /* the CPUs stand until somebody lets them go on */
 	struct vm_visit *visits;         /* who wants to see them stand */
 	struct loop_watch *stats_watch;  /* of stats_fd, which SIGUSR1 writes to; NULL: it does not */

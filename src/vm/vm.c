@@ -237,7 +237,7 @@ static int create(struct vm *vm, const struct vm_config *config, bool with_termi
 {
 	int ret;
 
-	*vm = (struct vm){ .config = config };
+	*vm = (struct vm){ .config = config, .described = !with_terminal };
 	report_init(&vm->report);
 	ret = accel_choose(vm, err);
 	if (!ret)

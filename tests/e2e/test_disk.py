@@ -288,6 +288,36 @@ def test_a_full_host(disk, ringlet, tmp_path):
     assert not (tmp_path / "b.qcow2").exists()
 
 
+def dry_run(ringlet, tmp_path, disk, status=0):
+    """What a machine's description says of its disk, or the error."""
+    done = subprocess.run([ringlet, "run", "--dry-run", "--no-config", "-c", "1", "-d", disk], text=True,
+                          capture_output=True, check=False, cwd=tmp_path, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == status, done.stderr
+    if status:
+        return done.stderr
+    return next(device for device in json.loads(done.stdout)["devices"]
+                if device.get("virtio") == "virtio-blk")
+
+
+def test_a_dry_run_makes_and_changes_nothing(ringlet, disk, qemu_img, tmp_path):
+    make_raw(tmp_path / "base.raw")
+    found = dry_run(ringlet, tmp_path, "base.raw,overlay=top.qcow2")
+    assert os.listdir(tmp_path) == ["base.raw"]
+    assert found["format"] == "qcow2" and found["bytes"] == 8 * MIB + 512 and not found["readonly"]
+    assert "No such file" in dry_run(ringlet, tmp_path, "base.raw,overlay=no/top.qcow2", 1)
+    disk("create", "top.qcow2", "--backing", "base.raw")
+    # An image that a machine would repair first.
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", "dirty.qcow2", "8M")
+    subprocess.run(["qemu-io", "-c", "write -P 3 0 2M", "-c", "flush", "-c", "abort", "dirty.qcow2"],
+                   cwd=tmp_path, check=False, capture_output=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert dry_run(ringlet, tmp_path, "base.raw,overlay=top.qcow2,ro")["readonly"]
+    for options in ("base.raw,overlay=top.qcow2", "dirty.qcow2", "base.raw,discard"):
+        assert not dry_run(ringlet, tmp_path, options)["readonly"]
+    assert "is no overlay" in dry_run(ringlet, tmp_path, "base.raw,overlay=dirty.qcow2", 1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_guest_on_an_overlay(start, linux_with, disk, qemu_img, tmp_path):
     """Its base stays as it is. What was synced is there when the monitor was killed; then it is brought down."""
     base, top = tmp_path / "base.raw", tmp_path / "top.qcow2"
