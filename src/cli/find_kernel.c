@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "cli/debian.h"
 
 /* path when it names a file that we may read; frees it otherwise. */
 static char *if_readable(char *path)
@@ -65,14 +66,19 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+const char *cached_version(const char *path)
+{
+	return base_name(path) + strlen("vmlinuz-");
+}
+
 static int compare(const void *a, const void *b)
 {
-	return strverscmp(base_name(*(char *const *)a), base_name(*(char *const *)b));
+	return strverscmp(cached_version(*(char *const *)a), cached_version(*(char *const *)b));
 }
 
 void cached_kernels(glob_t *found)
 {
-	char *pattern = cache_path("kernels/*/boot/vmlinuz-*");
+	char *pattern = cache_path("kernels/*/boot/vmlinu[xz]-*");
 
 	*found = (glob_t){ 0 };
 	if (pattern && !glob(pattern, GLOB_NOSORT, NULL, found))
@@ -86,8 +92,9 @@ static char *cached_kernel(void)
 	glob_t found;
 
 	cached_kernels(&found);
-	if (found.gl_pathc)
-		best = strdup(found.gl_pathv[found.gl_pathc - 1]);
+	for (size_t i = found.gl_pathc; i-- > 0 && !best;)
+		if (debian_arch_of(cached_version(found.gl_pathv[i])) == debian_host_arch())
+			best = strdup(found.gl_pathv[i]);
 	globfree(&found);
 	return if_readable(best);
 }

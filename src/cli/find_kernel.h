@@ -13,11 +13,14 @@ struct error;
  */
 char *find_kernel(void);
 
-/* The cache's kernels, oldest version first; to be released by globfree. */
+/* The cache's kernels, for any processor, oldest version first; to be released by globfree. */
 void cached_kernels(glob_t *found);
+/* Of the image of one: its version, as in its name. */
+const char *cached_version(const char *path);
 
 /* rest below our cache directory; the caller frees it. NULL: there is none. */
 char *cache_path(const char *rest);
+#define CACHE_PATH_MISSING "no cache directory: neither XDG_CACHE_HOME nor HOME is set"
 
 /* Makes the directory and those that it is in. 0 or -errno. path is written to and left as it was. */
 int make_directories(char *path, struct error *err);
