@@ -9,6 +9,7 @@
 #include "dev/bus.h"
 #include "host/loop.h"
 #include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/decode.h"
 #include "isa/x86/memory/tlb.h"
 #include "mem/mem.h"
 
@@ -52,6 +53,7 @@ void x86_fixture_create(struct x86_fixture *fixture)
 	exclusive_enter(&cpu->cpu);
 	must(!x86_cpuid_create("baseline", 0, 1, NULL, &cpu->cpuid, NULL));
 	must(!x86_tlb_create(cpu, NULL));
+	must(!x86_decode_create(cpu, NULL));
 	for (unsigned i = 0; i < X86_SEGS; i++)
 		cpu->state.seg[i] = (struct x86_seg){ .limit = 0xffffffff, .attr = 0x93 };
 	cpu->state.rflags = X86_F1;
@@ -64,6 +66,7 @@ void x86_fixture_destroy(struct x86_fixture *fixture)
 	struct cpu_env *env = &cpu->cpu.env;
 
 	exclusive_leave(&cpu->cpu);
+	x86_decode_destroy(cpu);
 	x86_tlb_destroy(cpu);
 	x86_cpuid_destroy(cpu->cpuid);
 	exclusive_destroy(env->exclusive);

@@ -2,11 +2,38 @@
 /* See decode.h. Formats: Intel SDM vol. 2, chapter 2. */
 #include "isa/x86/decode.h"
 
-#include "isa/x86/cpuid/cpuid.h"
+#include <errno.h>
+#include <stdlib.h>
 
+#include "base/error.h"
+#include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/shapes.h"
+
+#define DECODED_BITS 13
 #define GPR_OFFSET(n) (offsetof(struct x86_cpu, state.gpr) + 8 * (size_t)(n))
 #define RIP_OFFSET offsetof(struct x86_cpu, state.rip)
 #define ZERO_OFFSET offsetof(struct x86_cpu, zero)
+
+/* What was decoded before, by shape, in a slot each. */
+struct x86_decoded {
+	struct {
+		struct x86_shape shape;
+		struct insn insn;
+	} slot[1u << DECODED_BITS];
+};
+
+int x86_decode_create(struct x86_cpu *cpu, struct error *err)
+{
+	cpu->decoded = calloc(1, sizeof(*cpu->decoded));
+	if (!cpu->decoded)
+		return error_set(err, ENOMEM, "no memory for CPU %u's decoder", cpu->cpu.index);
+	return 0;
+}
+
+void x86_decode_destroy(struct x86_cpu *cpu)
+{
+	free(cpu->decoded);
+}
 
 static void raise_undefined(struct x86_cpu *cpu, const struct insn *insn)
 {
@@ -296,38 +323,86 @@ static ZyanStatus decode_without_w(const ZydisDecoder *decoder, uint8_t *bytes, 
 	return status;
 }
 
-unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *bytes, unsigned size,
-		    struct insn *insn)
+static unsigned decode_anew(struct x86_cpu *cpu, enum x86_mode mode, ZydisDecoder *decoder,
+			    const uint8_t *bytes, unsigned size, struct insn *insn,
+			    struct insn_info *info)
 {
-	struct insn_info info = { .mode = (uint8_t)mode, .cpu = cpu };
 	uint8_t copy[15];
-	ZydisDecoder decoder;
 	ZyanStatus status;
 
-	x86_vec_park(cpu);
+	info->mode = (uint8_t)mode;
+	info->cpu = cpu;
 	*insn = (struct insn){ .base = ZERO_OFFSET, .index = ZERO_OFFSET, .dst = ZERO_OFFSET,
 			       .src = ZERO_OFFSET, .src2 = ZERO_OFFSET, .seg = X86_DS };
-	init_decoder(&decoder, cpu, mode);
-	status = ZydisDecoderDecodeFull(&decoder, bytes, size, &info.z, info.op);
+	status = ZydisDecoderDecodeFull(decoder, bytes, size, &info->z, info->op);
 	if (!ZYAN_SUCCESS(status) && is_protected_only(bytes, size)) {
-		decoder.machine_mode = ZYDIS_MACHINE_MODE_LEGACY_16;
-		status = ZydisDecoderDecodeFull(&decoder, bytes, size, &info.z, info.op);
+		decoder->machine_mode = ZYDIS_MACHINE_MODE_LEGACY_16;
+		status = ZydisDecoderDecodeFull(decoder, bytes, size, &info->z, info->op);
 	}
 	if (status == ZYDIS_STATUS_DECODING_ERROR && mode != X86_MODE_64) {
 		__builtin_memcpy(copy, bytes, size);
 		bytes = copy;
-		status = decode_without_w(&decoder, copy, size, &info);
+		status = decode_without_w(decoder, copy, size, info);
 	}
 	if (status == ZYDIS_STATUS_NO_MORE_DATA && size < 15)
 		return 0;
 	if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
 		return fill_faulting(insn, raise_too_long);
 	if (!ZYAN_SUCCESS(status) ||
-	    !x86_isa_allowed(cpu, info.z.meta.isa_set, info.z.meta.isa_ext))
+	    !x86_isa_allowed(cpu, info->z.meta.isa_set, info->z.meta.isa_ext))
 		return fill_faulting(insn, raise_undefined);
-	fill_common(insn, &info, bytes);
-	insn->fn = select_semantics(&info, insn);
+	fill_common(insn, info, bytes);
+	insn->fn = select_semantics(info, insn);
 	if (!insn->fn)
 		return fill_faulting(insn, raise_undefined);
 	return insn->length;
+}
+
+/* As the instruction of the same shape, but for what the bytes say otherwise. */
+static unsigned decode_alike(const struct x86_shape *shape, const struct insn *like,
+			     const uint8_t *bytes, struct insn *insn)
+{
+	*insn = *like;
+	if (shape->disp_bits)
+		insn->disp = x86_shape_disp(shape, bytes);
+	if (shape->imm_bits)
+		insn->imm = x86_shape_imm(shape, bytes);
+	for (unsigned i = 0; i < shape->length; i++)
+		insn->bytes[i] = bytes[i];
+	return insn->length;
+}
+
+/*
+ * What is not chosen by the value of an immediate. A stub on the host has it in it; rotations by one and
+ * by more are two functions.
+ */
+static bool may_be_kept(const struct insn *insn)
+{
+	return insn->mnemonic != ZYDIS_MNEMONIC_INVALID && !insn->stub &&
+	       insn->mnemonic != ZYDIS_MNEMONIC_ROL && insn->mnemonic != ZYDIS_MNEMONIC_ROR;
+}
+
+unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *bytes, unsigned size,
+		    struct insn *insn)
+{
+	typeof(&cpu->decoded->slot[0]) slot = NULL;
+	bool flat = cpu->block_key & X86_KEY_FLAT;
+	struct x86_shape shape;
+	struct insn_info info;
+	ZydisDecoder decoder;
+	unsigned length;
+
+	init_decoder(&decoder, cpu, mode);
+	if (x86_shape_of(&decoder, flat, bytes, size, &shape)) {
+		slot = &cpu->decoded->slot[x86_shape_slot(&shape, DECODED_BITS)];
+		if (x86_shape_fits(&slot->shape, &shape, size))
+			return decode_alike(&slot->shape, &slot->insn, bytes, insn);
+	}
+	x86_vec_park(cpu);
+	length = decode_anew(cpu, mode, &decoder, bytes, size, insn, &info);
+	if (slot && may_be_kept(insn) && x86_shape_complete(&shape, &info)) {
+		slot->shape = shape;
+		slot->insn = *insn;
+	}
+	return length;
 }

@@ -30,11 +30,17 @@ insn_fn *x86_select_far(const struct insn_info *info, struct insn *insn);     /*
 insn_fn *x86_select_system(const struct insn_info *info, struct insn *insn);  /* system*.c */
 insn_fn *x86_select_host(const struct insn_info *info, struct insn *insn);    /* hostexec.c */
 
+struct error;
+
+/* cpu->decoded; -ENOMEM. */
+int x86_decode_create(struct x86_cpu *cpu, struct error *err);
+void x86_decode_destroy(struct x86_cpu *cpu);
+
 /*
  * Decodes one instruction of at most size (1 … 15) bytes. Always yields an insn that can be executed:
  * an invalid one's fn raises #UD, one longer than 15 bytes #GP. Returns its length, or 0 when the
  * bytes end too early (the caller has fewer than 15 bytes because the page ends).
- * Parks the vector state.
+ * May park the vector state.
  */
 unsigned x86_decode(struct x86_cpu *cpu, enum x86_mode mode, const uint8_t *bytes, unsigned size,
 		    struct insn *insn);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "isa/x86/block.h"
 #include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/decode.h"
 #include "isa/x86/vector/hostexec.h"
 #include "isa/x86/inspect.h"
 #include "isa/x86/mirror/lockstep.h"
@@ -30,6 +31,7 @@ static void destroy(struct cpu *generic)
 	mirror_cpu_destroy(cpu);
 	x86_hostexec_destroy(cpu);
 	x86_blocks_destroy(cpu);
+	x86_decode_destroy(cpu);
 	x86_tlb_destroy(cpu);
 	x86_cpuid_destroy(cpu->cpuid);
 	munmap((char *)cpu - MIRROR_STACK_BYTES, CPU_BYTES);
@@ -50,6 +52,8 @@ static int create(const struct cpu_env *env, unsigned index, unsigned count, con
 	ret = x86_cpuid_create(model, index, count, env, &cpu->cpuid, err);
 	if (!ret)
 		ret = x86_tlb_create(cpu, err);
+	if (!ret)
+		ret = x86_decode_create(cpu, err);
 	if (!ret)
 		ret = x86_blocks_create(cpu, err);
 	if (!ret)

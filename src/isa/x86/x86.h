@@ -36,6 +36,8 @@ struct lockstep;
 struct block_exit;
 struct x86_block;
 struct x86_cpuid;
+struct x86_decoded;
+struct x86_described;
 struct x86_tlb_bank;
 struct hostexec;
 
@@ -189,6 +191,7 @@ struct x86_mirror {
 	bool local_code;         /* supervisor code in pages that are not global is in its table */
 	struct x86_code_pages code_pages; /* pages that the tables know code in */
 	struct x86_mirror_stats stats;
+	struct x86_described *described; /* describe.c */
 	uint64_t delta[X86_GPRS]; /* from linear to host addresses, of a register's group of accesses */
 	struct x86_memo memo[X86_MMUS][2][X86_MEMOS]; /* for reading, for writing */
 };
@@ -237,6 +240,7 @@ struct x86_cpu {
 	uint64_t zero;              /* stands for a missing base or index register */
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */
 	struct x86_block *scratch;  /* a block that is not cached: block.c */
+	struct x86_decoded *decoded; /* instructions by their shape: decode.c */
 };
 
 /* Where jump tables are behind struct x86_cpu, if it has some. */

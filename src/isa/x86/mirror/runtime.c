@@ -154,11 +154,12 @@ int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 	cpu->mirror.stats.by_mnemonic = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(uint32_t));
 	if (!cpu->mirror.stats.by_mnemonic)
 		return error_set(err, ENOMEM, "no memory for CPU %u's counts", cpu->cpu.index);
-	return 0;
+	return mirror_describe_create(cpu, err);
 }
 
 void mirror_cpu_destroy(struct x86_cpu *cpu)
 {
+	mirror_describe_destroy(cpu);
 	free(cpu->mirror.stats.by_mnemonic);
 }
 

@@ -11,21 +11,6 @@
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/mirror.h"
 
-bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
-		     struct insn_info *info)
-{
-	ZydisDecoder decoder;
-
-	info->cpu = cpu;
-	info->mode = cpu->block_key & X86_KEY_MODE;
-	if (info->mode == X86_MODE_64)
-		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	else
-		ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-	ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MPX, false);
-	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, size, &info->z, info->op));
-}
-
 struct cold_path *mirror_cold(struct emit *e)
 {
 	struct cold_path *last = e->cold_paths ? &e->cold[e->cold_paths - 1] : NULL;

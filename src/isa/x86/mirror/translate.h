@@ -221,13 +221,16 @@ uint16_t mirror_live_at(const struct emit *e, const struct member *member);
 /* translate.c */
 /* Makes code of a hot block, and of what is around it. */
 void mirror_translate(struct x86_cpu *cpu, struct x86_block *head);
-/* Describes bytes again; false: it is not what it was. */
-bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
-		     struct insn_info *info);
 /* The cold path of the current instruction (one an instruction). */
 struct cold_path *mirror_cold(struct emit *e);
 /* The next host instruction is the guest's and may fault. */
 void mirror_site_here(struct emit *e);
+
+/* describe.c: what Zydis says of an instruction as the host takes it; false: nothing. */
+bool mirror_describe(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
+		     struct insn_info *info);
+int mirror_describe_create(struct x86_cpu *cpu, struct error *err);
+void mirror_describe_destroy(struct x86_cpu *cpu);
 
 /* dump.c: what was made, for those who asked to be told. */
 void mirror_tell(const struct emit *e, const void *code);
