@@ -34,6 +34,7 @@ struct blk {
 	struct loop_timer *timer; /* due when there are any */
 	enum block_errors errors;
 	unsigned retry_ms;
+	unsigned under_way;          /* requests that the back end has, or that are in done */
 	struct blk_request *waiting; /* for the host to be able to carry them out */
 	bool waited;                 /* the user has been told so */
 	struct loop_timer *retry_timer;
@@ -107,6 +108,12 @@ static void wait_for_host(struct blk *blk, struct blk_request *request)
 	blk->waiting = request;
 }
 
+static void submit(struct blk *blk, struct blk_request *request)
+{
+	blk->under_way++;
+	block_submit(blk->block, &request->block);
+}
+
 static void retry(void *opaque)
 {
 	struct blk *blk = opaque;
@@ -115,7 +122,7 @@ static void retry(void *opaque)
 	blk->waiting = NULL;
 	for (; request; request = next) {
 		next = request->next;
-		block_submit(blk->block, &request->block);
+		submit(blk, request);
 	}
 }
 
@@ -127,13 +134,46 @@ static void host_did(struct blk *blk)
 	blk->waited = false;
 }
 
+static void forget(struct blk_request *request)
+{
+	virtio_chain_drop(request->queue, request->chain);
+	free(request);
+}
+
+static void forget_all(struct blk_request **list)
+{
+	while (*list) {
+		struct blk_request *request = *list;
+
+		*list = request->next;
+		forget(request);
+	}
+}
+
+/* The driver waits for what is under way to end, and wants nothing of it. */
+static void finish_reset(struct blk *blk)
+{
+	struct blk_request *done = take_done(blk);
+
+	for (struct blk_request *request = done; request; request = request->next)
+		blk->under_way--;
+	forget_all(&done);
+	if (!blk->under_way)
+		virtio_quiet(&blk->virtio);
+}
+
 static void finish_done(void *opaque)
 {
 	struct blk *blk = opaque;
-	struct blk_request *request = take_done(blk), *next;
+	struct blk_request *request, *next;
 
-	for (; request; request = next) {
+	if (blk->virtio.resetting) {
+		finish_reset(blk);
+		return;
+	}
+	for (request = take_done(blk); request; request = next) {
 		next = request->next;
+		blk->under_way--;
 		if (may_wait(blk, request->result)) {
 			wait_for_host(blk, request);
 			continue;
@@ -192,7 +232,7 @@ static void start(struct blk *blk, struct blk_request *request)
 	}
 	request->result = 0;
 	request->block.done = back_end_done;
-	block_submit(blk->block, &request->block);
+	submit(blk, request);
 }
 
 static void blk_handle(struct virtio_device *dev, struct virtio_queue *queue)
@@ -214,27 +254,27 @@ static void blk_handle(struct virtio_device *dev, struct virtio_queue *queue)
 	virtio_queue_notify(queue);
 }
 
-static void forget(struct blk_request *request)
-{
-	struct blk_request *next;
-
-	for (; request; request = next) {
-		next = request->next;
-		virtio_chain_drop(request->queue, request->chain);
-		free(request);
-	}
-}
-
 /* What is under way ends; what is done is forgotten with the driver that asked for it. */
 static void blk_stop(struct virtio_device *dev)
 {
 	struct blk *blk = (struct blk *)dev;
+	struct blk_request *done;
 
 	block_drain(blk->block);
-	forget(take_done(blk));
-	forget(blk->waiting);
-	blk->waiting = NULL;
+	done = take_done(blk);
+	forget_all(&done);
+	forget_all(&blk->waiting);
+	blk->under_way = 0;
 	blk->waited = false;
+}
+
+/* A disk that hangs holds up who resets it, not who else wants the machine lock. */
+static bool blk_quiesce(struct virtio_device *dev)
+{
+	struct blk *blk = (struct blk *)dev;
+
+	forget_all(&blk->waiting);
+	return !blk->under_way;
 }
 
 /* ---- life ---- */
@@ -267,6 +307,7 @@ static const struct virtio_class blk_class = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = 0x010000,
 	.handle = blk_handle,
+	.quiesce = blk_quiesce,
 	.stop = blk_stop,
 	.describe = blk_describe,
 	.destroy = blk_destroy,

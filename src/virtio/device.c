@@ -23,7 +23,7 @@
 bool virtio_running(const struct virtio_device *dev)
 {
 	return dev->status & VIRTIO_CONFIG_S_DRIVER_OK &&
-	       !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET);
+	       !(dev->status & VIRTIO_CONFIG_S_NEEDS_RESET) && !dev->resetting;
 }
 
 static void tell_config(struct virtio_device *dev)
@@ -111,6 +111,21 @@ void virtio_status_write(struct virtio_device *dev, uint8_t value)
 		driver_ok(dev);
 }
 
+bool virtio_reset_begin(struct virtio_device *dev)
+{
+	bool started = dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+
+	if (!dev->resetting && started && dev->class->quiesce)
+		dev->resetting = !dev->class->quiesce(dev);
+	return !dev->resetting;
+}
+
+void virtio_quiet(struct virtio_device *dev)
+{
+	if (dev->resetting)
+		dev->transport->reset(dev->transport_opaque);
+}
+
 void virtio_reset(struct virtio_device *dev)
 {
 	/* Chains that come back from now on are of a life that is over. */
@@ -119,6 +134,7 @@ void virtio_reset(struct virtio_device *dev)
 	if (started && dev->class->stop)
 		dev->class->stop(dev);
 	dev->generation++;
+	dev->resetting = false;
 	dev->status = 0;
 	dev->driver_features = 0;
 	dev->deferred_queues = 0;

@@ -16,6 +16,8 @@
 struct virtio_transport {
 	void (*queue_interrupt)(void *opaque, unsigned queue);
 	void (*config_interrupt)(void *opaque);
+	/* A reset that had to wait can take place: registers, and virtio_reset. */
+	void (*reset)(void *opaque);
 	/* The device may access memory. */
 	bool (*is_master)(void *opaque);
 };
@@ -31,6 +33,11 @@ void virtio_driver_features_write(struct virtio_device *dev, uint32_t select, ui
 /* Status 0 is a reset: the transport resets its own registers, too. */
 void virtio_status_write(struct virtio_device *dev, uint8_t value);
 void virtio_reset(struct virtio_device *dev);
+/*
+ * Before a reset whose end the driver waits for. False: it cannot take place yet, and the
+ * transport's reset is called when it can. Until then the status stays what it was.
+ */
+bool virtio_reset_begin(struct virtio_device *dev);
 
 /* size: 1, 2 or 4. What lies outside reads as zeros. */
 uint32_t virtio_config_read(const struct virtio_device *dev, uint64_t offset, unsigned size);

@@ -61,6 +61,7 @@ static const struct virtio_transport transport = {
 
 /* ---- registers ---- */
 
+/* At once: drivers do not look when it is done. */
 static void registers_reset(struct virtio_mmio *mmio)
 {
 	virtio_reset(mmio->virtio);

@@ -62,6 +62,11 @@ static void config_interrupt(void *opaque)
 	interrupt(pci, pci->config_vector, ISR_CONFIG);
 }
 
+static void reset_now(void *opaque)
+{
+	virtio_pci_registers_reset(opaque);
+}
+
 static bool is_master(void *opaque)
 {
 	struct virtio_pci *pci = opaque;
@@ -72,6 +77,7 @@ static bool is_master(void *opaque)
 static const struct virtio_transport transport = {
 	.queue_interrupt = queue_interrupt,
 	.config_interrupt = config_interrupt,
+	.reset = reset_now,
 	.is_master = is_master,
 };
 

@@ -141,12 +141,14 @@ static void write16(struct virtio_pci *pci, unsigned offset, uint32_t value)
 void virtio_pci_common_write(struct virtio_pci *pci, unsigned offset, unsigned size,
 			     uint32_t value)
 {
+	if (pci->virtio->resetting)
+		return; /* the driver has to wait for a status of 0 (4.1.4.3.2) */
 	if (size == 4)
 		write32(pci, offset, value);
 	else if (size == 2)
 		write16(pci, offset, value);
 	else if (offset == VIRTIO_PCI_COMMON_STATUS && value)
 		virtio_status_write(pci->virtio, (uint8_t)value);
-	else if (offset == VIRTIO_PCI_COMMON_STATUS)
+	else if (offset == VIRTIO_PCI_COMMON_STATUS && virtio_reset_begin(pci->virtio))
 		virtio_pci_registers_reset(pci);
 }

@@ -44,6 +44,12 @@ struct virtio_class {
 	/* The driver is ready; driver_features are settled. May be NULL. */
 	void (*start)(struct virtio_device *dev);
 	/*
+	 * The driver asks for a reset, and looks until it is done. False: stop would have to wait for
+	 * something; virtio_quiet is called when it need not. Meanwhile the device does not run. May be
+	 * NULL.
+	 */
+	bool (*quiesce)(struct virtio_device *dev);
+	/*
 	 * The device no longer runs (a reset; only after start). On return nothing touches guest
 	 * memory any more, chains that were popped are dropped, and the state is as it was before
 	 * start. May be NULL.
@@ -73,6 +79,7 @@ struct virtio_device {
 	uint8_t status;
 	uint8_t config_generation;
 	uint32_t generation; /* counts resets */
+	bool resetting;      /* virtio_quiet is awaited */
 	const struct virtio_transport *transport;
 	void *transport_opaque;
 	struct loop_timer *deferral;
@@ -105,6 +112,9 @@ bool virtio_running(const struct virtio_device *dev);
 
 /* What went through its queues, as members of the object that is open in json. */
 void virtio_device_count(const struct virtio_device *dev, struct json *json);
+
+/* What quiesce waited for is over: the reset takes place. */
+void virtio_quiet(struct virtio_device *dev);
 
 /* The device changed its configuration bytes: the driver is told. */
 void virtio_config_changed(struct virtio_device *dev);

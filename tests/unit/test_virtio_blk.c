@@ -283,7 +283,7 @@ static void test_readonly(void **state)
 
 struct diary {
 	struct block block; /* must be first */
-	atomic_bool full;
+	atomic_bool full, hangs;
 	atomic_uint length; /* of text, which is read when nothing is under way */
 	char text[256];
 };
@@ -292,6 +292,8 @@ static int diary_perform(struct block *block, const struct block_request *reques
 {
 	struct diary *diary = (struct diary *)block;
 
+	while (diary->hangs)
+		usleep(100);
 	if (diary->length + 1 < sizeof(diary->text)) {
 		diary->text[diary->length] = "RWFDZ"[request->op];
 		diary->length++;
@@ -433,7 +435,7 @@ static void test_reset_under_way(void **state)
 		put_header(b, VIRTIO_BLK_T_OUT, i * 8);
 		driver_add(&b->driver, 0, buffers, 3, 0);
 		driver_kick(&b->driver, 0);
-		driver_set_status(&b->driver, 0);
+		driver_reset(&b->driver);
 		run_until(b->driver.fixture, &done);
 		driver_get(&b->driver, STATUS, &status, 1);
 		assert_int_equal(status, 0xee);
@@ -442,6 +444,40 @@ static void test_reset_under_way(void **state)
 	put_header(b, VIRTIO_BLK_T_OUT, 0);
 	driver_add(&b->driver, 0, buffers, 3, 0);
 	driver_kick(&b->driver, 0);
+}
+
+/* A disk that hangs: the reset takes place when it goes on; until then all but that goes on. */
+static void test_reset_of_a_disk_that_hangs(void **state)
+{
+	struct bench *b = *state;
+	uint8_t status, live;
+	bool done = true;
+
+	driver_start(&b->driver, DRIVER_SPLIT, 1ull << VIRTIO_BLK_F_FLUSH);
+	live = driver_status(&b->driver);
+	b->diary->hangs = true;
+	offer_write(b, 0);
+	offer_write(b, 1);
+	driver_set_status(&b->driver, 0);
+	run_until(b->driver.fixture, &done);
+	/* Not done, whatever the driver does. */
+	driver_set_status(&b->driver, 0);
+	driver_set_status(&b->driver, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	assert_int_equal(driver_status(&b->driver), live);
+	driver_kick(&b->driver, 0);
+	offer_write(b, 0);
+	run_until(b->driver.fixture, &done);
+	assert_int_equal(driver_status(&b->driver), live);
+	assert_int_equal(b->diary->length, 0);
+	b->diary->hangs = false;
+	driver_reset(&b->driver);
+	driver_get(&b->driver, STATUS, &status, 1);
+	assert_int_equal(status, 0xee);
+	assert_string_equal(b->diary->text, "WW");
+	driver_start(&b->driver, DRIVER_PACKED, 1ull << VIRTIO_BLK_F_FLUSH);
+	assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, false, 512), VIRTIO_BLK_S_OK);
+	/* A machine's reset waits. */
+	offer_write(b, 0);
 }
 
 int main(void)
@@ -459,6 +495,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_waiting_for_space, setup_diary, teardown),
 		cmocka_unit_test_setup_teardown(test_reporting_no_space, setup_report, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_under_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset_of_a_disk_that_hangs, setup_diary, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

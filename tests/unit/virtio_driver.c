@@ -174,13 +174,22 @@ static void set_up_queue(struct virtio_driver *driver, unsigned queue)
 	driver_out(driver, VIRTIO_PCI_COMMON_Q_ENABLE, 2, 1);
 }
 
+void driver_reset(struct virtio_driver *driver)
+{
+	bool done = true;
+
+	driver_set_status(driver, 0);
+	while (driver_status(driver))
+		run_until(driver->fixture, &done);
+}
+
 void driver_prepare(struct virtio_driver *driver, int format, uint64_t features)
 {
 	features |= 1ull << VIRTIO_F_VERSION_1;
 	driver->packed = format == DRIVER_PACKED;
 	if (driver->packed)
 		features |= 1ull << VIRTIO_F_RING_PACKED;
-	driver_set_status(driver, 0);
+	driver_reset(driver);
 	driver_set_status(driver, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
 	for (unsigned i = 0; i < 2; i++) {
 		driver_out(driver, VIRTIO_PCI_COMMON_GFSELECT, 4, i);

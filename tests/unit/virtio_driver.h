@@ -57,6 +57,8 @@ uint32_t driver_in(struct virtio_driver *driver, unsigned offset, unsigned size)
 void driver_out(struct virtio_driver *driver, unsigned offset, unsigned size, uint32_t value);
 uint8_t driver_status(struct virtio_driver *driver);
 void driver_set_status(struct virtio_driver *driver, uint8_t status);
+/* Returns when the device is reset: its loop runs until then. */
+void driver_reset(struct virtio_driver *driver);
 
 /*
  * From reset to DRIVER_OK: takes features (of those offered; the ring's format besides) and
