@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/suggest.h"
+#include "block/file.h"
 #include "block/overlay.h"
 #include "block/parts.h"
 #include "block/qcow2.h"
 #include "block/raw.h"
+#include "block/ring.h"
 
 #define THREADS_MAX 8
 
@@ -38,9 +41,43 @@ static int unknown_format(const struct block_options *options, struct error *err
 			 suggestion.best ? suggestion.best : "", suggestion.best ? "'?" : "");
 }
 
-static int create_workers(struct block *block, struct error *err)
+static void submit_to_workers(struct block_request *request);
+
+/*
+ * By default for direct I/O alone: what the host has in memory is copied by one of its own threads, which is
+ * no better than one of ours.
+ */
+static int create_ring(struct block *block, const struct block_options *options, struct error *err)
 {
-	return workers_create(&block->workers, "block", THREADS_MAX, err);
+	const struct block_file *file = block->class->file ? block->class->file(block) : NULL;
+	struct error why;
+	int ret;
+
+	if (options->io == BLOCK_IO_URING && !file)
+		return error_set(err, EINVAL, "disk %s: io_uring is for raw disks", options->file);
+	if (!file || options->io == BLOCK_IO_THREADS ||
+	    (options->io == BLOCK_IO_DEFAULT && !file->direct))
+		return 0;
+	ret = block_ring_create(&block->ring, submit_to_workers, &why);
+	if (!ret)
+		return 0;
+	if (options->io == BLOCK_IO_URING)
+		return error_set(err, -ret, "disk %s: %s", options->file, why.message);
+	log_debug("disk %s: %s", options->file, why.message);
+	return 0;
+}
+
+static int create_workers(struct block *block, const struct block_options *options,
+			  struct error *err)
+{
+	int ret = workers_create(&block->workers, "block", THREADS_MAX, err);
+
+	if (ret)
+		return ret;
+	ret = create_ring(block, options, err);
+	if (ret)
+		workers_destroy(block->workers);
+	return ret;
 }
 
 const char *block_format_of(const struct block_options *options)
@@ -99,7 +136,7 @@ int block_open(const struct block_options *options, struct block **block, struct
 		ret = formats[i].open(options, block, err);
 		if (ret)
 			return ret;
-		ret = create_workers(*block, err);
+		ret = create_workers(*block, options, err);
 		if (ret)
 			(*block)->class->close(*block);
 		return ret;
@@ -111,6 +148,8 @@ void block_close(struct block *block)
 {
 	if (!block)
 		return;
+	block_drain(block);
+	block_ring_destroy(block->ring);
 	workers_destroy(block->workers);
 	block->class->close(block);
 }
@@ -174,7 +213,7 @@ static void run(struct workers_job *job)
 	request->done(request, block_perform(request->block, request));
 }
 
-static void submit(struct block_request *request)
+static void submit_to_workers(struct block_request *request)
 {
 	request->job.run = run;
 	workers_submit(request->block->workers, &request->job);
@@ -183,11 +222,28 @@ static void submit(struct block_request *request)
 void block_submit(struct block *block, struct block_request *request)
 {
 	request->block = block;
-	if (check(block, request) || !parts_submit(request, submit))
-		submit(request);
+	if (!check(block, request) &&
+	    ((block->ring && block_ring_submit(block->ring, block->class->file(block), request)) ||
+	     parts_submit(request, submit_to_workers)))
+		return;
+	submit_to_workers(request);
+}
+
+void block_push(struct block *block)
+{
+	if (block->ring)
+		block_ring_push(block->ring);
 }
 
 void block_drain(struct block *block)
 {
+	/* What the ring gives back goes to the threads. */
+	if (block->ring)
+		block_ring_drain(block->ring);
 	workers_drain(block->workers);
+}
+
+const char *block_io_name(const struct block *block)
+{
+	return block->ring ? "uring" : "threads";
 }

@@ -6,6 +6,7 @@
  *
  * Threads. A format carries a request out in perform, which may block; it is called by several
  * threads at once (a pool of the block's own, see block.c), and so has whatever locks it needs.
+ * Where a format's bytes are a file's, the kernel may be asked without a thread (ring.h).
  * Requests that overlap and are under way together may be carried out in any order. No thread
  * holds the machine lock in perform or done, and neither may take it: who waits for a request
  * (block_drain) may hold it.
@@ -23,6 +24,8 @@
 #include "host/workers.h"
 
 struct block;
+struct block_file;
+struct block_ring;
 struct error;
 
 #define BLOCK_SECTOR_BYTES 512u
@@ -90,6 +93,11 @@ struct block_class {
 	/* See block_extent. Never BELOW. */
 	int (*extent)(struct block *block, uint64_t offset, uint64_t length,
 		      struct block_extent *extent);
+	/*
+	 * Reads and writes may as well go to this file, at the same offsets. NULL: they may not, and
+	 * only perform does them.
+	 */
+	const struct block_file *(*file)(const struct block *block);
 	/* Nothing is under way. What was not flushed may get lost. */
 	void (*close)(struct block *block);
 };
@@ -99,6 +107,7 @@ struct block {
 	const struct block_class *class;
 	struct block_info info;
 	struct workers *workers; /* block.c's own */
+	struct block_ring *ring; /* likewise; or NULL */
 };
 
 /* What becomes of a request that the host could not carry out. */
@@ -106,6 +115,13 @@ enum block_errors {
 	BLOCK_ERRORS_DEFAULT, /* waits while there is no space, else the guest is told */
 	BLOCK_ERRORS_REPORT,  /* the guest is told */
 	BLOCK_ERRORS_WAIT,    /* waits, and is tried again */
+};
+
+/* How the host is asked. */
+enum block_io {
+	BLOCK_IO_DEFAULT, /* io_uring where that is faster and the host lets us, else threads */
+	BLOCK_IO_THREADS,
+	BLOCK_IO_URING,
 };
 
 /* FILE[,OPTION]..., see the manual page; a comma in a value is doubled. */
@@ -128,6 +144,7 @@ struct block_options {
 	const char *overlay;
 	const char *serial; /* what the device calls itself; NULL: nothing */
 	enum block_errors errors; /* the device's affair, too */
+	enum block_io io;
 	char *text;   /* where the strings are, for block_options_release */
 
 	/* Not to be had as text. */
@@ -150,8 +167,14 @@ void block_close(struct block *block);
 /* The name of the format that options mean; there may be none of it. */
 const char *block_format_of(const struct block_options *options);
 
-/* Any thread. A request that its bounds or flags forbid is done with -EINVAL or -EROFS. */
+/*
+ * Any thread. A request that its bounds or flags forbid is done with -EINVAL or -EROFS. After one or
+ * more of them comes block_push, before which some may not begin.
+ */
 void block_submit(struct block *block, struct block_request *request);
+void block_push(struct block *block);
+/* "threads" or "uring". */
+const char *block_io_name(const struct block *block);
 /* Returns when everything that was submitted before is done. */
 void block_drain(struct block *block);
 

@@ -177,10 +177,12 @@ static int transfer(const struct block_file *file, bool write, const struct iove
 	return 0;
 }
 
-static bool aligned(const struct block_file *file, const struct iovec *iov, unsigned count)
+bool block_file_takes(const struct block_file *file, const struct iovec *iov, unsigned count)
 {
 	uintptr_t bits = 0;
 
+	if (!file->direct)
+		return true;
 	for (unsigned i = 0; i < count; i++)
 		bits |= (uintptr_t)iov[i].iov_base | iov[i].iov_len;
 	return !(bits & (file->align_bytes - 1));
@@ -231,7 +233,7 @@ static int transfer_aside(const struct block_file *file, bool write, const struc
 static int transfer_any(const struct block_file *file, bool write, const struct iovec *iov,
 			unsigned count, uint64_t offset, uint64_t length)
 {
-	if (file->direct && length && !aligned(file, iov, count))
+	if (length && !block_file_takes(file, iov, count))
 		return transfer_aside(file, write, iov, offset, length);
 	return transfer(file, write, iov, count, offset, length);
 }

@@ -41,6 +41,9 @@ int block_file_write(const struct block_file *file, const void *data, uint64_t o
 int block_file_peek(const struct block_file *file, const struct iovec *iov, unsigned count,
 		    uint64_t offset, uint64_t length);
 
+/* Whether the kernel takes a request to or from this memory as it is. */
+bool block_file_takes(const struct block_file *file, const struct iovec *iov, unsigned count);
+
 int block_file_flush(const struct block_file *file);
 
 /* A new file's name is as durable as its content then, as far as the host can tell. */

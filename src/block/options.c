@@ -15,7 +15,7 @@
 
 struct words {
 	struct block_options options;
-	const char *errors;
+	const char *errors, *io;
 };
 
 #define WORD(name, type, member) { name, SUBOPTION_##type, offsetof(struct words, member), 0, 0 }
@@ -30,6 +30,7 @@ static const struct suboption words_table[] = {
 	WORD("format", STRING, options.format),
 	WORD("serial", STRING, options.serial),
 	WORD("errors", STRING, errors),
+	WORD("io", STRING, io),
 	{ .name = NULL },
 };
 
@@ -44,6 +45,20 @@ static int take_errors(struct words *words, const char *subject, struct error *e
 	else
 		return error_set(err, EINVAL, "%s: 'errors' is report or wait, not '%s'", subject,
 				 words->errors);
+	return 0;
+}
+
+static int take_io(struct words *words, const char *subject, struct error *err)
+{
+	if (!words->io)
+		return 0;
+	if (!strcmp(words->io, "threads"))
+		words->options.io = BLOCK_IO_THREADS;
+	else if (!strcmp(words->io, "uring"))
+		words->options.io = BLOCK_IO_URING;
+	else
+		return error_set(err, EINVAL, "%s: 'io' is threads or uring, not '%s'", subject,
+				 words->io);
 	return 0;
 }
 
@@ -63,6 +78,8 @@ int block_options_parse(struct block_options *options, const char *text, struct 
 		ret = error_set(err, EINVAL, "a disk needs a file: FILE[,ro][,format=NAME]...");
 	if (!ret)
 		ret = take_errors(&words, subject, err);
+	if (!ret)
+		ret = take_io(&words, subject, err);
 	*options = words.options;
 	if (ret)
 		block_options_release(options);

@@ -94,12 +94,13 @@ int overlay_open(const struct block_options *options, struct block **block, stru
 	struct block_options base = *options, top = {
 		.file = options->overlay, .format = "qcow2", .readonly = options->readonly,
 		.direct = options->direct, .discard = options->discard, .base = &base,
-		.look = options->look,
+		.look = options->look, .io = options->io,
 	};
 	int ret;
 
 	base.overlay = NULL;
 	base.discard = false;
+	base.io = BLOCK_IO_THREADS;
 	base.readonly = true;
 	base.above = &top;
 	if (options->look && access(options->overlay, F_OK) && errno == ENOENT)

@@ -95,7 +95,7 @@ static int open_at(struct qcow2 *image, const struct block_options *options, con
 {
 	const struct block_options below = {
 		.file = path, .format = format, .readonly = !options->backing_writable,
-		.direct = options->direct, .backing = !strcmp(format, "qcow2"), .above = options,
+		.direct = options->direct, .io = BLOCK_IO_THREADS, .backing = !strcmp(format, "qcow2"), .above = options,
 	};
 	int ret = look_for_loop(options, path, err);
 

@@ -105,6 +105,11 @@ static int raw_extent(struct block *block, uint64_t offset, uint64_t length,
 	return 0;
 }
 
+static const struct block_file *raw_file(const struct block *block)
+{
+	return &((const struct raw *)block)->file;
+}
+
 static void raw_close(struct block *block)
 {
 	struct raw *raw = (struct raw *)block;
@@ -118,6 +123,7 @@ static const struct block_class raw_class = {
 	.perform = raw_perform,
 	.attempt = raw_attempt,
 	.extent = raw_extent,
+	.file = raw_file,
 	.close = raw_close,
 };
 

@@ -124,6 +124,7 @@ static void retry(void *opaque)
 		next = request->next;
 		submit(blk, request);
 	}
+	block_push(blk->block);
 }
 
 static void host_did(struct blk *blk)
@@ -195,6 +196,7 @@ static void back_end_done(struct block_request *block_request, int result)
 
 	if (!result && blk_request_next(request)) {
 		block_submit(blk->block, &request->block);
+		block_push(blk->block);
 		return;
 	}
 	request->result = result;
@@ -251,6 +253,7 @@ static void blk_handle(struct virtio_device *dev, struct virtio_queue *queue)
 		request->queue = queue;
 		start(blk, request);
 	}
+	block_push(blk->block);
 	virtio_queue_notify(queue);
 }
 
@@ -285,6 +288,7 @@ static void blk_describe(const struct virtio_device *dev, struct json *json)
 
 	json_string(json, "file", blk->file);
 	json_string(json, "format", blk->block->class->name);
+	json_string(json, "io", block_io_name(blk->block));
 	json_uint(json, "bytes", blk->block->info.size_bytes);
 	json_bool(json, "readonly", blk->block->info.readonly);
 }

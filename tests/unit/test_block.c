@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Block back ends: options, requests and their limits, raw files, the pool that does the work. */
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -106,6 +111,10 @@ static void test_options(void **state)
 	assert_int_equal(options.errors, BLOCK_ERRORS_WAIT);
 	block_options_release(&options);
 	assert_int_equal(block_options_parse(&options, "a,errors=no", &err), -EINVAL);
+	assert_int_equal(block_options_parse(&options, "a,io=threads", &err), 0);
+	assert_int_equal(options.io, BLOCK_IO_THREADS);
+	block_options_release(&options);
+	assert_int_equal(block_options_parse(&options, "a,io=fast", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "f,rw", &err), -EINVAL);
 	assert_non_null(strstr(err.message, "did you mean 'ro'"));
@@ -251,6 +260,146 @@ static void test_submit(void **state)
 	}
 }
 
+/* ---- io_uring ---- */
+
+/* False, and said: this host refuses it. */
+static bool reopen_with_uring(struct bench *b, const char *options)
+{
+	struct block_options parsed;
+	struct error err;
+	char text[128];
+	int ret;
+
+	block_close(b->block);
+	b->block = NULL;
+	snprintf(text, sizeof(text), "%s,io=uring%s", b->path, options);
+	assert_int_equal(block_options_parse(&parsed, text, &err), 0);
+	ret = block_open(&parsed, &b->block, &err);
+	block_options_release(&parsed);
+	if (ret)
+		print_message("%s\n", err.message);
+	return !ret;
+}
+
+#define RING_REQUESTS 600 /* more than the ring takes */
+#define RING_BYTES 1024u
+
+struct ring_test {
+	struct block_request request;
+	struct iovec iov[2];
+	struct outcome {
+		atomic_uint times;
+		atomic_int result;
+	} outcome;
+	char data[RING_BYTES];
+};
+
+static void note(struct block_request *request, int result)
+{
+	struct outcome *outcome = request->opaque;
+
+	outcome->result = result;
+	atomic_fetch_add(&outcome->times, 1);
+}
+
+static void submit_to_ring(struct bench *b, struct ring_test *test, enum block_op op, uint64_t offset)
+{
+	*test = (struct ring_test){ .request = {
+		.op = op, .offset = offset, .length = RING_BYTES, .iov = test->iov, .iov_count = 2,
+		.done = note, .opaque = &test->outcome,
+	} };
+	test->iov[0] = (struct iovec){ test->data, 100 };
+	test->iov[1] = (struct iovec){ test->data + 100, RING_BYTES - 100 };
+	if (op == BLOCK_WRITE)
+		memset(test->data, (int)(offset / RING_BYTES * 7 + 1), RING_BYTES);
+	block_submit(b->block, &test->request);
+}
+
+static void test_uring(void **state)
+{
+	struct bench *b = *state;
+	static struct ring_test tests[RING_REQUESTS];
+	char want[RING_BYTES];
+
+	if (!reopen_with_uring(b, ""))
+		skip();
+	assert_string_equal(block_io_name(b->block), "uring");
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; i < RING_REQUESTS; i++) {
+			submit_to_ring(b, &tests[i], pass ? BLOCK_READ : BLOCK_WRITE, i * RING_BYTES);
+			if (i % 50 == 49)
+				block_push(b->block);
+		}
+		block_drain(b->block);
+		for (unsigned i = 0; i < RING_REQUESTS; i++) {
+			assert_int_equal(tests[i].outcome.times, 1);
+			assert_int_equal(tests[i].outcome.result, 0);
+			memset(want, (int)(i * 7 + 1), sizeof(want));
+			assert_memory_equal(tests[i].data, want, sizeof(want));
+		}
+	}
+}
+
+/* What the kernel does not do whole is done by a thread; what may not be is not asked of it. */
+static void test_what_is_not_for_uring(void **state)
+{
+	struct bench *b = *state;
+	static struct ring_test test[4];
+	const char zeros[RING_BYTES] = "";
+
+	block_close(b->block);
+	b->block = NULL;
+	assert_int_equal(truncate(b->path, 2 * RING_BYTES - 700), 0);
+	if (!reopen_with_uring(b, ",ro"))
+		skip();
+	submit_to_ring(b, &test[0], BLOCK_READ, RING_BYTES);
+	submit_to_ring(b, &test[1], BLOCK_READ, 2 * RING_BYTES);
+	submit_to_ring(b, &test[2], BLOCK_WRITE, 0);
+	submit_to_ring(b, &test[3], BLOCK_READ, -(uint64_t)RING_BYTES);
+	block_push(b->block);
+	block_drain(b->block);
+	assert_int_equal(test[0].outcome.result, -EINVAL); /* the disk ends within it */
+	assert_int_equal(test[1].outcome.result, -EINVAL);
+	assert_int_equal(test[2].outcome.result, -EROFS);
+	assert_int_equal(test[3].outcome.result, -EINVAL);
+	/* A file that became shorter. */
+	assert_int_equal(truncate(b->path, 100), 0);
+	submit_to_ring(b, &test[0], BLOCK_READ, 0);
+	block_push(b->block);
+	block_drain(b->block);
+	assert_int_equal(test[0].outcome.result, 0);
+	assert_memory_equal(test[0].data + 100, zeros, RING_BYTES - 100);
+}
+
+/* Where the kernel refuses it, as in many containers, threads do the work. */
+static void test_without_uring(void **state)
+{
+	struct sock_filter statements[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { 4, statements };
+	struct bench *b = *state;
+	int status;
+	pid_t child;
+
+	block_close(b->block);
+	b->block = NULL;
+	child = fork();
+	if (!child) {
+		alarm(60);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+		    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+			_exit(2);
+		_exit(open_disk(b, ",io=uring") == -EPERM && !open_disk(b, ",direct") &&
+		      !strcmp(block_io_name(b->block), "threads") ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
 /* ---- large reads, which are cut into parts ---- */
 
 struct patterned {
@@ -281,19 +430,6 @@ static int patterned_perform(struct block *block, const struct block_request *re
 static const struct block_class patterned_class = {
 	.name = "patterned", .perform = patterned_perform,
 };
-
-struct outcome {
-	atomic_uint times;
-	atomic_int result;
-};
-
-static void note(struct block_request *request, int result)
-{
-	struct outcome *outcome = request->opaque;
-
-	outcome->result = result;
-	atomic_fetch_add(&outcome->times, 1);
-}
 
 #define LARGE (9u << 20)
 #define PIECES 3000u
@@ -368,6 +504,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_zeroes_and_discard, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odd_size, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_submit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_uring, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_not_for_uring, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_without_uring, setup, teardown),
 		cmocka_unit_test(test_large_reads),
 	};
 
