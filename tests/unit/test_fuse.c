@@ -16,11 +16,12 @@
 #include <cmocka.h>
 
 #include "fs/fuse.h"
+#include "shared_dir.h"
 
 #define REPLY_BYTES 16384
 
 struct setup {
-	char dir[64];
+	struct shared_dir dir;
 	struct fuse *fuse;
 	uint64_t unique;
 	struct {
@@ -30,41 +31,20 @@ struct setup {
 	size_t reply_bytes; /* of data */
 };
 
-static void in_dir(const struct setup *setup, const char *name, char path[128])
-{
-	snprintf(path, 128, "%s/%s", setup->dir, name);
-}
-
-static void write_file(const struct setup *setup, const char *name, const char *text)
-{
-	char path[128];
-	int fd;
-
-	in_dir(setup, name, path);
-	fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0644);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
-}
-
 static void start(struct setup *setup, bool readonly)
 {
-	struct fuse_config config = { .tree = { .path = setup->dir, .readonly = readonly },
+	struct fuse_config config = { .tree = { .path = setup->dir.path, .readonly = readonly },
 					.cache_ms = 1000 };
 
-	*setup = (struct setup){ .dir = "/tmp/ringlet-fuse-XXXXXX" };
-	assert_non_null(mkdtemp(setup->dir));
-	write_file(setup, "hello", "hello, world");
+	*setup = (struct setup){ .dir = shared_dir_make() };
+	shared_dir_write(&setup->dir, "hello", "hello, world");
 	assert_int_equal(fuse_create(&setup->fuse, &config, NULL), 0);
 }
 
 static void finish(struct setup *setup)
 {
-	char command[128];
-
 	fuse_destroy(setup->fuse);
-	snprintf(command, sizeof(command), "rm -rf %s", setup->dir);
-	assert_int_equal(system(command), 0);
+	shared_dir_remove(&setup->dir);
 }
 
 /* Sends a request of args and data behind them; the answer's error, and reply. */
@@ -199,7 +179,7 @@ static void test_write(void **state)
 	struct fuse_create_in in = { .flags = O_RDWR, .mode = S_IFREG | 04666 };
 	struct stat status;
 	struct setup setup;
-	char path[128];
+	const char *path;
 	uint64_t fh;
 
 	(void)state;
@@ -207,7 +187,7 @@ static void test_write(void **state)
 	assert_int_equal(ask(&setup, FUSE_CREATE, FUSE_ROOT_ID, &in, sizeof(in), "new", 4), 0);
 	fh = ((struct fuse_open_out *)(setup.reply.data + sizeof(struct fuse_entry_out)))->fh;
 	assert_int_equal(write_at(&setup, fh, 3, "abc"), 0);
-	in_dir(&setup, "new", path);
+	path = shared_dir_file(&setup.dir, "new");
 	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_size, 6);
 	/* Exactly what was asked for, whatever our umask. */
@@ -226,12 +206,12 @@ static void test_privileges(void **state)
 	struct fuse_write_in in = { .size = 1, .write_flags = FUSE_WRITE_KILL_SUIDGID };
 	struct setup setup;
 	struct stat status;
-	char path[128];
+	const char *path;
 	uint64_t node;
 
 	(void)state;
 	start(&setup, false);
-	in_dir(&setup, "hello", path);
+	path = shared_dir_file(&setup.dir, "hello");
 	assert_int_equal(chmod(path, 06755), 0);
 	node = look_up(&setup, FUSE_ROOT_ID, "hello");
 	in.fh = open_file(&setup, node, FUSE_OPEN, O_RDWR);
@@ -294,7 +274,7 @@ static void test_readdir(void **state)
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%u", i);
-		write_file(&setup, name, "");
+		shared_dir_write(&setup.dir, name, "");
 	}
 	in.fh = open_file(&setup, FUSE_ROOT_ID, FUSE_OPENDIR, 0);
 	do {
@@ -347,14 +327,14 @@ static void test_attributes(void **state)
 				      .size = 5, .mtime = 1000000000, .mtimensec = 5 };
 	struct setup setup;
 	struct stat status;
-	char path[128];
+	const char *path;
 	uint64_t node;
 
 	(void)state;
 	start(&setup, false);
 	node = look_up(&setup, FUSE_ROOT_ID, "hello");
 	assert_int_equal(ask(&setup, FUSE_SETATTR, node, &in, sizeof(in), NULL, 0), 0);
-	in_dir(&setup, "hello", path);
+	path = shared_dir_file(&setup.dir, "hello");
 	assert_int_equal(stat(path, &status), 0);
 	assert_int_equal(status.st_mode, S_IFREG | 0600);
 	assert_int_equal(status.st_size, 5);

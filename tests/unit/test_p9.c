@@ -18,12 +18,13 @@
 
 #include "fs/p9.h"
 #include "fs/p9_proto.h"
+#include "shared_dir.h"
 
 #define REPLY_BYTES 16384
 #define ROOT 0u
 
 struct setup {
-	char dir[64];
+	struct shared_dir dir;
 	struct p9 *p9;
 	uint8_t request[4096];
 	size_t request_bytes;
@@ -31,23 +32,6 @@ struct setup {
 	size_t reply_bytes; /* without the header */
 	size_t read_at;     /* of the reply's data */
 };
-
-static const char *in_dir(const struct setup *setup, const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", setup->dir, name);
-	return path;
-}
-
-static void write_file(const struct setup *setup, const char *name, const char *text)
-{
-	int fd = open(in_dir(setup, name), O_CREAT | O_WRONLY | O_TRUNC, 0644);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
-}
 
 /* ---- messages ---- */
 
@@ -142,12 +126,11 @@ static void start_with(struct setup *setup, const struct tree_config *given)
 {
 	struct tree_config config = *given;
 
-	*setup = (struct setup){ .dir = "/tmp/ringlet-p9-XXXXXX", .request_bytes = P9_HEADER_BYTES };
-	assert_non_null(mkdtemp(setup->dir));
-	write_file(setup, "hello", "hello, world");
-	assert_int_equal(mkdir(in_dir(setup, "dir"), 0755), 0);
-	write_file(setup, "dir/inner", "inner");
-	config.path = setup->dir;
+	*setup = (struct setup){ .dir = shared_dir_make(), .request_bytes = P9_HEADER_BYTES };
+	shared_dir_write(&setup->dir, "hello", "hello, world");
+	assert_int_equal(mkdir(shared_dir_file(&setup->dir, "dir"), 0755), 0);
+	shared_dir_write(&setup->dir, "dir/inner", "inner");
+	config.path = setup->dir.path;
 	assert_int_equal(p9_create(&setup->p9, &config, NULL), 0);
 	assert_int_equal(ask(setup, P9_TVERSION, "4s", N(REPLY_BYTES), P9_VERSION), 0);
 	assert_int_equal(attach(setup, ROOT, 0), 0);
@@ -160,11 +143,8 @@ static void start(struct setup *setup, bool readonly)
 
 static void finish(struct setup *setup)
 {
-	char command[128];
-
 	p9_destroy(setup->p9);
-	snprintf(command, sizeof(command), "rm -rf %s", setup->dir);
-	assert_int_equal(system(command), 0);
+	shared_dir_remove(&setup->dir);
 }
 
 static int walk(struct setup *setup, uint32_t from, uint32_t to, const char *name)
@@ -345,6 +325,39 @@ static void test_now(void **state)
 	finish(&setup);
 }
 
+/* Each fid that was found at a name follows it, and no other; until it is clunked. */
+static void test_rename_of_many(void **state)
+{
+	struct setup setup;
+
+	(void)state;
+	start(&setup, false);
+	assert_int_equal(walk(&setup, ROOT, 1, "dir"), 0);
+	for (uint32_t fid = 10; fid < 20; fid++)
+		assert_int_equal(walk(&setup, 1, fid, "inner"), 0);
+	assert_int_equal(clone_fid(&setup, 19, 20), 0);
+	shared_dir_write(&setup.dir, "inner", "another");
+	assert_int_equal(walk(&setup, ROOT, 30, "inner"), 0);
+	assert_int_equal(clunk(&setup, 12), 0);
+	assert_int_equal(ask(&setup, P9_TRENAMEAT, "4s4s", N(1), "inner", N(1), "second"), 0);
+	assert_int_equal(clunk(&setup, 10), 0);
+	assert_int_equal(clunk(&setup, 19), 0);
+	assert_int_equal(ask(&setup, P9_TRENAMEAT, "4s4s", N(1), "second", N(ROOT), "third"), 0);
+	for (uint32_t fid = 13; fid <= 20; fid++) {
+		const char *there = fid % 2 ? "odd" : "even";
+
+		if (fid == 19)
+			continue;
+		assert_int_equal(ask(&setup, P9_TRENAME, "44s", N(fid), N(1), there), 0);
+		assert_int_equal(access(shared_dir_file(&setup.dir, fid % 2 ? "dir/odd" : "dir/even"), F_OK), 0);
+	}
+	assert_int_equal(ask(&setup, P9_TREMOVE, "4", N(20)), 0);
+	assert_int_equal(ask(&setup, P9_TREMOVE, "4", N(11)), ENOENT);
+	assert_int_equal(ask(&setup, P9_TREMOVE, "4", N(30)), 0);
+	assert_int_equal(access(shared_dir_file(&setup.dir, "inner"), F_OK), -1);
+	finish(&setup);
+}
+
 /* What is shared read-only stays as it is, whatever is asked. */
 static void test_readonly(void **state)
 {
@@ -363,7 +376,7 @@ static void test_readonly(void **state)
 	assert_int_equal(ask(&setup, P9_TXATTRCREATE, "4s84", N(1), "user.x", N(1), N(0)), EROFS);
 	assert_int_equal(ask(&setup, P9_TREMOVE, "4", N(1)), EROFS);
 	assert_int_equal(clunk(&setup, 1), EBADF); /* it clunked it all the same */
-	assert_int_equal(access(in_dir(&setup, "hello"), F_OK), 0);
+	assert_int_equal(access(shared_dir_file(&setup.dir, "hello"), F_OK), 0);
 	finish(&setup);
 }
 
@@ -378,7 +391,7 @@ static void test_create_and_unlink(void **state)
 	assert_int_equal(create(&setup, 1, "new", O_RDWR, 04666), 0);
 	assert_int_equal(write_at(&setup, 1, 3, "abc"), 0);
 	assert_int_equal(get(&setup, 4), 3);
-	assert_int_equal(stat(in_dir(&setup, "new"), &status), 0);
+	assert_int_equal(stat(shared_dir_file(&setup.dir, "new"), &status), 0);
 	assert_int_equal(status.st_size, 6);
 	assert_int_equal(status.st_mode & 0777, 0666);
 	/* Gone by name, there by fid. */
@@ -453,18 +466,18 @@ static void test_rename(void **state)
 	assert_int_equal(read_at(&setup, 1, 0, 5), 0);
 	assert_data(&setup, "inner");
 	assert_int_equal(ask(&setup, P9_TRENAME, "44s", N(1), N(ROOT), "up"), 0);
-	assert_int_equal(access(in_dir(&setup, "up"), F_OK), 0);
+	assert_int_equal(access(shared_dir_file(&setup.dir, "up"), F_OK), 0);
 	assert_int_equal(ask(&setup, P9_TRENAME, "44s", N(2), N(ROOT), "third"), 0);
-	assert_int_equal(access(in_dir(&setup, "third"), F_OK), 0);
+	assert_int_equal(access(shared_dir_file(&setup.dir, "third"), F_OK), 0);
 	assert_int_equal(ask(&setup, P9_TRENAME, "44s", N(ROOT), N(2), "root"), EBUSY);
 	assert_int_equal(ask(&setup, P9_TREMOVE, "4", N(1)), 0);
-	assert_int_equal(access(in_dir(&setup, "up"), F_OK), -1);
+	assert_int_equal(access(shared_dir_file(&setup.dir, "up"), F_OK), -1);
 	/* Another file has its name meanwhile: it stays. */
 	assert_int_equal(walk(&setup, ROOT, 3, "hello"), 0);
-	assert_int_equal(unlink(in_dir(&setup, "hello")), 0);
-	write_file(&setup, "hello", "new");
+	assert_int_equal(unlink(shared_dir_file(&setup.dir, "hello")), 0);
+	shared_dir_write(&setup.dir, "hello", "new");
 	assert_int_equal(ask(&setup, P9_TREMOVE, "4", N(3)), ENOENT);
-	assert_int_equal(access(in_dir(&setup, "hello"), F_OK), 0);
+	assert_int_equal(access(shared_dir_file(&setup.dir, "hello"), F_OK), 0);
 	finish(&setup);
 }
 
@@ -479,7 +492,7 @@ static void test_attributes(void **state)
 	assert_int_equal(ask(&setup, P9_TSETATTR, "4444488888", N(1),
 			     N(P9_SETATTR_MODE | P9_SETATTR_SIZE | P9_SETATTR_MTIME | P9_SETATTR_MTIME_SET),
 			     N(0600), N(0), N(0), N(5), N(0), N(0), N(1000000000), N(5)), 0);
-	assert_int_equal(stat(in_dir(&setup, "hello"), &status), 0);
+	assert_int_equal(stat(shared_dir_file(&setup.dir, "hello"), &status), 0);
 	assert_int_equal(status.st_mode, S_IFREG | 0600);
 	assert_int_equal(status.st_size, 5);
 	assert_int_equal(status.st_mtim.tv_sec, 1000000000);
@@ -508,7 +521,7 @@ static void test_readdir(void **state)
 		char name[16];
 
 		snprintf(name, sizeof(name), "file%u", i);
-		write_file(&setup, name, "");
+		shared_dir_write(&setup.dir, name, "");
 	}
 	assert_int_equal(clone_fid(&setup, ROOT, 1), 0);
 	assert_int_equal(ask(&setup, P9_TREADDIR, "484", N(1), N(0), N(300)), EBADF);
@@ -541,7 +554,7 @@ static void test_readdir(void **state)
 			}
 		}
 		snprintf(extra, sizeof(extra), "extra%u", seen & 0xff);
-		write_file(&setup, extra, "");
+		shared_dir_write(&setup.dir, extra, "");
 	}
 	assert_int_equal(seen, (1u << 20) - 1);
 	finish(&setup);
@@ -563,7 +576,7 @@ static void test_xattr(void **state)
 	assert_int_equal(write_at(&setup, 2, 3, "ues"), 0);
 	assert_int_equal(read_at(&setup, 2, 0, 3), EBADF);
 	assert_int_equal(clunk(&setup, 2), 0);
-	assert_int_equal(getxattr(in_dir(&setup, "hello"), "user.one", value, sizeof(value)), 6);
+	assert_int_equal(getxattr(shared_dir_file(&setup.dir, "hello"), "user.one", value, sizeof(value)), 6);
 	assert_memory_equal(value, "values", 6);
 	/* Less than was announced is not set. */
 	assert_int_equal(clone_fid(&setup, 1, 2), 0);
@@ -589,8 +602,8 @@ static void test_xattr(void **state)
 	assert_int_equal(clone_fid(&setup, 1, 2), 0);
 	assert_int_equal(ask(&setup, P9_TXATTRCREATE, "4s84", N(2), "user.empty", N(0), N(0)), 0);
 	assert_int_equal(clunk(&setup, 2), 0);
-	assert_int_equal(getxattr(in_dir(&setup, "hello"), "user.one", value, sizeof(value)), -1);
-	assert_int_equal(getxattr(in_dir(&setup, "hello"), "user.empty", value, sizeof(value)), 0);
+	assert_int_equal(getxattr(shared_dir_file(&setup.dir, "hello"), "user.one", value, sizeof(value)), -1);
+	assert_int_equal(getxattr(shared_dir_file(&setup.dir, "hello"), "user.empty", value, sizeof(value)), 0);
 	finish(&setup);
 }
 
@@ -607,7 +620,7 @@ static int lock(struct setup *setup, uint32_t fid, unsigned type, uint64_t start
 static short host_lock(const struct setup *setup, off_t start, off_t length, off_t *where)
 {
 	struct flock test = { .l_type = F_WRLCK, .l_start = start, .l_len = length };
-	int fd = open(in_dir(setup, "hello"), O_RDWR);
+	int fd = open(shared_dir_file(&setup->dir, "hello"), O_RDWR);
 
 	assert_true(fd >= 0);
 	assert_int_equal(fcntl(fd, F_OFD_GETLK, &test), 0);
@@ -650,7 +663,7 @@ static void test_locks(void **state)
 	assert_int_equal(clunk(&setup, 1), 0);
 	assert_int_equal(host_lock(&setup, 0, 0, &where), F_UNLCK);
 	/* The host's own. */
-	fd = open(in_dir(&setup, "hello"), O_RDWR);
+	fd = open(shared_dir_file(&setup.dir, "hello"), O_RDWR);
 	assert_int_equal(fcntl(fd, F_OFD_SETLK, &ours), 0);
 	assert_int_equal(lock(&setup, 2, P9_LOCK_READ, 0, 0, 20), P9_LOCK_BLOCKED);
 	assert_int_equal(lock(&setup, 2, P9_LOCK_READ, 0, 500, 20), P9_LOCK_SUCCESS);
@@ -820,7 +833,7 @@ static void test_threads(void **state)
 	for (unsigned i = 0; i < 4; i++) {
 		racers[i] = (struct racer){ .setup = setup, .number = i };
 		snprintf(name, sizeof(name), "a%u", i);
-		write_file(&setup, name, "");
+		shared_dir_write(&setup.dir, name, "");
 	}
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
@@ -856,7 +869,7 @@ int main(void)
 		cmocka_unit_test(test_read),       cmocka_unit_test(test_now),
 		cmocka_unit_test(test_readonly),
 		cmocka_unit_test(test_create_and_unlink),
-		cmocka_unit_test(test_make),       cmocka_unit_test(test_rename),
+		cmocka_unit_test(test_make),       cmocka_unit_test(test_rename), cmocka_unit_test(test_rename_of_many),
 		cmocka_unit_test(test_attributes), cmocka_unit_test(test_readdir),
 		cmocka_unit_test(test_xattr),      cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_users),      cmocka_unit_test(test_malformed),

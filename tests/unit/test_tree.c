@@ -17,39 +17,28 @@
 #include <cmocka.h>
 
 #include "fs/tree.h"
+#include "shared_dir.h"
 
 struct setup {
-	char dir[64];
+	struct shared_dir dir;
 	struct tree tree;
 	struct node *root;
 };
 
-static const char *in_dir(const struct setup *setup, const char *name)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", setup->dir, name);
-	return path;
-}
-
 static void start(struct setup *setup, enum tree_map map)
 {
-	struct tree_config config = { .path = setup->dir, .map = map };
+	struct tree_config config = { .path = setup->dir.path, .map = map };
 
-	*setup = (struct setup){ .dir = "/tmp/ringlet-tree-XXXXXX" };
-	assert_non_null(mkdtemp(setup->dir));
+	*setup = (struct setup){ .dir = shared_dir_make() };
 	assert_int_equal(tree_open(&setup->tree, &config, NULL), 0);
 	setup->root = nodes_get(setup->tree.nodes, NODES_ROOT);
 }
 
 static void finish(struct setup *setup)
 {
-	char command[128];
-
 	nodes_put(setup->tree.nodes, setup->root);
 	tree_close(&setup->tree);
-	snprintf(command, sizeof(command), "rm -rf %s", setup->dir);
-	assert_int_equal(system(command), 0);
+	shared_dir_remove(&setup->dir);
 }
 
 static struct stat make(struct setup *setup, const char *name, mode_t mode, uid_t uid, gid_t gid)
@@ -91,7 +80,7 @@ static struct stat on_host(struct setup *setup, const char *name)
 {
 	struct stat status;
 
-	assert_int_equal(lstat(in_dir(setup, name), &status), 0);
+	assert_int_equal(lstat(shared_dir_file(&setup->dir, name), &status), 0);
 	return status;
 }
 
@@ -123,7 +112,7 @@ static void test_noted_owners(void **state)
 	change(&setup, "file", &mode);
 	assert_is(look(&setup, "file"), S_IFREG | 02750, 77, 99);
 	/* Somebody on the host changes it, too. */
-	assert_int_equal(chmod(in_dir(&setup, "file"), 0644), 0);
+	assert_int_equal(chmod(shared_dir_file(&setup.dir, "file"), 0644), 0);
 	assert_is(look(&setup, "file"), S_IFREG | 0644, 77, 99);
 	finish(&setup);
 }
@@ -137,14 +126,14 @@ static void test_no_needless_notes(void **state)
 	(void)state;
 	start(&setup, TREE_MAP_XATTR);
 	make(&setup, "file", S_IFREG | 0644, geteuid(), getegid());
-	assert_true(listxattr(in_dir(&setup, "file"), NULL, 0) == 0);
+	assert_true(listxattr(shared_dir_file(&setup.dir, "file"), NULL, 0) == 0);
 	make(&setup, "other", S_IFREG | 0644, 5, 5);
-	assert_true(listxattr(in_dir(&setup, "other"), NULL, 0) > 0);
+	assert_true(listxattr(shared_dir_file(&setup.dir, "other"), NULL, 0) > 0);
 	change_back.set_uid = change_back.set_gid = true;
 	change_back.uid = geteuid();
 	change_back.gid = getegid();
 	change(&setup, "other", &change_back);
-	assert_true(listxattr(in_dir(&setup, "other"), NULL, 0) == 0);
+	assert_true(listxattr(shared_dir_file(&setup.dir, "other"), NULL, 0) == 0);
 	finish(&setup);
 }
 
@@ -204,8 +193,8 @@ static void test_notes_are_ours(void **state)
 	assert_non_null(value);
 	start(&setup, TREE_MAP_XATTR);
 	make(&setup, "file", S_IFREG | 0644, 5, 5);
-	assert_int_equal(setxattr(in_dir(&setup, "file"), "user.other", "x", 1, 0), 0);
-	assert_true(listxattr(in_dir(&setup, "file"), list, sizeof(list)) > 20);
+	assert_int_equal(setxattr(shared_dir_file(&setup.dir, "file"), "user.other", "x", 1, 0), 0);
+	assert_true(listxattr(shared_dir_file(&setup.dir, "file"), list, sizeof(list)) > 20);
 	assert_int_equal(tree_look_up(&setup.tree, setup.root, "file", &node, &status), 0);
 	assert_int_equal(tree_xattr_list(&setup.tree, node, value), sizeof("user.other"));
 	assert_string_equal(value, "user.other");
@@ -214,7 +203,7 @@ static void test_notes_are_ours(void **state)
 	assert_int_equal(tree_xattr_set(&setup.tree, node, "user.ringlet.stat", "0 0 0 0", 7, 0), EPERM);
 	tree_release(&setup.tree, node);
 	/* A note that is none is not believed. */
-	assert_int_equal(setxattr(in_dir(&setup, "file"), "user.ringlet.stat", "0 0 0 0 x", 9, 0), 0);
+	assert_int_equal(setxattr(shared_dir_file(&setup.dir, "file"), "user.ringlet.stat", "0 0 0 0 x", 9, 0), 0);
 	assert_is(look(&setup, "file"), S_IFREG | 0644, geteuid(), getegid());
 	finish(&setup);
 	free(value);
@@ -224,7 +213,7 @@ static void test_notes_are_ours(void **state)
 static void test_swapped_for_a_link(void **state)
 {
 	const struct tree_new new = { .name = "new", .mode = S_IFREG | 0644 };
-	char path[128], outside[128];
+	char outside[128];
 	struct setup setup;
 	struct stat status;
 	struct node *node, *made;
@@ -234,15 +223,14 @@ static void test_swapped_for_a_link(void **state)
 	start(&setup, TREE_MAP_NONE);
 	make(&setup, "dir", S_IFDIR | 0755, 0, 0);
 	assert_int_equal(tree_look_up(&setup.tree, setup.root, "dir", &node, &status), 0);
-	snprintf(path, sizeof(path), "%s/moved", setup.dir);
-	snprintf(outside, sizeof(outside), "%s-outside", setup.dir);
+	snprintf(outside, sizeof(outside), "%s-outside", setup.dir.path);
 	assert_int_equal(mkdir(outside, 0755), 0);
-	assert_int_equal(rename(in_dir(&setup, "dir"), path), 0);
-	assert_int_equal(symlink(outside, in_dir(&setup, "dir")), 0);
+	assert_int_equal(rename(shared_dir_file(&setup.dir, "dir"), shared_dir_file(&setup.dir, "moved")), 0);
+	assert_int_equal(symlink(outside, shared_dir_file(&setup.dir, "dir")), 0);
 	assert_int_equal(tree_create(&setup.tree, node, &new, O_WRONLY, &fd, &made, &status), 0);
 	close(fd);
 	tree_release(&setup.tree, made);
-	assert_int_equal(access(in_dir(&setup, "moved/new"), F_OK), 0);
+	assert_int_equal(access(shared_dir_file(&setup.dir, "moved/new"), F_OK), 0);
 	tree_release(&setup.tree, node);
 	/* By its name it is a link now, which is no directory. */
 	assert_int_equal(tree_look_up(&setup.tree, setup.root, "dir", &node, &status), 0);
@@ -292,8 +280,8 @@ static void test_parked(void **state)
 	assert_true(open_files() < before + LIMIT + 10);
 	for (unsigned i = 0; i < FILES; i++) {
 		snprintf(name, sizeof(name), "file%u", i);
-		snprintf(moved, sizeof(moved), "%s/moved%u", setup.dir, i);
-		assert_int_equal(rename(in_dir(&setup, name), moved), 0);
+		snprintf(moved, sizeof(moved), "moved%u", i);
+		assert_int_equal(rename(shared_dir_file(&setup.dir, name), shared_dir_file(&setup.dir, moved)), 0);
 		node = nodes_get(setup.tree.nodes, id[i]);
 		assert_non_null(node);
 		assert_int_equal(tree_status(&setup.tree, node, &status), 0);
@@ -305,7 +293,7 @@ static void test_parked(void **state)
 	assert_int_equal(node->id, id[3]);
 	tree_release(&setup.tree, node);
 	/* Deleted: gone, whoever has its inode number now. */
-	assert_int_equal(unlink(in_dir(&setup, "moved7")), 0);
+	assert_int_equal(unlink(shared_dir_file(&setup.dir, "moved7")), 0);
 	for (unsigned i = 0; i < 10; i++) {
 		snprintf(name, sizeof(name), "again%u", i);
 		make(&setup, name, S_IFREG | 0600, 0, 0);
