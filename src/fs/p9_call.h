@@ -50,6 +50,7 @@ struct p9_fid {
 	char *name;           /* … or nobody knows */
 	unsigned users;
 	struct p9_fid *next;
+	struct p9_fid *next_there, **link_there; /* of those that were found at places with the same hash */
 };
 
 struct p9_locks;
@@ -60,7 +61,8 @@ struct p9 {
 	struct p9_locks *locks;
 	pthread_mutex_t mutex; /* fids */
 	unsigned fid_count;
-	struct p9_fid *fids[P9_FID_BUCKETS];
+	struct p9_fid *fids[P9_FID_BUCKETS];   /* by number */
+	struct p9_fid *places[P9_FID_BUCKETS]; /* by where they were found, if anybody knows */
 };
 
 struct p9_call {

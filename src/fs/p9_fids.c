@@ -2,7 +2,8 @@
 /*
  * Fids: a hash by number under one lock. One that is in use when it leaves the table lives on until it
  * is not. Where a fid was found is followed when names move, so that it can be removed and renamed by
- * number alone; it is looked at before it is believed.
+ * number alone; it is looked at before it is believed. Who was found at a name is in a second hash, so
+ * that a rename looks at no others: a fid is in it as long as it is in the first and has a parent.
  *
  * A fid remembers its nodes as the guest would; its own is in use while the fid is, in a request.
  */
@@ -32,6 +33,45 @@ static void forget(struct p9 *p9, struct node *node)
 {
 	nodes_forget(p9->tree.nodes, node->id, 1);
 }
+
+/* ---- by where they were found; locked ---- */
+
+/* FNV-1a over the name, from a start that says which directory. */
+static struct p9_fid **place(struct p9 *p9, const struct node *parent, const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325ull ^ parent->id * 0x9e3779b97f4a7c15ull;
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 0x100000001b3ull;
+	return &p9->places[(hash ^ hash >> 32) % P9_FID_BUCKETS];
+}
+
+static void enter_place(struct p9 *p9, struct p9_fid *fid)
+{
+	struct p9_fid **head;
+
+	if (!fid->parent)
+		return;
+	head = place(p9, fid->parent, fid->name);
+	fid->next_there = *head;
+	fid->link_there = head;
+	if (*head)
+		(*head)->link_there = &fid->next_there;
+	*head = fid;
+}
+
+static void leave_place(struct p9_fid *fid)
+{
+	if (!fid->link_there)
+		return;
+	*fid->link_there = fid->next_there;
+	if (fid->next_there)
+		fid->next_there->link_there = fid->link_there;
+	fid->next_there = NULL;
+	fid->link_there = NULL;
+}
+
+/* ---- by number ---- */
 
 void p9_fid_free(struct p9 *p9, struct p9_fid *fid)
 {
@@ -121,6 +161,7 @@ struct p9_fid *p9_fid_copy(struct p9 *p9, const struct p9_fid *old, uint32_t num
 /* Out of the table, where it is. Locked. */
 static void unlink_fid(struct p9 *p9, struct p9_fid **link)
 {
+	leave_place(*link);
 	*link = (*link)->next;
 	p9->fid_count--;
 }
@@ -145,6 +186,7 @@ int p9_fid_add(struct p9 *p9, struct p9_fid *fid, struct p9_fid *old)
 		link = bucket(p9, fid->number);
 		fid->next = *link;
 		*link = fid;
+		enter_place(p9, fid);
 		p9->fid_count++;
 	}
 	pthread_mutex_unlock(&p9->mutex);
@@ -177,8 +219,10 @@ void p9_fids_clear(struct p9 *p9)
 		struct p9_fid *fid, *next;
 
 		pthread_mutex_lock(&p9->mutex);
-		for (fid = p9->fids[i]; fid; fid = fid->next)
+		for (fid = p9->fids[i]; fid; fid = fid->next) {
+			leave_place(fid);
 			p9->fid_count--;
+		}
 		fid = p9->fids[i];
 		p9->fids[i] = NULL;
 		pthread_mutex_unlock(&p9->mutex);
@@ -194,22 +238,28 @@ void p9_fids_clear(struct p9 *p9)
 /* Locked. Without memory, nobody knows any more. */
 static void move_fid(struct p9 *p9, struct p9_fid *fid, struct node *to, const char *name)
 {
+	leave_place(fid);
 	forget(p9, fid->parent);
 	free(fid->name);
 	fid->name = strdup(name);
 	fid->parent = fid->name ? to : NULL;
-	if (fid->parent)
-		nodes_remember(p9->tree.nodes, to);
+	if (!fid->parent)
+		return;
+	nodes_remember(p9->tree.nodes, to);
+	enter_place(p9, fid);
 }
 
 void p9_fids_renamed(struct p9 *p9, const struct node *from, const char *old_name, struct node *to,
 		     const char *new_name)
 {
+	struct p9_fid *fid, *next;
+
 	pthread_mutex_lock(&p9->mutex);
-	for (unsigned i = 0; i < P9_FID_BUCKETS; i++)
-		for (struct p9_fid *fid = p9->fids[i]; fid; fid = fid->next)
-			if (fid->parent == from && !strcmp(fid->name, old_name))
-				move_fid(p9, fid, to, new_name);
+	for (fid = *place(p9, from, old_name); fid; fid = next) {
+		next = fid->next_there;
+		if (fid->parent == from && !strcmp(fid->name, old_name))
+			move_fid(p9, fid, to, new_name);
+	}
 	pthread_mutex_unlock(&p9->mutex);
 }
 
