@@ -45,8 +45,11 @@ size_t fuse_write(struct fuse_call *call)
 	if (!file)
 		return fuse_reply_error(call, EBADF);
 	if (in->size <= call->in_bytes - skip)
-		put = tree_write(file->fd, call->in, call->in_count, skip, in->size, in->offset);
+		put = tree_write(file->fd, call->in, call->in_count, skip, in->size, in->offset,
+				 call->now);
 	fuse_file_put(call->fuse, file);
+	if (put == -EAGAIN && call->now)
+		return TREE_LATER;
 	if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
 		drop_privileges(call);
 	if (put < 0)

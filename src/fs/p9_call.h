@@ -67,7 +67,7 @@ struct p9 {
 
 struct p9_call {
 	struct p9 *p9;
-	bool now;      /* EAGAIN of a read: it would have to wait */
+	bool now;      /* EAGAIN of a read or a write: it would have to wait */
 	uint32_t size; /* of the whole message */
 	uint8_t type;
 	uint16_t tag;

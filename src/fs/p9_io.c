@@ -113,9 +113,9 @@ int p9_write(struct p9_call *call)
 		put = -EBADF;
 	} else {
 		put = tree_write(fid->fd, call->in, call->in_count, WRITE_HEADER_BYTES, (size_t)size,
-				 call->number[0]);
+				 call->number[0], call->now);
 		/* The guest's kernel leaves it to the server. */
-		if (fid->uid)
+		if (fid->uid && !(call->now && put == -EAGAIN))
 			tree_drop_privileges(&call->p9->tree, fid->node);
 	}
 	if (put < 0)

@@ -28,8 +28,9 @@ struct error;
 
 /* What a server says instead of an answer's size: it would have to wait for the host. */
 #define TREE_LATER SIZE_MAX
-/* Of a read that is tried without waiting: more would keep the guest's CPU from its work. */
-#define TREE_NOW_MAX (128u << 10)
+/* Of a read or a write that is tried without waiting: more would keep the guest's CPU from its work. */
+#define TREE_READ_NOW_MAX (128u << 10)
+#define TREE_WRITE_NOW_MAX (16u << 10)
 
 /* TREE_MAP_AUTO: noted where the monitor is not root and the host's file system can. */
 enum tree_map { TREE_MAP_AUTO, TREE_MAP_NONE, TREE_MAP_XATTR };
@@ -139,12 +140,12 @@ ssize_t tree_xattr_list(const struct tree *tree, const struct node *node, char *
 /*
  * Between the host's page cache and the guest's memory, without a copy: size bytes at position, to
  * or from what follows the first skip bytes of iov. The number moved, or -errno. now: -EAGAIN if
- * not all of it is in the host's memory.
+ * not all of it is in the host's memory, or has to go to its disk, or it is too much.
  */
 ssize_t tree_read(int fd, const struct iovec *iov, unsigned count, size_t skip, size_t size,
 		  uint64_t position, bool now);
 ssize_t tree_write(int fd, const struct iovec *iov, unsigned count, size_t skip, size_t size,
-		   uint64_t position);
+		   uint64_t position, bool now);
 
 struct tree_entry {
 	uint64_t ino;  /* the host's */

@@ -59,15 +59,28 @@ ssize_t tree_read(int fd, const struct iovec *iov, unsigned count, size_t skip, 
 
 	if (!now)
 		return move(preadv2, 0, fd, iov, count, skip, size, position);
-	if (size > TREE_NOW_MAX)
+	if (size > TREE_READ_NOW_MAX)
 		return -EAGAIN;
 	got = move(preadv2, RWF_NOWAIT, fd, iov, count, skip, size, position);
 	return got == -EOPNOTSUPP ? -EAGAIN : got;
 }
 
-ssize_t tree_write(int fd, const struct iovec *iov, unsigned count, size_t skip, size_t size,
-		   uint64_t position)
+/*
+ * Few file systems can tell whether a write would have to wait. It hardly ever does, as little as
+ * making and removing files, unless it was asked for.
+ */
+static bool writes_through(int fd)
 {
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || flags & (O_SYNC | O_DSYNC);
+}
+
+ssize_t tree_write(int fd, const struct iovec *iov, unsigned count, size_t skip, size_t size,
+		   uint64_t position, bool now)
+{
+	if (now && (size > TREE_WRITE_NOW_MAX || writes_through(fd)))
+		return -EAGAIN;
 	return move(pwritev2, 0, fd, iov, count, skip, size, position);
 }
 

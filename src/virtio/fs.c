@@ -15,7 +15,8 @@
 #include "base/error.h"
 #include "virtio/pool.h"
 
-#define QUEUE_SIZE 256
+/* Linux asks for no more pages at once than this, less a few: so that all of FUSE's 256 may be. */
+#define QUEUE_SIZE 512
 #define QUEUES 2 /* forgetting, and all else */
 
 _Static_assert(sizeof(((struct virtio_fs_config *)0)->tag) == VIRTIO_FS_TAG_BYTES, "a tag's size");

@@ -345,6 +345,44 @@ static void test_attributes(void **state)
 	finish(&setup);
 }
 
+/* Asks for a write of size bytes as the guest's CPU does. */
+static size_t write_now(struct setup *setup, uint64_t fh, uint32_t size)
+{
+	static char data[1 << 20];
+	struct fuse_write_in args = { .fh = fh, .size = size };
+	struct fuse_in_header head = { .len = (uint32_t)(sizeof(head) + sizeof(args) + size),
+				       .opcode = FUSE_WRITE, .nodeid = FUSE_ROOT_ID };
+	struct iovec in[3] = { { &head, sizeof(head) }, { &args, sizeof(args) }, { data, size } };
+	struct iovec out = { &setup->reply, sizeof(setup->reply) };
+
+	return fuse_serve_now(setup->fuse, in, 3, &out, 1);
+}
+
+/* Small writes are done at once; those that take long, or have to reach the disk, are not begun. */
+static void test_now(void **state)
+{
+	const size_t answer = sizeof(struct fuse_out_header) + sizeof(struct fuse_write_out);
+	struct setup setup;
+	struct stat status;
+	uint64_t node, fh, through;
+
+	(void)state;
+	start(&setup, false);
+	node = look_up(&setup, FUSE_ROOT_ID, "hello");
+	fh = open_file(&setup, node, FUSE_OPEN, O_RDWR);
+	through = open_file(&setup, node, FUSE_OPEN, O_RDWR | O_SYNC);
+	assert_int_equal(write_now(&setup, fh, 1 << 20), TREE_LATER);
+	assert_int_equal(write_now(&setup, through, 100), TREE_LATER);
+	assert_int_equal(stat(shared_dir_file(&setup.dir, "hello"), &status), 0);
+	assert_int_equal(status.st_size, 12);
+	assert_int_equal(write_now(&setup, fh, 100), answer);
+	assert_int_equal(setup.reply.head.error, 0);
+	assert_int_equal(((struct fuse_write_out *)setup.reply.data)->size, 100);
+	assert_int_equal(stat(shared_dir_file(&setup.dir, "hello"), &status), 0);
+	assert_int_equal(status.st_size, 100);
+	finish(&setup);
+}
+
 /* Too short for what they say they are; with no room for an answer. */
 static void test_truncated(void **state)
 {
@@ -367,6 +405,7 @@ static void test_truncated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_now),
 		cmocka_unit_test(test_session),    cmocka_unit_test(test_read),
 		cmocka_unit_test(test_readonly),   cmocka_unit_test(test_write),
 		cmocka_unit_test(test_privileges),

@@ -301,6 +301,8 @@ static void test_now(void **state)
 	uint8_t walk_message[] = { 17, 0, 0, 0, P9_TWALK, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0 };
 	uint8_t read_message[] = { 23, 0, 0, 0, P9_TREAD, 1, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 99 };
 	uint8_t sync_message[] = { 15, 0, 0, 0, P9_TFSYNC, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0 };
+	uint8_t write_message[] = { 24, 0, 0, 0, P9_TWRITE, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+				    1, 0, 0, 0, 'J' };
 	uint8_t read_space[23] = { 0 };
 	struct iovec in = { walk_message, sizeof(walk_message) }, out;
 	struct setup setup;
@@ -322,6 +324,10 @@ static void test_now(void **state)
 		size = p9_serve(setup.p9, &in, 1, &out, 1);
 	assert_int_equal(size, P9_READ_HEADER_BYTES + 5);
 	assert_memory_equal(setup.reply + P9_READ_HEADER_BYTES, "world", 5);
+	in = (struct iovec){ write_message, sizeof(write_message) };
+	assert_int_equal(p9_serve_now(setup.p9, &in, 1, &out, 1), P9_HEADER_BYTES + 4);
+	assert_int_equal(read_at(&setup, 1, 0, 100), 0);
+	assert_data(&setup, "Jello, world");
 	finish(&setup);
 }
 
