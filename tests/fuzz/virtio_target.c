@@ -28,6 +28,7 @@ static struct virtio_target {
 	struct mem *mem;
 	bool packed, wrap[QUEUES];
 	uint16_t next[QUEUES];
+	unsigned requests;
 	void (*more)(struct device_target *target, struct fuzz_input *input);
 } one;
 
@@ -113,39 +114,37 @@ static void negotiate(struct fuzz_input *input)
 }
 
 /* A buffer's place and kind are one byte each, so that most are in memory. */
-static struct vring_desc take_desc(struct fuzz_input *input, uint16_t *flags)
+static struct vring_desc take_desc(struct fuzz_input *input)
 {
 	struct vring_desc desc = { .addr = 0x10000 + 0x400 * (uint64_t)fuzz_u8(input) };
 	uint8_t kind = fuzz_u8(input);
 
 	desc.len = kind & 0x80 ? fuzz_u32(input) : (kind >> 2) * 4u;
-	*flags = kind & 3 ? kind & VRING_DESC_F_WRITE : 0;
+	desc.flags = kind & 3 ? kind & VRING_DESC_F_WRITE : 0;
 	if ((kind & 0xfd) == 0xfd)
-		*flags = VRING_DESC_F_INDIRECT;
+		desc.flags = VRING_DESC_F_INDIRECT;
 	return desc;
 }
 
-static void offer(unsigned queue, struct fuzz_input *input)
+/* A chain of count descriptors; their flags say alone what kind they are. */
+static void put_chain(unsigned queue, struct vring_desc *chain, unsigned count)
 {
-	unsigned count = 1 + fuzz_u8(input) % CHAIN_MAX;
 	uint16_t first = one.next[queue] % SIZE;
 
 	for (unsigned i = 0; i < count; i++) {
 		unsigned slot = (first + i) % SIZE;
-		uint16_t flags;
-		struct vring_desc desc = take_desc(input, &flags);
+		struct vring_desc *desc = &chain[i];
+		uint16_t flags = desc->flags | (i + 1 < count ? VRING_DESC_F_NEXT : 0);
 
-		if (i + 1 < count)
-			flags |= VRING_DESC_F_NEXT;
 		if (one.packed) {
-			desc.flags = first;
-			desc.next = flags | (uint16_t)(1u << (one.wrap[queue] ? 7 : 15));
+			desc->flags = first;
+			desc->next = flags | (uint16_t)(1u << (one.wrap[queue] ? 7 : 15));
 			one.wrap[queue] ^= slot == SIZE - 1;
 		} else {
-			desc.flags = flags;
-			desc.next = (uint16_t)((slot + 1) % SIZE);
+			desc->flags = flags;
+			desc->next = (uint16_t)((slot + 1) % SIZE);
 		}
-		mem_write(one.mem, RING(queue) + 16 * slot, &desc, sizeof(desc));
+		mem_write(one.mem, RING(queue) + 16 * slot, desc, sizeof(*desc));
 	}
 	if (one.packed) {
 		one.next[queue] = (uint16_t)((first + count) % SIZE);
@@ -154,6 +153,38 @@ static void offer(unsigned queue, struct fuzz_input *input)
 	mem_write(one.mem, RING(queue) + 0x800 + 4 + 2 * first, &first, 2);
 	one.next[queue]++;
 	mem_write(one.mem, RING(queue) + 0x800 + 2, &one.next[queue], 2);
+}
+
+static void kick(unsigned queue)
+{
+	out(NOTIFY - BAR + 4 * queue, 2, queue);
+}
+
+static void offer(unsigned queue, struct fuzz_input *input)
+{
+	unsigned count = 1 + fuzz_u8(input) % CHAIN_MAX;
+	struct vring_desc chain[CHAIN_MAX];
+
+	for (unsigned i = 0; i < count; i++)
+		chain[i] = take_desc(input);
+	put_chain(queue, chain, count);
+}
+
+/* Behind the other buffers, in turn, so that requests that are being answered stay as they are. */
+void virtio_target_ask(unsigned queue, const void *request, uint32_t size, uint32_t room,
+		       uint32_t cut)
+{
+	const uint64_t at = 0x60000 + one.requests++ % 8 * 0x4000, answer = at + 0x2000;
+	struct vring_desc chain[4] = {
+		{ .addr = at, .len = cut },
+		{ .addr = at + cut, .len = size - cut },
+		{ .addr = answer, .len = cut, .flags = VRING_DESC_F_WRITE },
+		{ .addr = answer + cut, .len = room, .flags = VRING_DESC_F_WRITE },
+	};
+
+	mem_write(one.mem, at, request, size);
+	put_chain(queue, chain, 4);
+	kick(queue);
 }
 
 /* Bytes of the input at a multiple of 1024, where buffers are. */
@@ -177,7 +208,7 @@ static void event(struct device_target *target, struct fuzz_input *input)
 		break;
 	case 1: case 2: case 3:
 		offer(queue, input);
-		out(NOTIFY - BAR + 4 * queue, 2, queue);
+		kick(queue);
 		break;
 	case 4:
 		offer(queue, input);

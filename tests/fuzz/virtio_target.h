@@ -18,4 +18,11 @@ void virtio_target_open(struct device_target *target,
 			void (*more)(struct device_target *target, struct fuzz_input *input));
 void virtio_target_plug(struct device_target *target, struct virtio_device *virtio);
 
+/*
+ * In more: a whole request of size bytes (8 KiB at most), with room for an answer; both are cut in two
+ * after cut bytes (1 to size - 1).
+ */
+void virtio_target_ask(unsigned queue, const void *request, uint32_t size, uint32_t room,
+		       uint32_t cut);
+
 #endif

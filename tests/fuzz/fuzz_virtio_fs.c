@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fuzz target: the file system device, with requests that are whole, beside chains that are anything.
+ * The target's own event is "how, opcode, node, length, bytes": the bytes follow the header.
+ */
+#include <linux/fuse.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tree_target.h"
+#include "virtio/fs.h"
+#include "virtio_target.h"
+
+static char shared[64];
+
+static void more(struct device_target *target, struct fuzz_input *input)
+{
+	struct {
+		struct fuse_in_header head;
+		uint8_t data[256];
+	} request = { .head.unique = 1 };
+	uint8_t how = fuzz_u8(input), length;
+	uint32_t size;
+
+	(void)target;
+	request.head.opcode = fuzz_u8(input) & 0x7f;
+	request.head.nodeid = fuzz_u8(input);
+	length = fuzz_u8(input);
+	fuzz_take(input, request.data, length);
+	size = (uint32_t)sizeof(request.head) + length;
+	request.head.len = size;
+	virtio_target_ask(how & 1, &request, size, how & 2 ? 64 : 0x1000, 1 + (how >> 2) % (sizeof(request.head) - 1));
+}
+
+static void setup(struct device_target *target)
+{
+	struct virtio_fs_config_host config = { .tag = "fuzz",
+						.fuse = { .tree.path = shared, .cache_ms = 1000 } };
+	struct virtio_device *virtio;
+
+	virtio_target_open(target, more);
+	if (virtio_fs_create(&target->env, &config, &virtio, NULL))
+		abort();
+	virtio_target_plug(target, virtio);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int ret;
+
+	tree_target_begin(shared);
+	ret = device_target_fuzz(data, size, setup);
+	tree_target_end(shared);
+	return ret;
+}
