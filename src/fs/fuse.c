@@ -131,7 +131,7 @@ static size_t fuse_init(struct fuse_call *call)
 	const uint32_t wanted = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_ATOMIC_O_TRUNC |
 				FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
 				FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
-				FUSE_CACHE_SYMLINKS;
+				FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2;
 	struct fuse_init_out out = {
 		.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION,
 		.max_readahead = in->max_readahead, .flags = in->flags & wanted,

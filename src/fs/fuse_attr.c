@@ -110,6 +110,8 @@ size_t fuse_setattr(struct fuse_call *call)
 
 	if (file)
 		fuse_file_put(call->fuse, file);
+	if (!error && in->valid & FATTR_KILL_SUIDGID && !change.set_mode)
+		tree_drop_privileges(&call->fuse->tree, call->node);
 	return error ? fuse_reply_error(call, error) : fuse_getattr(call);
 }
 

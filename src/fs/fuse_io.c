@@ -23,10 +23,10 @@ size_t fuse_read(struct fuse_call *call)
 	return got < 0 ? fuse_reply_error(call, (int)-got) : fuse_reply_in_place(call, (size_t)got);
 }
 
-/* As the guest's kernel asks when it does not see to it itself: in writes that it does not cache. */
-static void drop_privileges(struct fuse_call *call)
+/* The guest's kernel leaves it to us, and says when it is due. */
+static void drop_privileges(struct fuse_call *call, uint64_t id)
 {
-	struct node *node = nodes_get(call->fuse->tree.nodes, call->head.nodeid);
+	struct node *node = nodes_get(call->fuse->tree.nodes, id);
 
 	if (!node)
 		return;
@@ -51,7 +51,7 @@ size_t fuse_write(struct fuse_call *call)
 	if (put == -EAGAIN && call->now)
 		return TREE_LATER;
 	if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
-		drop_privileges(call);
+		drop_privileges(call, call->head.nodeid);
 	if (put < 0)
 		return fuse_reply_error(call, (int)-put);
 	out.size = (uint32_t)put;
@@ -83,6 +83,9 @@ size_t fuse_fallocate(struct fuse_call *call)
 		return fuse_reply_error(call, EBADF);
 	ret = fallocate(file->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) ? errno : 0;
 	fuse_file_put(call->fuse, file);
+	/* These have no flag for it. */
+	if (!ret && call->head.uid)
+		drop_privileges(call, call->head.nodeid);
 	return fuse_reply_error(call, ret);
 }
 
@@ -131,6 +134,8 @@ size_t fuse_copy_range(struct fuse_call *call)
 		fuse_file_put(call->fuse, to);
 	if (copied < 0)
 		return fuse_reply_error(call, error);
+	if (call->head.uid)
+		drop_privileges(call, in->nodeid_out);
 	out.size = (uint32_t)copied;
 	return fuse_reply(call, &out, sizeof(out));
 }

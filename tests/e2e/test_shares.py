@@ -19,7 +19,7 @@ PYTHON = "/usr/bin/python3"  # the guest's, which has this host's files
 CHECKS = f"cd {HERE}; {PYTHON} -m shares"
 GUEST_S = 900
 P9 = "trans=virtio,version=9p2000.L,msize=512000,cache="
-NO_9P = ["fallocate", "rename_flags", "times"]
+NO_9P = ["fallocate", "rename_flags", "times", "lent_descriptors"]
 
 # How a share is offered and mounted, and what it is known not to do (docs/SHARES.md); the ordinary
 # ones are tested always.

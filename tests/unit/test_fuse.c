@@ -200,10 +200,12 @@ static void test_write(void **state)
 	finish(&setup);
 }
 
-/* Whoever writes past the guest's cache has the server see to it that nothing is left to abuse. */
+/* The guest's kernel says when what is changed may set no user any more. */
 static void test_privileges(void **state)
 {
-	struct fuse_write_in in = { .size = 1, .write_flags = FUSE_WRITE_KILL_SUIDGID };
+	struct fuse_write_in write = { .size = 1, .write_flags = FUSE_WRITE_KILL_SUIDGID };
+	struct fuse_open_in open = { .flags = O_WRONLY | O_TRUNC, .open_flags = FUSE_OPEN_KILL_SUIDGID };
+	struct fuse_setattr_in setattr = { .valid = FATTR_SIZE | FATTR_KILL_SUIDGID, .size = 3 };
 	struct setup setup;
 	struct stat status;
 	const char *path;
@@ -212,12 +214,17 @@ static void test_privileges(void **state)
 	(void)state;
 	start(&setup, false);
 	path = shared_dir_file(&setup.dir, "hello");
-	assert_int_equal(chmod(path, 06755), 0);
 	node = look_up(&setup, FUSE_ROOT_ID, "hello");
-	in.fh = open_file(&setup, node, FUSE_OPEN, O_RDWR);
-	assert_int_equal(ask(&setup, FUSE_WRITE, node, &in, sizeof(in), "x", 1), 0);
-	assert_int_equal(stat(path, &status), 0);
-	assert_int_equal(status.st_mode, S_IFREG | 0755);
+	write.fh = open_file(&setup, node, FUSE_OPEN, O_RDWR);
+	for (unsigned how = 0; how < 3; how++) {
+		assert_int_equal(chmod(path, 06755), 0);
+		assert_int_equal(how == 0 ? ask(&setup, FUSE_WRITE, node, &write, sizeof(write), "x", 1) :
+				 how == 1 ? ask(&setup, FUSE_OPEN, node, &open, sizeof(open), NULL, 0) :
+					    ask(&setup, FUSE_SETATTR, node, &setattr, sizeof(setattr),
+						NULL, 0), 0);
+		assert_int_equal(stat(path, &status), 0);
+		assert_int_equal(status.st_mode, S_IFREG | 0755);
+	}
 	finish(&setup);
 }
 

@@ -175,7 +175,8 @@ def rights_are_kept():
 
 @check
 def a_write_ends_set_user_id():
-    for name in ("write", "truncate"):
+    names = ["write", "second_write", "truncate", "open"] + ["fallocate"] * ("fallocate" not in without)
+    for name in names:
         put(name, b"x", 0o6777)
         os.chmod(name, 0o6777)
         os.chown(name, 0, 0)
@@ -185,9 +186,36 @@ def a_write_ends_set_user_id():
         with opened("write", os.O_WRONLY) as fd:
             os.write(fd, b"y")
         os.truncate("truncate", 0)
+        with opened("open", os.O_WRONLY | os.O_TRUNC):
+            pass
+        if "fallocate" in names:
+            with opened("fallocate", os.O_WRONLY) as fd:
+                os.posix_fallocate(fd, 0, 5000)
+
+    # What was right at the first write is so at the next ones.
+    with opened("second_write", os.O_WRONLY) as fd:
+        os.write(fd, b"y")
+        assert mode_of("second_write") == 0o6777
+        as_user(lambda: os.write(fd, b"z"))
     as_user(change)
-    assert mode_of("write") == 0o777, oct(mode_of("write"))
-    assert mode_of("truncate") == 0o777, oct(mode_of("truncate"))
+    modes = {name: mode_of(name) for name in names}
+    expected = dict.fromkeys(names, 0o777)
+    if "lent_descriptors" in without:
+        expected["second_write"] = 0o6777
+    assert modes == expected
+
+
+@check
+def a_user_may_make_set_user_id():
+    os.chmod(".", 0o777)
+
+    def make():
+        put("new", b"#!/bin/sh\n", 0o4755)
+        os.chmod("new", 0o4755)
+        with opened("trunc", os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o4755):
+            pass
+    as_user(make)
+    assert mode_of("new") == mode_of("trunc") == 0o4755
 
 
 @check

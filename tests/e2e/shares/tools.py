@@ -16,6 +16,7 @@ LIMITS = {
     "times": "times that are set are whole seconds, and not before 1970",
     "coherent_maps": "who reads does not see what is in a mapping until it is written back",
     "link_owner": "a link's owner is not kept",
+    "lent_descriptors": "who writes is taken for who opened the file",
 }
 CHECKS = {}
 without = set()
