@@ -213,23 +213,33 @@ bool p9_fid_remove(struct p9 *p9, struct p9_fid *fid)
 	return found;
 }
 
+/* All of them out of the table, linked by next. Locked. */
+static struct p9_fid *unlink_all(struct p9 *p9)
+{
+	struct p9_fid *all = NULL;
+
+	for (unsigned i = 0; p9->fid_count; i++) {
+		struct p9_fid *fid;
+
+		while ((fid = p9->fids[i])) {
+			unlink_fid(p9, &p9->fids[i]);
+			fid->next = all;
+			all = fid;
+		}
+	}
+	return all;
+}
+
 void p9_fids_clear(struct p9 *p9)
 {
-	for (unsigned i = 0; i < P9_FID_BUCKETS; i++) {
-		struct p9_fid *fid, *next;
+	struct p9_fid *fid, *next;
 
-		pthread_mutex_lock(&p9->mutex);
-		for (fid = p9->fids[i]; fid; fid = fid->next) {
-			leave_place(fid);
-			p9->fid_count--;
-		}
-		fid = p9->fids[i];
-		p9->fids[i] = NULL;
-		pthread_mutex_unlock(&p9->mutex);
-		for (; fid; fid = next) {
-			next = fid->next;
-			drop_user(p9, fid);
-		}
+	pthread_mutex_lock(&p9->mutex);
+	fid = unlink_all(p9);
+	pthread_mutex_unlock(&p9->mutex);
+	for (; fid; fid = next) {
+		next = fid->next;
+		drop_user(p9, fid);
 	}
 }
 
