@@ -65,8 +65,9 @@ int port_open(const char *name, int flags);
 /* agent.c: answers the host's further wishes ('ringlet exec') in a process of its own, if it asked. */
 void start_agent(void);
 
-/* run.c: starts the program, carries its streams, and returns its status as of waitpid(). */
-int run_program(void);
+/* run.c: starts the program, carries its streams, and returns its status as of waitpid(). *stopping:
+ * it was asked to end. */
+int run_program(bool *stopping);
 
 /* systemd.c: becomes it; it starts this program again, not as process 1. */
 _Noreturn void start_systemd(void);

@@ -26,11 +26,16 @@ static void join_machine(void)
 
 int main(void)
 {
+	bool stopping;
+
 	if (getpid() == 1)
 		start_machine();
 	else
 		join_machine();
 	start_agent();
-	report_status(run_program());
+	report_status(run_program(&stopping));
+	/* Who has us stop is systemd, which has others to stop yet, and turns the machine off then. */
+	if (stopping && getpid() != 1)
+		return 0;
 	power_off();
 }

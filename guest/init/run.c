@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The program: on a terminal of the guest's, or with pipes whose other ends are carried to ports of
- * the console, so that it sees what it would see in a pipeline. Process 1 also buries orphans.
+ * the console, so that it sees what it would see in a pipeline. Process 1 also buries orphans. To
+ * stop means that everybody is asked to end; as a service of systemd, we have that do it, and are
+ * asked in our turn, by a SIGTERM to us alone: then it is the program's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -112,10 +114,21 @@ static bool bury(pid_t child, int *status)
 }
 
 /* A shell on a terminal goes when that is hung up. Who has stopped must go on to hear it. */
-static void stop_everybody(bool hard)
+static void stop(pid_t child, bool hard)
 {
-	kill(-1, hard ? SIGKILL : config_get("tty") ? SIGHUP : SIGTERM);
-	kill(-1, SIGCONT);
+	pid_t whom = getpid() == 1 ? -1 : -child;
+
+	kill(whom, hard ? SIGKILL : config_get("tty") ? SIGHUP : SIGTERM);
+	kill(whom, SIGCONT);
+}
+
+/* The host wants it. False: systemd will stop us when it is our turn. */
+static bool stop_asked(pid_t child)
+{
+	if (getpid() != 1 && !kill(1, SIGRTMIN + 4)) /* "start poweroff.target": systemd(1) */
+		return false;
+	stop(child, false);
+	return true;
 }
 
 /* -1: for ever. The dead write no more, but a slow reader of what they wrote may be waited for. */
@@ -126,10 +139,27 @@ static int patience_ms(const struct channel channels[CHANNELS], bool alive, bool
 	return alive && stopping ? GRACE_MS : alive || rest ? -1 : 0;
 }
 
-/* Carries until child has died, then what is left in its pipes. */
-static int carry(struct channel channels[CHANNELS], pid_t child, int signals)
+/* What signals tells; true: the child has died, *status is its. */
+static bool hear_signals(int signals, pid_t child, int *status, bool *stopping)
 {
-	bool alive = true, stopping = false;
+	struct signalfd_siginfo info;
+	bool died = false;
+
+	while (read(signals, &info, sizeof(info)) > 0) {
+		if (info.ssi_signo == SIGCHLD) {
+			died |= bury(child, status);
+		} else {
+			*stopping = true;
+			stop(child, false);
+		}
+	}
+	return died;
+}
+
+/* Carries until child has died, then what is left in its pipes. */
+static int carry(struct channel channels[CHANNELS], pid_t child, int signals, bool *stopping)
+{
+	bool alive = true;
 	int status = 0;
 
 	for (;;) {
@@ -140,25 +170,20 @@ static int carry(struct channel channels[CHANNELS], pid_t child, int signals)
 			interest[i] = channel_interest(&channels[i]);
 		interest[CHANNELS] = (struct pollfd){ .fd = signals, .events = POLLIN };
 		interest[CHANNELS + 1] = (struct pollfd){ .fd = report_fd(), .events = POLLIN };
-		ready = poll(interest, CHANNELS + 2, patience_ms(channels, alive, stopping));
+		ready = poll(interest, CHANNELS + 2, patience_ms(channels, alive, *stopping));
 		if (!alive && ready == 0)
 			return status;
 		if (ready == 0)
-			stop_everybody(true);
+			stop(child, true);
 		for (unsigned i = 0; i < CHANNELS; i++)
 			if (interest[i].fd >= 0 && interest[i].revents)
 				channel_ready(&channels[i], interest[i].revents);
-		if (interest[CHANNELS + 1].revents & POLLIN && report_stop_asked()) {
-			stopping = true;
-			stop_everybody(false);
-		}
-		if (interest[CHANNELS].revents) {
-			struct signalfd_siginfo info;
-
-			if (read(signals, &info, sizeof(info)) > 0 && bury(child, &status)) {
-				alive = false;
-				channel_close(&channels[0]);
-			}
+		if (interest[CHANNELS + 1].revents & POLLIN && report_stop_asked())
+			*stopping |= stop_asked(child);
+		if (interest[CHANNELS].revents &&
+		    hear_signals(signals, child, &status, stopping)) {
+			alive = false;
+			channel_close(&channels[0]);
 		}
 	}
 }
@@ -231,21 +256,33 @@ static void open_channel(struct channel *channel, unsigned number, int *childs_e
 	set_nonblocking(channel->to);
 }
 
-int run_program(void)
+/* Our own, as a descriptor: SIGTERM only where somebody sends it. */
+static int open_signals(sigset_t *old)
+{
+	sigset_t ours;
+	int fd;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGCHLD);
+	if (getpid() != 1)
+		sigaddset(&ours, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ours, old);
+	fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		die("no signalfd: %s", strerror(errno));
+	signal(SIGPIPE, SIG_IGN);
+	return fd;
+}
+
+int run_program(bool *stopping)
 {
 	struct channel channels[CHANNELS] = { { -1, -1, 0, 0, NULL }, { -1, -1, 0, 0, NULL },
 					      { -1, -1, 0, 0, NULL } };
 	int stdio[CHANNELS] = { -1, -1, -1 }, signals;
-	sigset_t child_died, old;
+	sigset_t old;
 	pid_t child;
 
-	sigemptyset(&child_died);
-	sigaddset(&child_died, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &child_died, &old);
-	signals = signalfd(-1, &child_died, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (signals < 0)
-		die("no signalfd: %s", strerror(errno));
-	signal(SIGPIPE, SIG_IGN);
+	signals = open_signals(&old);
 	if (!config_get("tty"))
 		for (unsigned i = 0; i < CHANNELS; i++)
 			open_channel(&channels[i], i, &stdio[i]);
@@ -253,5 +290,6 @@ int run_program(void)
 	for (unsigned i = 0; i < CHANNELS; i++)
 		if (stdio[i] >= 0)
 			close(stdio[i]);
-	return carry(channels, child, signals);
+	*stopping = false;
+	return carry(channels, child, signals, stopping);
 }

@@ -34,6 +34,7 @@ static const char unit[] =
 	"After=basic.target systemd-user-sessions.service\n"
 	"[Service]\n"
 	"Type=idle\n"
+	"KillMode=mixed\n"
 	"ExecStart=" COPY "\n"
 	"StandardError=journal+console\n"
 	"IgnoreSIGPIPE=no\n";

@@ -285,8 +285,8 @@ static int complete(struct run_args *args, struct error *err)
 
 /* ---- from a machine's end to a status ---- */
 
-/* How our init's program ended, as a shell would say it. */
-static int outcome_status(const struct vm_result *result)
+/* How our init's program ended, as a shell would say it. A command that did not end has not succeeded. */
+static int outcome_status(const struct vm_result *result, bool is_command)
 {
 	switch (result->outcome.kind) {
 	case VM_OUTCOME_EXIT:
@@ -299,17 +299,21 @@ static int outcome_status(const struct vm_result *result)
 	case VM_OUTCOME_NONE:
 		break;
 	}
+	if (result->end == VM_END_QUIT && is_command) {
+		log_error("the machine was ended before its program");
+		return STATUS_GUEST_LOST;
+	}
 	if (!vm_crashed(result))
 		return STATUS_OK; /* somebody switched it off, from in- or outside */
 	log_error("the guest ended before its program did; its kernel's last messages are above");
 	return STATUS_GUEST_LOST;
 }
 
-static int end_status(const struct vm_config *config, const struct vm_result *result)
+static int end_status(const struct run_args *args, const struct vm_result *result)
 {
-	if (config->guest_init && result->end != VM_END_DEBUG_EXIT &&
+	if (args->config.guest_init && result->end != VM_END_DEBUG_EXIT &&
 	    result->end != VM_END_DISAGREEMENT)
-		return outcome_status(result);
+		return outcome_status(result, args->root.command_count);
 	switch (result->end) {
 	case VM_END_POWEROFF:
 	case VM_END_QUIT:
@@ -374,7 +378,7 @@ static int run(struct run_args *args)
 		ret = vm_run(&args->config, &attendance.attendant, &result, &err);
 	attend_release(&attendance);
 	if (!ret)
-		return end_status(&args->config, &result);
+		return end_status(args, &result);
 	usage_error(err.message);
 	return error_status(ret);
 }

@@ -425,6 +425,52 @@ def test_a_command_is_asked_to_end(ask, ringlet, debian_kernel, script, status):
             process.kill()
 
 
+@pytest.mark.parametrize("timeout, status, said", [(1, 255, "the machine was ended before its program"),
+                                                   (30, 137, "")])
+def test_a_command_that_will_not_end(ask, ringlet, debian_kernel, timeout, status, said):
+    """It is killed in its time, or the machine is, and then the command has not succeeded."""
+    script = "trap '' TERM; echo here; while :; do sleep 0.1; done"
+    with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "--name", "one", "--", "sh", "-c",
+                           script], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        try:
+            first = process.stdout.readline()
+            assert first == "here\n", process.communicate(timeout=30)
+            assert ask("stop", "--timeout", timeout, "one").returncode == 0
+            assert process.wait(60) == status
+            assert said in NO_KVM.sub("", process.stderr.read())
+        finally:
+            process.kill()
+
+
+SERVICE = """[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop=/bin/sh -c "echo service was stopped >>{log}"
+"""
+
+
+def test_systemd_stops_its_services(ask, ringlet, debian_kernel, tmp_path):
+    """The tree's systemd does it in its order; our program is one of them, and its status is ours."""
+    log = tmp_path / "log"
+    (tmp_path / "probe.service").write_text(SERVICE.format(log=log))
+    script = (f"cp {tmp_path}/probe.service /run/systemd/system/ && systemctl start probe && "
+              f"trap 'echo program was >>{log}; exit 5' TERM && echo here && while :; do sleep 0.1; done")
+    with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "--name", "one", "--systemd", "--rwdir",
+                           tmp_path, "--", "sh", "-c", script], text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            first = process.stdout.readline()
+            assert first == "here\n", process.communicate(timeout=30)
+            done = ask("stop", "--timeout", 50, "one")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert process.wait(60) == 5
+        finally:
+            process.kill()
+    assert sorted(log.read_text().splitlines()) == ["program was", "service was stopped"]
+
+
 def test_ctrl_c_leaves_the_machine_alone(ask, idle, ringlet):
     idle("one")
     with subprocess.Popen([ringlet, "stop", "--timeout", "60", "one"]) as client:
