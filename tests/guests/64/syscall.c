@@ -84,6 +84,89 @@ static void flags_of_a_hot_call(void)
 	CHECK_EQ(wrong, 0);
 }
 
+CODE(user_loop, "mov $100, %ebx; user_loop_again: cmp $101, %ebx; syscall; user_loop_back: dec %ebx\n"
+		"jnz user_loop_again; int $0x80");
+CODE(user_clock, "mov $100, %ebx; user_clock_again: syscall; rdtsc; dec %ebx; jnz user_clock_again\n"
+		 "int $0x80");
+extern char user_loop_back[];
+
+/* A hundred calls of translated code with these flags, of which the last one left its record. */
+static void check_loop(word flags, word masked)
+{
+	/* Of the comparison before the call: 1 … 100 are less than 101. */
+	word seen = flags | CF | SFLAG;
+
+	wrmsr(MSR_FMASK, masked);
+	CHECK_EQ(user_flags(user_loop, flags | 2), USER_DONE);
+	CHECK_EQ(record[0], AT(user_loop_back));
+	CHECK_EQ(record[1] & (IF | CF | SFLAG | ZF | ACF | DFLAG | ID), seen);
+	CHECK_EQ(record[3], KDS);
+	CHECK_EQ(record[4], KCS);
+	CHECK_EQ(record[5] & (IF | CF | SFLAG | ZF | ACF | DFLAG | ID), seen & ~masked);
+	CHECK_EQ(caught.cs, UCS64);
+	CHECK_EQ(caught.ss, UDS);
+	CHECK_EQ(caught.flags & (IF | ACF | DFLAG | ID), flags);
+}
+
+/* What hot calls depend on changes between them. */
+static void hot_calls(void)
+{
+	wrmsr(MSR_LSTAR, AT(entry));
+	for (unsigned i = 0; i < 3; i++) {
+		check_loop(0, IF | CF);
+		check_loop(IF | ID, IF);
+		check_loop(IF, SFLAG | DFLAG | ACF);
+		check_loop(ACF, ACF);
+		check_loop(ACF | DFLAG, 0);
+		CHECK_EQ(user(user_clock), USER_DONE);
+		WRITE_REG(cr4, READ_REG(cr4) | CR4_TSD);
+		CHECK_EQ(user(user_clock), GP);
+		CHECK_EQ(caught.bx, 100);
+		WRITE_REG(cr4, READ_REG(cr4) & ~CR4_TSD);
+		wrmsr(MSR_EFER, rdmsr(MSR_EFER) & ~EFER_SCE);
+		CHECK_EQ(user(user_loop), UD);
+		CHECK_EQ(caught.bx, 100);
+		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SCE);
+	}
+}
+
+/* The one instruction, from a place that gets hot. */
+static unsigned sysret_to(const void *code, word flags)
+{
+	return CATCH(asm volatile("movq $771f, mark_ip; mov %1, %%r11; 771: sysretq"
+				  : : "c"(code), "r"(flags) : "r11", "memory"));
+}
+
+static volatile unsigned interrupts;
+
+static bool on_interrupt(struct frame *frame)
+{
+	interrupts += frame->cs == UCS64 && frame->ip == AT(user_done);
+	apic_write(APIC_EOI, 0);
+	return true;
+}
+
+static void hot_returns(void)
+{
+	bool intel = cpuid(0, 0).ebx == 0x756e6547;
+	unsigned wrong = 0;
+
+	apic_write(APIC_SVR, 0x1ff);
+	hook[0x60] = on_interrupt;
+	for (unsigned i = 0; i < 100; i++) {
+		wrong += sysret_to(user_done, 2) != USER_DONE || caught.cs != UCS64;
+		wrong += sysret_to(user_done, TF | 2) != DB || caught.ip != AT(user_done);
+		wrong += sysret_to(user_done, ACF | 2) != USER_DONE || !(caught.flags & ACF);
+		if (intel)
+			wrong += sysret_to((void *)(1ul << 47), 2) != GP || caught.cs != KCS ||
+				 caught.ip != mark_ip;
+		apic_write(APIC_ICR, 0x44060);
+		wrong += sysret_to(user_done, IF | 2) != USER_DONE || interrupts != i + 1;
+	}
+	CHECK_EQ(wrong, 0);
+	CHECK_EQ(interrupts, 100);
+}
+
 CODE(enter_code, "mov %rsp, record; mov %ss, %eax; mov %rax, record + 8; pushf; pop %rax\n"
 		 "mov %rax, record + 16; int $0x80");
 
@@ -158,6 +241,8 @@ void guest_main(void)
 {
 	system_calls();
 	flags_of_a_hot_call();
+	hot_calls();
+	hot_returns();
 	fast_calls();
 	bases();
 }

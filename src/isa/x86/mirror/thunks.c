@@ -175,8 +175,12 @@ bool mirror_make_thunks(struct translator *t)
 	thunks->leave = place(t);
 	make_vec(&t->masm);
 	thunks->vec = place(t);
+	mirror_make_syscall(t, next_place(t));
+	thunks->syscall = place(t);
+	mirror_make_sysret(t, next_place(t));
+	thunks->sysret = place(t);
 	t->thunk_bytes = t->code.used_bytes;
 	return thunks->enter && thunks->exit && thunks->miss && thunks->dead && thunks->call &&
 	       thunks->leave && thunks->far[X86_JUMP_SUPERVISOR] &&
-	       thunks->far[X86_JUMP_USER] && thunks->vec;
+	       thunks->far[X86_JUMP_USER] && thunks->vec && thunks->syscall && thunks->sysret;
 }

@@ -155,7 +155,7 @@ static void emit_instruction(struct emit *e)
 		       mirror_emit_special(e) || mirror_emit_string(e) || mirror_emit_x87(e) ||
 		       mirror_emit_vector(e) || mirror_emit_offset_move(e);
 	else
-		done = mirror_emit_flow(e);
+		done = mirror_emit_flow(e) || mirror_emit_ring(e);
 	if (!done) {
 		emit_interpreted(e);
 		mirror_forget_known(e);

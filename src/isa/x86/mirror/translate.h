@@ -312,6 +312,9 @@ bool mirror_emit_stack(struct emit *e);
 /* system.c: what kernels do all the time */
 bool mirror_emit_system(struct emit *e);
 
+/* rings.c: SYSCALL and SYSRET */
+bool mirror_emit_ring(struct emit *e);
+
 /* special.c: copies with a twist */
 bool mirror_emit_special(struct emit *e);
 

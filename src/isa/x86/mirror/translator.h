@@ -23,6 +23,8 @@ struct mirror_thunks {
 	/* jumped to: RCX is new rip + jump_key, R11 the slot of this table that did not know it */
 	const void *far[X86_JUMP_TABLES];
 	const void *vec;  /* called: makes the vector state live */
+	/* jumped to: R11 is the instruction, for SYSCALL RCX the next one's address */
+	const void *syscall, *sysret;
 };
 
 
@@ -54,6 +56,10 @@ bool mirror_make_thunks(struct translator *translator);
 /* lookup.c: the far thunk */
 void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table table,
 		     const void *miss_thunk);
+
+/* rings.c: its thunks, behind those of thunks.c */
+void mirror_make_syscall(struct translator *translator, const uint8_t *at);
+void mirror_make_sysret(struct translator *translator, const uint8_t *at);
 
 /* dump.c */
 int mirror_open_perf_map(struct translator *translator, struct error *err);

@@ -6,30 +6,11 @@
  */
 #include "isa/x86/system/system.h"
 
-/* RF and VM cannot be brought in. */
-#define SYSRET_FLAGS 0x3c7fd7ull
-
-#define SELECTOR 0xfffcu
-
-static uint32_t code_attr(unsigned dpl, bool is64)
-{
-	const uint32_t type = X86_SEG_CODE | X86_SEG_READABLE | X86_SEG_ACCESSED;
-
-	return type | X86_SEG_S | dpl << X86_SEG_DPL_SHIFT | X86_SEG_P | X86_SEG_G |
-	       (is64 ? X86_SEG_L : X86_SEG_DB);
-}
-
-static uint32_t stack_attr(unsigned dpl)
-{
-	return X86_SEG_WRITABLE | X86_SEG_ACCESSED | X86_SEG_S | dpl << X86_SEG_DPL_SHIFT |
-	       X86_SEG_P | X86_SEG_G | X86_SEG_DB;
-}
-
 static void enter_ring(struct x86_cpu *cpu, unsigned cpl, unsigned cs, unsigned ss, bool is64)
 {
-	cpu->state.seg[X86_CS] = (struct x86_seg){ .limit = ~0u, .attr = code_attr(cpl, is64),
+	cpu->state.seg[X86_CS] = (struct x86_seg){ .limit = ~0u, .attr = x86_flat_code_attr(cpl, is64),
 						   .selector = (uint16_t)(cs | cpl) };
-	cpu->state.seg[X86_SS] = (struct x86_seg){ .limit = ~0u, .attr = stack_attr(cpl),
+	cpu->state.seg[X86_SS] = (struct x86_seg){ .limit = ~0u, .attr = x86_flat_stack_attr(cpl),
 						   .selector = (uint16_t)(ss | cpl) };
 	x86_update_transfer(cpu);
 }
@@ -37,7 +18,7 @@ static void enter_ring(struct x86_cpu *cpu, unsigned cpl, unsigned cs, unsigned 
 void x86_syscall(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct x86_state *state = &cpu->state;
-	unsigned cs = state->star >> 32 & SELECTOR;
+	unsigned cs = state->star >> 32 & X86_STAR_SELECTOR;
 
 	(void)insn;
 	if (cpu->mode != X86_MODE_64 || !(state->efer & X86_EFER_SCE))
@@ -54,7 +35,7 @@ void x86_syscall(struct x86_cpu *cpu, const struct insn *insn)
 void x86_sysret(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct x86_state *state = &cpu->state;
-	unsigned cs = state->star >> 48 & SELECTOR;
+	unsigned cs = state->star >> 48 & X86_STAR_SELECTOR;
 	bool to64 = insn->imm;
 
 	if (cpu->mode != X86_MODE_64 || !(state->efer & X86_EFER_SCE))
@@ -64,7 +45,7 @@ void x86_sysret(struct x86_cpu *cpu, const struct insn *insn)
 	if (to64 && !x86_is_canonical(state->gpr[X86_RCX]))
 		x86_general_protection(cpu);
 	state->rip = to64 ? state->gpr[X86_RCX] : (uint32_t)state->gpr[X86_RCX];
-	state->rflags = (state->gpr[X86_R11] & SYSRET_FLAGS) | X86_F1;
+	state->rflags = (state->gpr[X86_R11] & X86_SYSRET_FLAGS) | X86_F1;
 	/* A step over SYSCALL ends here. */
 	cpu->single_step = state->rflags & X86_TF;
 	enter_ring(cpu, 3, to64 ? cs + 16 : cs, cs + 8, to64);
@@ -73,7 +54,7 @@ void x86_sysret(struct x86_cpu *cpu, const struct insn *insn)
 void x86_sysenter(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct x86_state *state = &cpu->state;
-	unsigned cs = state->sysenter_cs & SELECTOR;
+	unsigned cs = state->sysenter_cs & X86_STAR_SELECTOR;
 	bool is64 = cpu->long_mode;
 
 	(void)insn;
@@ -88,7 +69,7 @@ void x86_sysenter(struct x86_cpu *cpu, const struct insn *insn)
 void x86_sysexit(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct x86_state *state = &cpu->state;
-	unsigned cs = state->sysenter_cs & SELECTOR;
+	unsigned cs = state->sysenter_cs & X86_STAR_SELECTOR;
 	uint64_t rip = state->gpr[X86_RDX], rsp = state->gpr[X86_RCX];
 	bool to64 = insn->imm;
 

@@ -51,6 +51,26 @@ insn_fn x86_lgdt, x86_lidt, x86_sgdt, x86_sidt;
 /* debug.c */
 insn_fn x86_mov_from_dr, x86_mov_to_dr;
 
+/* What SYSRET takes from R11: RF and VM cannot be brought in. */
+#define X86_SYSRET_FLAGS 0x3c7fd7
+
+#define X86_STAR_SELECTOR 0xfffcu
+
+/* The flat segments that SYSCALL, SYSRET and their like load: segment attributes. */
+static inline uint32_t x86_flat_code_attr(unsigned dpl, bool is64)
+{
+	const uint32_t type = X86_SEG_CODE | X86_SEG_READABLE | X86_SEG_ACCESSED;
+
+	return type | X86_SEG_S | dpl << X86_SEG_DPL_SHIFT | X86_SEG_P | X86_SEG_G |
+	       (is64 ? X86_SEG_L : X86_SEG_DB);
+}
+
+static inline uint32_t x86_flat_stack_attr(unsigned dpl)
+{
+	return X86_SEG_WRITABLE | X86_SEG_ACCESSED | X86_SEG_S | dpl << X86_SEG_DPL_SHIFT |
+	       X86_SEG_P | X86_SEG_G | X86_SEG_DB;
+}
+
 /* syscall.c. insn->imm of SYSRET and SYSEXIT is REX.W. */
 insn_fn x86_syscall, x86_sysret, x86_sysenter, x86_sysexit, x86_swapgs;
 
