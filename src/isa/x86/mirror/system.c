@@ -299,6 +299,19 @@ static bool emit_write_base(struct emit *e, enum x86_seg_index seg)
 	return true;
 }
 
+/* Code that was modified has told so in the requests; then the interpreter looks for it. */
+static bool emit_serialize(struct emit *e)
+{
+	mirror_spare_flags(e);
+	masm_byte(e->m, 0x0f); /* mfence */
+	masm_byte(e->m, 0xae);
+	masm_byte(e->m, 0xf0);
+	masm_alu_imm_mem(e->m, false, ALU_CMP, H_CPU, CPU_FIELD(cpu.requests), 0);
+	masm_jcc(e->m, COND_NE, &mirror_cold(e)->enter);
+	e->flags_in_host = false;
+	return true;
+}
+
 static bool emit_itself(struct emit *e)
 {
 	for (unsigned i = 0; i < e->insn->length; i++)
@@ -330,6 +343,7 @@ bool mirror_emit_system(struct emit *e)
 	case ZYDIS_MNEMONIC_MFENCE:
 	case ZYDIS_MNEMONIC_SFENCE:
 		return emit_itself(e);
+	case ZYDIS_MNEMONIC_SERIALIZE: return emit_serialize(e);
 	case ZYDIS_MNEMONIC_CLD:
 		mirror_spare_flags(e);
 		alu_rflags(e, ALU_AND, (uint32_t)~X86_DF);
