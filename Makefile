@@ -111,6 +111,7 @@ $(BUILD)/tests/unit/test_qcow2_crash: LDFLAGS += \
 	$(foreach f,preadv pwritev fdatasync fallocate,-Wl,--wrap=$(f))
 
 -include guest/init/init.mk
+-include cell/cell.mk
 -include tests/guests/guests.mk
 -include bench/bench.mk
 

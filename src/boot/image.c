@@ -178,6 +178,7 @@ int image_load(const struct image *image, uint64_t offset, uint64_t len, struct 
 		piece = region->gpa + region->size_bytes - gpa;
 		if (piece > len)
 			piece = len;
+		mem_settle_range(region, gpa - region->gpa, piece);
 		rc = image_read(image, offset, region->host + (gpa - region->gpa), piece, err);
 		if (rc)
 			return rc;

@@ -50,6 +50,11 @@ static const struct option_choice console_choices[] = {
 	{ NULL, 0 },
 };
 
+static const struct option_choice direct_choices[] = {
+	{ "auto", TRANSLATOR_DIRECT_AUTO }, { "never", TRANSLATOR_DIRECT_NEVER },
+	{ "always", TRANSLATOR_DIRECT_ALWAYS }, { NULL, 0 },
+};
+
 static const struct option_choice log_choices[] = {
 	{ "error", LOG_LEVEL_ERROR },
 	{ "warn", LOG_LEVEL_WARN },
@@ -147,6 +152,10 @@ const struct option_spec run_options[] = {
 	  .help = "bound of the memory for translated code (128M)" },
 	{ .name = "debug-translate", .type = OPTION_FLAG, .offset = ARG(config.debug_translate),
 	  .help = "print each translated block on standard error, guest and host code" },
+	{ .name = "direct", .type = OPTION_CHOICE, .offset = ARG(config.direct),
+	  .choices = direct_choices,
+	  .help = "run long-running programs' own code as it is, in processes of their own, where code is "
+		  "translated (auto)" },
 	{ .name = "debug-lockstep", .type = OPTION_FLAG, .offset = ARG(config.debug_lockstep),
 	  .help = "run translated code beside the interpreter; end at the first difference" },
 	{ .name = "perf-map", .type = OPTION_FLAG, .offset = ARG(config.perf_map),

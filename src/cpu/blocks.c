@@ -30,6 +30,7 @@ struct blocks {
 	_Atomic(struct block *) hash[1u << HASH_BITS];
 	struct block *page_hash[1u << PAGE_HASH_BITS];
 	_Atomic uint32_t generation[1u << GENERATION_BITS];
+	_Atomic uint32_t exec_writes;
 };
 
 static uint32_t hash_of(uint64_t value, unsigned bits)
@@ -285,6 +286,11 @@ uint32_t blocks_generation(struct blocks *blocks, uint64_t phys)
 	return atomic_load(generation_of(blocks, phys));
 }
 
+uint32_t blocks_exec_writes(const struct blocks *blocks)
+{
+	return atomic_load(&blocks->exec_writes);
+}
+
 static void link_block(struct blocks *blocks, struct block *block, uint32_t alloc_bytes)
 {
 	_Atomic(struct block *) *bucket = bucket_of(blocks, block->phys, block->key);
@@ -418,8 +424,11 @@ static bool wrote_page(struct blocks *blocks, _Atomic uint8_t *flags, uint64_t s
 	}
 	/* Whoever reads the page's bytes now read the generation before: see the header. */
 	atomic_fetch_add(generation_of(blocks, page), 1);
-	if (!others)
-		atomic_fetch_and(flags, (uint8_t)~MEM_PAGE_CODE);
+	if (atomic_fetch_and(flags, (uint8_t)~(MEM_PAGE_EXEC | (others ? 0 : MEM_PAGE_CODE))) &
+	    MEM_PAGE_EXEC) {
+		atomic_fetch_add(&blocks->exec_writes, 1);
+		had_code = true;
+	}
 	if (had_code && blocks->exclusive)
 		exclusive_request(blocks->exclusive, CPU_REQ_CODE);
 	return hit;

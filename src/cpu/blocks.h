@@ -74,6 +74,12 @@ struct block *blocks_find(struct blocks *blocks, uint64_t phys, uint32_t key);
 uint32_t blocks_generation(struct blocks *blocks, uint64_t phys);
 
 /*
+ * How often pages were written that have MEM_PAGE_EXEC: they were looked through and run as they are, without
+ * blocks. Such a write takes the flag away, and CPUs are asked to look up.
+ */
+uint32_t blocks_exec_writes(const struct blocks *blocks);
+
+/*
  * Takes over block (made by the ISA; alloc_bytes is its memory) and returns it, or an equal one that
  * another CPU inserted first (block is released then). NULL, and block stays the caller's, when its
  * bytes may have changed since generation (generation2 for phys2) was read.

@@ -129,8 +129,13 @@ void exclusive_end(struct cpu *cpu)
 /* The list of CPUs does not change once they run. */
 void exclusive_request(struct exclusive *exclusive, uint32_t bits)
 {
-	for (unsigned i = 0; i < exclusive->count; i++)
-		atomic_fetch_or(&exclusive->cpus[i]->requests, bits);
+	for (unsigned i = 0; i < exclusive->count; i++) {
+		struct cpu *cpu = exclusive->cpus[i];
+
+		atomic_fetch_or(&cpu->requests, bits);
+		if (cpu->kick)
+			cpu->kick(cpu);
+	}
 }
 
 void exclusive_each(struct exclusive *exclusive, void (*visit)(struct cpu *cpu, void *opaque),

@@ -13,11 +13,19 @@
 
 struct error;
 
+/* Whether user code runs on the host's processor as it is. */
+enum translator_direct {
+	TRANSLATOR_DIRECT_AUTO,   /* where that is worth it */
+	TRANSLATOR_DIRECT_NEVER,
+	TRANSLATOR_DIRECT_ALWAYS, /* wherever it can: for tests */
+};
+
 struct translator_config {
 	size_t code_bytes; /* bounds the generated code */
 	bool dump;         /* tell on stderr what is made */
 	bool perf_map;     /* name it for perf, in /tmp/perf-PID.map */
 	bool lockstep;     /* run it beside the interpreter and compare; one CPU */
+	enum translator_direct direct;
 };
 
 enum isa_next {

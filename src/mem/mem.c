@@ -9,18 +9,27 @@
 #include "mem/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
 #define MEM_REGIONS_MAX 64
-#define MEM_HUGE_BYTES (2ull << 20)
+#define HUGE_MASK (MEM_HUGE_SIZE - 1)
+/* Of huge pages that the host did not give, before it is not asked any more. */
+#define REFUSALS_MAX 16
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 struct mem {
 	unsigned count;
+	int file; /* or -1 */
+	uint64_t file_bytes;
 	struct mem_region *order[MEM_REGIONS_MAX]; /* by gpa */
 	struct mem_region region[MEM_REGIONS_MAX];
 };
@@ -28,7 +37,32 @@ struct mem {
 int mem_create(struct mem **mem, struct error *err)
 {
 	*mem = calloc(1, sizeof(**mem));
-	return *mem ? 0 : error_set(err, ENOMEM, "guest memory: out of host memory");
+	if (!*mem)
+		return error_set(err, ENOMEM, "guest memory: out of host memory");
+	(*mem)->file = -1;
+	return 0;
+}
+
+int mem_share(struct mem *mem)
+{
+	mem->file = memfd_create("guest memory", MFD_CLOEXEC);
+	return mem->file < 0 ? -errno : 0;
+}
+
+int mem_file(const struct mem *mem)
+{
+	return mem->file;
+}
+
+/* How many bytes of a region's first huge page lie before it. */
+static uint64_t before_region(const struct mem_region *region)
+{
+	return region->gpa & HUGE_MASK;
+}
+
+static uint64_t huge_pages(const struct mem_region *region)
+{
+	return (before_region(region) + region->size_bytes + HUGE_MASK) >> MEM_HUGE_SHIFT;
 }
 
 static void region_unmap(struct mem_region *region)
@@ -37,6 +71,7 @@ static void region_unmap(struct mem_region *region)
 		munmap(region->host, region->size_bytes);
 	if (region->page_flags)
 		munmap((void *)region->page_flags, region->size_bytes >> MEM_PAGE_SHIFT);
+	free((void *)region->settled);
 }
 
 void mem_destroy(struct mem *mem)
@@ -45,34 +80,79 @@ void mem_destroy(struct mem *mem)
 		return;
 	for (unsigned i = 0; i < mem->count; i++)
 		region_unmap(&mem->region[i]);
+	if (mem->file >= 0)
+		close(mem->file);
 	free(mem);
 }
 
-/*
- * 0 or -errno. Private memory, because hosts give it huge pages when asked, as they rarely do for a
- * memfd: a guest that uses much of its memory runs up to twice as fast on them.
- */
-static int map_host(struct mem_region *region)
+/* Address space for a region, at the offset in a huge page that it has in the guest: so may both use such
+ * pages. MAP_FAILED: none. */
+static uint8_t *reserve(const struct mem_region *region)
 {
-	const uint64_t huge = MEM_HUGE_BYTES;
-	uint64_t room = region->size_bytes + huge;
+	uint64_t room = region->size_bytes + MEM_HUGE_SIZE;
 	uint8_t *all = mmap(NULL, room, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *host;
 
 	if (all == MAP_FAILED)
-		return -errno;
-	/* At the offset in a huge page that it has in the guest: so may both use such pages. */
-	host = all + ((region->gpa - (uintptr_t)all) & (huge - 1));
+		return all;
+	host = all + ((region->gpa - (uintptr_t)all) & HUGE_MASK);
 	if (host > all)
 		munmap(all, (size_t)(host - all));
 	if (all + room > host + region->size_bytes)
 		munmap(host + region->size_bytes, (size_t)(all + room - host - region->size_bytes));
-	/* Wishes: a host without huge pages does as well, only slower. */
-	madvise(host, region->size_bytes, MADV_HUGEPAGE);
-	madvise(host, region->size_bytes, MADV_DONTDUMP);
+	return host;
+}
+
+/* The next piece of the file, at the same offset in a huge page, over what was reserved. */
+static int map_file(struct mem *mem, struct mem_region *region)
+{
+	uint64_t start = ((mem->file_bytes + HUGE_MASK) & ~HUGE_MASK) + before_region(region);
+
+	if (ftruncate(mem->file, (off_t)(start + region->size_bytes)) ||
+	    mmap(region->host, region->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 mem->file, (off_t)start) == MAP_FAILED)
+		return -errno;
+	mem->file_bytes = start + region->size_bytes;
+	region->file_offset = start;
+	region->settled = calloc(huge_pages(region), 1);
+	return region->settled ? 0 : -ENOMEM;
+}
+
+static int map_host(struct mem *mem, struct mem_region *region)
+{
+	uint8_t *host = reserve(region);
+	int ret = 0;
+
+	if (host == MAP_FAILED)
+		return -errno;
 	region->host = host;
-	return 0;
+	if (mem->file >= 0)
+		ret = map_file(mem, region);
+	else
+		/* A wish: a host without huge pages does as well, only slower. */
+		madvise(host, region->size_bytes, MADV_HUGEPAGE);
+	madvise(host, region->size_bytes, MADV_DONTDUMP);
+	return ret;
+}
+
+/*
+ * A huge page is made of one that is there, whatever is in it; so a byte is read. What lies in a region only
+ * in part stays on small pages.
+ */
+void mem_settle_slow(const struct mem_region *region, uint64_t offset)
+{
+	static _Atomic unsigned refusals; /* the host's, whichever machine asked */
+	uint64_t number = (offset + before_region(region)) >> MEM_HUGE_SHIFT;
+	uint64_t start = (number << MEM_HUGE_SHIFT) - before_region(region);
+
+	if (atomic_exchange(&region->settled[number], 1) || start + MEM_HUGE_SIZE < start ||
+	    start + MEM_HUGE_SIZE > region->size_bytes ||
+	    atomic_load_explicit(&refusals, memory_order_relaxed) > REFUSALS_MAX)
+		return;
+	(void)*(volatile uint8_t *)(region->host + start);
+	if (madvise(region->host + start, MEM_HUGE_SIZE, MADV_COLLAPSE))
+		atomic_fetch_add(&refusals, 1);
 }
 
 static int map_flags(struct mem_region *region)
@@ -120,7 +200,7 @@ int mem_add(struct mem *mem, uint64_t gpa, uint64_t size_bytes, bool readonly, c
 	*region = (struct mem_region){
 		.gpa = gpa, .size_bytes = size_bytes, .readonly = readonly, .name = name,
 	};
-	result = map_host(region);
+	result = map_host(mem, region);
 	if (!result)
 		result = map_flags(region);
 	if (result) {
@@ -203,6 +283,15 @@ static void mark_dirty(const struct mem_region *region, uint64_t offset, uint64_
 					 memory_order_relaxed);
 }
 
+void mem_settle_range(const struct mem_region *region, uint64_t offset, uint64_t len)
+{
+	if (!len)
+		return;
+	for (uint64_t at = offset; at < offset + len; at += MEM_HUGE_SIZE)
+		mem_settle(region, at);
+	mem_settle(region, offset + len - 1);
+}
+
 int mem_read(const struct mem *mem, uint64_t gpa, void *data, uint64_t len)
 {
 	uint8_t *to = data;
@@ -231,6 +320,7 @@ int mem_write(struct mem *mem, uint64_t gpa, const void *data, uint64_t len)
 		const struct mem_region *region;
 		uint64_t piece = piece_at(mem, gpa, len, &region);
 
+		mem_settle_range(region, gpa - region->gpa, piece);
 		memcpy(region->host + (gpa - region->gpa), from, piece);
 		mark_dirty(region, gpa - region->gpa, piece);
 		gpa += piece;
@@ -248,6 +338,7 @@ int mem_fill(struct mem *mem, uint64_t gpa, uint8_t value, uint64_t len)
 		const struct mem_region *region;
 		uint64_t piece = piece_at(mem, gpa, len, &region);
 
+		mem_settle_range(region, gpa - region->gpa, piece);
 		memset(region->host + (gpa - region->gpa), value, piece);
 		mark_dirty(region, gpa - region->gpa, piece);
 		gpa += piece;
@@ -271,12 +362,18 @@ void mem_mark_dirty(const struct mem *mem, uint64_t gpa, uint64_t len)
 }
 
 /* Those pages of a region that the piece holds whole. */
-static void discard_piece(const struct mem_region *region, uint64_t offset, uint64_t len)
+static void discard_piece(const struct mem *mem, const struct mem_region *region, uint64_t offset,
+			  uint64_t len)
 {
 	uint64_t mask = MEM_PAGE_SIZE - 1;
 	uint64_t start = (offset + mask) & ~mask, end = (offset + len) & ~mask;
 
-	if (!region->readonly && start < end)
+	if (region->readonly || start >= end)
+		return;
+	if (mem->file >= 0)
+		fallocate(mem->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  (off_t)(region->file_offset + start), (off_t)(end - start));
+	else
 		madvise(region->host + start, end - start, MADV_DONTNEED);
 }
 
@@ -288,7 +385,7 @@ void mem_discard(const struct mem *mem, uint64_t gpa, uint64_t len)
 
 		if (!piece)
 			return;
-		discard_piece(region, gpa - region->gpa, piece);
+		discard_piece(mem, region, gpa - region->gpa, piece);
 		gpa += piece;
 		len -= piece;
 	}

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/options.h"
+#include "cpu/isa.h"
 #include "fs/tree.h"
 
 struct error;
@@ -80,6 +81,7 @@ struct vm_config {
 	bool virtio_mmio; /* virtio devices are not on the PCI bus */
 	uint64_t code_cache_bytes; /* of generated code, at most */
 	bool debug_translate;  /* print translated blocks on stderr */
+	enum translator_direct direct; /* user code as it is */
 	bool debug_lockstep;   /* compare translated code with the interpreter; one CPU */
 	bool perf_map;         /* name generated code for perf */
 	bool stats;            /* print counts on stderr at the end */

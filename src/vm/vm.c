@@ -142,6 +142,7 @@ static int create_translator(struct vm *vm, struct error *err)
 		.code_bytes = vm->config->code_cache_bytes,
 		.dump = vm->config->debug_translate,
 		.lockstep = vm->config->debug_lockstep,
+		.direct = vm->config->direct,
 		.perf_map = vm->config->perf_map,
 	};
 
@@ -161,6 +162,9 @@ static int create_parts(struct vm *vm, struct error *err)
 
 	if (!ret)
 		ret = mem_create(&vm->env.mem, err);
+	/* Without a file it does as well: only direct execution wants one. */
+	if (!ret && accel_translates(vm) && vm->config->direct != TRANSLATOR_DIRECT_NEVER)
+		mem_share(vm->env.mem);
 	if (!ret)
 		ret = bus_create(&vm->env.pio, "pio", vm->env.loop, err);
 	if (!ret)

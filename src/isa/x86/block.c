@@ -49,18 +49,18 @@ static void drop_write_tags(struct cpu *cpu, void *opaque)
 	x86_tlb_drop_phys(x86_cpu(cpu), *(uint64_t *)opaque);
 }
 
-static void mark_code_page(struct x86_cpu *cpu, uint64_t phys)
+void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys, uint8_t marks)
 {
 	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
 	_Atomic uint8_t *flags = &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
 	uint64_t page = phys & ~PAGE_MASK;
 
-	if (atomic_load(flags) & MEM_PAGE_CODE)
+	if ((atomic_load(flags) & (marks | MEM_PAGE_CODE)) == (marks | MEM_PAGE_CODE))
 		return;
 	x86_vec_park(cpu);
 	exclusive_begin(&cpu->cpu);
-	atomic_fetch_or(flags, MEM_PAGE_CODE);
-	exclusive_each(cpu->cpu.env.exclusive, drop_write_tags, &page);
+	if (!(atomic_fetch_or(flags, marks | MEM_PAGE_CODE) & MEM_PAGE_CODE))
+		exclusive_each(cpu->cpu.env.exclusive, drop_write_tags, &page);
 	exclusive_end(&cpu->cpu);
 }
 
@@ -150,7 +150,7 @@ static struct x86_block *build_crossing(struct x86_cpu *cpu, uint64_t linear, ui
 	x86_tlb_fetch(cpu, next, &phys2, &host);
 	if (host) {
 		generation2 = blocks_generation(blocks, phys2);
-		mark_code_page(cpu, phys2);
+		x86_mark_code_page(cpu, phys2, MEM_PAGE_CODE);
 	}
 	for (unsigned i = 0; i < MAX_LENGTH; i++)
 		joined[i] = i < size ? bytes[i] : host ? host[i - size] : 0xff;
@@ -177,7 +177,7 @@ static struct x86_block *build_block(struct x86_cpu *cpu, uint64_t linear, uint6
 	struct insn insns[X86_BLOCK_INSNS];
 	struct x86_block *block;
 
-	mark_code_page(cpu, phys);
+	x86_mark_code_page(cpu, phys, MEM_PAGE_CODE);
 	count = decode_page(cpu, host, left, insns, &size_bytes);
 	if (!count)
 		return build_crossing(cpu, linear, phys, host, left, generation);

@@ -11,6 +11,7 @@
 #include "isa/x86/block.h"
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/decode.h"
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/vector/hostexec.h"
 #include "isa/x86/inspect.h"
 #include "isa/x86/mirror/lockstep.h"
@@ -28,6 +29,7 @@ static void destroy(struct cpu *generic)
 	struct x86_cpu *cpu = x86_cpu(generic);
 
 	lockstep_destroy(cpu);
+	direct_destroy(cpu);
 	mirror_cpu_destroy(cpu);
 	x86_hostexec_destroy(cpu);
 	x86_blocks_destroy(cpu);
@@ -61,6 +63,8 @@ static int create(const struct cpu_env *env, unsigned index, unsigned count, con
 	if (!ret)
 		ret = x86_hostexec_create(cpu, err);
 	if (!ret)
+		ret = direct_create(cpu, model, err);
+	if (!ret)
 		ret = lockstep_create(cpu, err);
 	if (ret) {
 		destroy(&cpu->cpu);
@@ -81,6 +85,7 @@ static void describe_stats(struct cpu *generic, char *text, size_t size)
 	struct x86_cpu *cpu = x86_cpu(generic);
 	int used = snprintf(text, size, "instructions, about: %lu\n", cpu->instructions);
 
+	used += direct_describe_stats(cpu, text + used, size - (size_t)used);
 	if (cpu->lockstep)
 		lockstep_describe_stats(cpu, text + used, size - (size_t)used);
 	else

@@ -14,6 +14,7 @@
 
 #include "cpu/exclusive.h"
 #include "isa/x86/block.h"
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/system/debug.h"
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/lockstep.h"
@@ -99,10 +100,12 @@ static void take_interrupts(struct x86_cpu *cpu)
 		return;
 	x86_vec_park(cpu);
 	vector = intc->pending(intc->opaque) ? intc->acknowledge(intc->opaque) : -1;
-	if (vector >= 0)
+	if (vector >= 0) {
+		direct_tick(cpu);
 		deliver_external(cpu, (unsigned)vector);
-	else
+	} else {
 		cpu->interrupt_maybe = false;
+	}
 }
 
 enum isa_next x86_poll(struct cpu *generic)
@@ -264,9 +267,14 @@ void x86_run(struct cpu *generic, uint64_t budget)
 	/* Translated code may divide by zero before any vector instruction has run. */
 	host_fault_bind(cpu);
 	/* What is delivered costs budget too: a guest may do nothing but fault. */
-	if (_setjmp(cpu->unwind)) {
+	switch (_setjmp(cpu->unwind)) {
+	case X86_UNWIND_FAULT:
 		end--;
 		deliver_fault(cpu);
+		break;
+	case X86_UNWIND_STOP:
+		end = cpu->instructions;
+		break;
 	}
 	for (;;) {
 		if (unlikely(cpu->block_stop ||
@@ -284,6 +292,10 @@ void x86_run(struct cpu *generic, uint64_t budget)
 				run_carefully(cpu);
 				continue;
 			}
+		}
+		if (direct_wanted(cpu) && direct_run(cpu)) {
+			end--;
+			continue;
 		}
 		run_hot_or_cold(cpu, x86_block_find(cpu));
 		if (unlikely(cpu->instructions >= end))

@@ -31,6 +31,7 @@
 #include "cpu/x86_state.h"
 #include "isa/x86/memory/codepages.h"
 
+struct direct;
 struct insn;
 struct lockstep;
 struct block_exit;
@@ -134,6 +135,9 @@ struct x86_fault {
 	uint32_t error;
 };
 
+/* What the run loop is to do: deliver cpu->fault; end. */
+enum x86_unwind { X86_UNWIND_FAULT = 1, X86_UNWIND_STOP };
+
 /* Bits of block_key. */
 enum {
 	X86_KEY_MODE = 3, /* enum x86_mode */
@@ -219,7 +223,7 @@ struct x86_cpu {
 	bool single_step;           /* TF was set when this instruction began */
 	uint64_t instructions;      /* executed */
 	uint64_t debug_hits;        /* DR6 bits of data breakpoints hit by this instruction */
-	jmp_buf unwind;             /* the run loop (_setjmp: no signal mask) */
+	jmp_buf unwind;             /* the run loop (_setjmp: no signal mask), with enum x86_unwind */
 	struct x86_fault fault;
 	uint64_t fault_address;     /* CR2 to be */
 
@@ -236,6 +240,8 @@ struct x86_cpu {
 	uint64_t mapping_generation[X86_JUMP_TABLES];
 	struct x86_tlb_bank *tlb_bank; /* all sets and what they depend on: tlb.c */
 	struct x86_mirror mirror;
+	struct direct *direct;      /* NULL: user code is never run directly: direct/direct.h */
+	bool direct_on;             /* some is, now */
 	struct lockstep *lockstep;  /* --debug-lockstep, else NULL: mirror/lockstep.h */
 	uint64_t zero;              /* stands for a missing base or index register */
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */

@@ -19,7 +19,7 @@ static _Noreturn void unwind(struct x86_cpu *cpu, enum x86_vector vector, bool h
 {
 	cpu->fault = (struct x86_fault){ .vector = (uint8_t)vector, .has_error = has_error,
 					 .error = error };
-	longjmp(cpu->unwind, 1);
+	longjmp(cpu->unwind, X86_UNWIND_FAULT);
 }
 
 _Noreturn void x86_raise(struct x86_cpu *cpu, enum x86_vector vector)

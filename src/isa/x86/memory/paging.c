@@ -276,6 +276,7 @@ static void describe(const struct x86_cpu *cpu, const struct walk_path *path, ui
 	walk->page_shift = (uint8_t)path->page_shift;
 	walk->global = (leaf & PTE_G) && (cpu->state.cr4 & X86_CR4_PGE);
 	walk->writable = walk->writable && (leaf & PTE_D);
+	walk->key = cpu->state.cr4 & X86_CR4_PKE ? leaf >> PTE_KEY_SHIFT & 15 : 0;
 }
 
 bool x86_walk(struct x86_cpu *cpu, uint64_t linear, enum x86_walk_access access, unsigned mmu,
@@ -309,6 +310,25 @@ bool x86_walk(struct x86_cpu *cpu, uint64_t linear, enum x86_walk_access access,
 	} while (!mark_used(cpu, &path, format.entry_size, access == X86_WALK_WRITE));
 	describe(cpu, &path, linear, walk);
 	return true;
+}
+
+bool x86_walk_look(struct x86_cpu *cpu, uint64_t linear, unsigned mmu, struct x86_walk *walk)
+{
+	struct walk_format format;
+	struct walk_path path;
+	uint32_t error;
+
+	*walk = (struct x86_walk){ 0 };
+	if (!(cpu->state.cr0 & X86_CR0_PG)) {
+		map_to_itself(linear, walk);
+		return true;
+	}
+	if (!choose_format(cpu, linear, &format) ||
+	    !descend(cpu, &format, linear, &path, &error))
+		return false;
+	judge(cpu, &path, mmu, walk);
+	describe(cpu, &path, linear, walk);
+	return path.all & PTE_A;
 }
 
 bool x86_walk_debug(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys)

@@ -26,6 +26,7 @@ struct x86_walk {
 	bool executable;
 	bool global;
 	uint8_t page_shift; /* log2 of the page's size: 12, 21, 22 or 30 */
+	uint8_t key;        /* protection key of a user page */
 	uint32_t error;     /* page-fault error code when the walk fails */
 };
 
@@ -35,6 +36,12 @@ struct x86_walk {
  */
 bool x86_walk(struct x86_cpu *cpu, uint64_t linear, enum x86_walk_access access, unsigned mmu,
 	      struct x86_walk *walk);
+
+/*
+ * The same for one who must leave no trace: true only where the processor would have nothing to mark, so that
+ * it may have the translation already.
+ */
+bool x86_walk_look(struct x86_cpu *cpu, uint64_t linear, unsigned mmu, struct x86_walk *walk);
 
 /* As above, for debuggers: changes nothing, any privilege; false: not mapped. */
 bool x86_walk_debug(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys);

@@ -31,6 +31,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/system/debug.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/memory/paging.h"
@@ -432,6 +433,7 @@ static void page_code_changed(struct x86_cpu *cpu, uint64_t linear)
 void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 {
 	page_code_changed(cpu, linear);
+	direct_forget_page(cpu, linear);
 	set_flush_page(&cpu->tlb_bank->shared, linear);
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush_page(cpu->tlb_bank, index, linear);
@@ -443,6 +445,7 @@ void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear
 	unsigned index = group_find(cpu->tlb_bank, pcid);
 
 	page_code_changed(cpu, linear);
+	direct_forget_page(cpu, linear);
 	set_flush_page(&cpu->tlb_bank->shared, linear);
 	if (index < GROUPS)
 		group_flush_page(cpu->tlb_bank, index, linear);
@@ -470,6 +473,7 @@ void x86_tlb_drop_phys(struct x86_cpu *cpu, uint64_t phys_page)
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 
+	direct_protect_page(cpu, phys_page & PAGE_MASK);
 	set_drop_phys(&bank->shared, phys_page & PAGE_MASK);
 	for (unsigned index = 0; index < GROUPS; index++) {
 		if (!bank->group[index].ready || bank->group[index].pending == PENDING_ALL)
@@ -493,6 +497,7 @@ static void make_tags(struct x86_cpu *cpu, struct x86_tlb *set, unsigned slot,
 	entry->read_tag = entry->write_tag = set->info[slot].exec_tag = x86_tlb_none(slot);
 	if (!page->host)
 		return;
+	mem_settle(page->region, page->phys - page->region->gpa);
 	entry->host = (uintptr_t)page->host;
 	entry->addend = (uintptr_t)page->host - linear;
 	if (allow & X86_TLB_ALLOW_EXEC)

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "isa/x86/block.h"
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
@@ -101,6 +102,7 @@ int translator_create(struct translator **out, struct blocks *blocks,
 	pthread_mutex_init(&translator->mutex, NULL);
 	translator->dump = config->dump;
 	translator->lockstep = config->lockstep;
+	translator->direct = config->direct;
 	ret = codebuf_create(&translator->code, config->code_bytes, err);
 	if (!ret)
 		ret = create_sites(translator, config->code_bytes / SITE_EVERY_BYTES, err);
@@ -329,7 +331,7 @@ struct x86_block *mirror_go_on(struct x86_cpu *cpu)
 	cpu->mirror.exit = NULL;
 	if (unlikely(cpu->state.rflags & X86_RF) && !resume_past_rf(cpu))
 		return NULL;
-	if (!may_go_on(cpu) || lockstep_unchained(cpu))
+	if (!may_go_on(cpu) || lockstep_unchained(cpu) || direct_wanted(cpu))
 		return NULL;
 	refresh(cpu);
 	block = look_up(cpu);

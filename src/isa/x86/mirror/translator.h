@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "cpu/blocks.h"
+#include "cpu/isa.h"
 #include "gen/codebuf.h"
 #include "isa/x86/insn.h"
 #include "isa/x86/mirror/masm.h"
@@ -47,6 +48,7 @@ struct translator {
 	size_t site_limit;
 	bool dump;      /* --debug-translate */
 	bool lockstep;  /* --debug-lockstep */
+	enum translator_direct direct;
 	FILE *perf_map; /* --perf-map, or NULL */
 };
 

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The program of a cell (src/host/cell.h). It has no libc and no data but its own few pages and the shared
+ * memory; when it has set itself up it unmaps everything else. What follows is one signal handler:
+ *
+ *	guest code … a fault, a system call or a kick
+ *	handler: registers are in the signal's frame, in shared memory; give the turn, wait for it,
+ *	make the changes of mappings that were asked for, return to what is in the frame now
+ *
+ * A filter turns every system call into SIGSYS that does not come from this program's own code.
+ *
+ * Compiled without vector instructions: the guest's vector state is in the frame, which sigreturn reads, but
+ * the handler's time is what counts.
+ */
+#include <asm/prctl.h>
+#include <asm/sigcontext.h>
+#include <asm/siginfo.h>
+#include <asm/signal.h>
+#include <asm/ucontext.h>
+#include <asm/unistd.h>
+#include <linux/audit.h>
+#include <linux/errno.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+
+#define CELL_PROGRAM
+#include "host/cell.h"
+
+#define PAGE_BYTES 4096ull
+#define SA_RESTORER_FLAG 0x04000000ul
+#define SIGNALS 31
+
+/* The linker's: all of this program. */
+extern const char __executable_start[], __etext[], _end[];
+
+static struct cell_shared *shared;
+
+static long call(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+
+static _Noreturn void leave(int status)
+{
+	for (;;)
+		call(__NR_exit_group, status, 0, 0, 0, 0, 0);
+}
+
+/* ---- turns ---- */
+
+static void give_turn(void)
+{
+	atomic_store(&shared->turn, CELL_OURS);
+	if (atomic_load(&shared->we_sleep))
+		call(__NR_futex, (long)&shared->turn, FUTEX_WAKE, 1, 0, 0, 0);
+}
+
+static uint32_t wait_for_turn(void)
+{
+	uint64_t start = __builtin_ia32_rdtsc();
+	uint32_t turn;
+
+	while ((turn = atomic_load(&shared->turn)) == CELL_OURS) {
+		if (__builtin_ia32_rdtsc() - start < shared->spin_ticks) {
+			__builtin_ia32_pause();
+			continue;
+		}
+		atomic_store(&shared->cell_sleeps, 1);
+		call(__NR_futex, (long)&shared->turn, FUTEX_WAIT, CELL_OURS, 0, 0, 0);
+		atomic_store(&shared->cell_sleeps, 0);
+	}
+	return turn;
+}
+
+static void make_changes(void)
+{
+	const struct cell_change *change = shared->change;
+	long ret = 0;
+
+	for (; shared->changes; shared->changes--, change++) {
+		if (change->protection)
+			ret = call(__NR_mmap, (long)change->linear, (long)change->bytes,
+				   (long)change->protection, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+				   CELL_FD_MEMORY, (long)change->offset);
+		else
+			ret = call(__NR_munmap, (long)change->linear, (long)change->bytes, 0, 0, 0, 0);
+		if (ret < 0 && ret > -4096)
+			shared->failed = (int32_t)ret;
+	}
+}
+
+#define SELECTOR(name) ({ uint16_t value; __asm__ volatile("mov %%" #name ", %0" : "=r"(value)); value; })
+#define SET_SELECTOR(name, value)                                                                  \
+	do {                                                                                       \
+		if (SELECTOR(name) != (value))                                                     \
+			__asm__ volatile("mov %0, %%" #name : : "r"(value));                       \
+	} while (0)
+
+static void set_selectors(void)
+{
+	SET_SELECTOR(ds, shared->ds);
+	SET_SELECTOR(es, shared->es);
+	SET_SELECTOR(fs, shared->fs);
+	SET_SELECTOR(gs, shared->gs);
+}
+
+static void handle(int number, siginfo_t *info, void *context)
+{
+	uint32_t turn;
+
+	(void)info;
+	shared->signal = (uint32_t)number;
+	shared->context = (uint64_t)context;
+	shared->fs_base = __builtin_ia32_rdfsbase64();
+	shared->gs_base = __builtin_ia32_rdgsbase64();
+	shared->ds = SELECTOR(ds);
+	shared->es = SELECTOR(es);
+	shared->fs = SELECTOR(fs);
+	shared->gs = SELECTOR(gs);
+	do {
+		give_turn();
+		turn = wait_for_turn();
+		make_changes();
+	} while (turn == CELL_MAP);
+	set_selectors();
+	__builtin_ia32_wrfsbase64(shared->fs_base);
+	__builtin_ia32_wrgsbase64(shared->gs_base);
+}
+
+/* ---- setting up ---- */
+
+__attribute__((naked)) static void restorer(void)
+{
+	__asm__("mov %0, %%eax\n\tsyscall" : : "i"(__NR_rt_sigreturn));
+}
+
+static void take_signals(void)
+{
+	struct sigaltstack stack = { .ss_sp = shared->stack, .ss_size = CELL_STACK_BYTES };
+	struct sigaction action = {
+		.sa_handler = (__sighandler_t)(void *)handle, .sa_restorer = restorer,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG, .sa_mask = ~0ul,
+	};
+	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGUSR1 };
+
+	call(__NR_sigaltstack, (long)&stack, 0, 0, 0, 0, 0);
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (call(__NR_rt_sigaction, numbers[i], (long)&action, 0, sizeof(action.sa_mask), 0, 0))
+			leave(1);
+}
+
+#define ALLOW(number)                                                                              \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1),                                       \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* What is not called from this program's code is the guest's. */
+static void filter_calls(void)
+{
+	uint64_t start = (uint64_t)__executable_start, end = (uint64_t)__etext;
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 6),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, instruction_pointer) + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(start >> 32), 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer)),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)start, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, (uint32_t)end, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		ALLOW(__NR_futex),
+		ALLOW(__NR_rt_sigreturn),
+		ALLOW(__NR_mmap),
+		ALLOW(__NR_munmap),
+		ALLOW(__NR_exit_group),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+	};
+	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
+
+	if (start >> 32 != end >> 32)
+		leave(1);
+	/* A guest's speculation is its own business: no mitigation that would slow it. */
+	if (call(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0) ||
+	    call(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+		 (long)&program, 0, 0, 0))
+		leave(1);
+}
+
+static void need(uint64_t start, uint64_t end)
+{
+	if (shared->ranges == CELL_RANGES)
+		leave(1);
+	shared->range[shared->ranges++] = (struct cell_range){ start, end };
+}
+
+/* All of [start, end), but for pages that the kernel keeps: it seals the vDSO on some hosts. */
+static void unmap(uint64_t start, uint64_t end)
+{
+	uint64_t middle = start + ((end - start) / 2 & ~(PAGE_BYTES - 1));
+	struct cell_range *last = &shared->range[shared->ranges - 1];
+
+	if (start == end || !call(__NR_munmap, (long)start, (long)(end - start), 0, 0, 0, 0))
+		return;
+	if (end - start > PAGE_BYTES) {
+		unmap(start, middle);
+		unmap(middle, end);
+	} else if (last->end == start) {
+		last->end = end;
+	} else {
+		need(start, end);
+	}
+}
+
+/* On the signal stack, after which nothing of the stack that we started with is used any more. */
+static void settle(int number, siginfo_t *info, void *context)
+{
+	uint64_t image = (uint64_t)__executable_start & ~(PAGE_BYTES - 1);
+	uint64_t image_end = ((uint64_t)_end + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+	uint64_t ours = (uint64_t)shared;
+	uint64_t ours_end = ours + ((sizeof(*shared) + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1));
+
+	need(image, image_end);
+	need(ours, ours_end);
+	if (image < ours) {
+		unmap(0, image);
+		unmap(image_end, ours);
+		unmap(ours_end, CELL_LIMIT);
+	} else {
+		unmap(0, ours);
+		unmap(ours_end, image);
+		unmap(image_end, CELL_LIMIT);
+	}
+	take_signals();
+	shared->cpuid_faults = !call(__NR_arch_prctl, ARCH_SET_CPUID, 0, 0, 0, 0, 0);
+	filter_calls();
+	handle(number, info, context);
+}
+
+static void settle_on_signal_stack(void)
+{
+	struct sigaltstack stack = { .ss_sp = shared->stack, .ss_size = CELL_STACK_BYTES };
+	struct sigaction action = {
+		.sa_handler = (__sighandler_t)(void *)settle, .sa_restorer = restorer,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG, .sa_mask = ~0ul,
+	};
+
+	call(__NR_sigaltstack, (long)&stack, 0, 0, 0, 0, 0);
+	call(__NR_rt_sigaction, SIGILL, (long)&action, 0, sizeof(action.sa_mask), 0, 0);
+	__asm__ volatile("ud2");
+}
+
+static _Noreturn __attribute__((used)) void cell_main(void)
+{
+	long at = call(__NR_mmap, 0, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+		       CELL_FD_SHARED, 0);
+
+	if (at < 0 && at > -4096)
+		leave(1);
+	shared = (struct cell_shared *)at;
+	shared->self = (uint64_t)at;
+	if (call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0))
+		leave(1);
+	settle_on_signal_stack();
+	leave(1);
+}
+
+__attribute__((naked, used)) void _start(void);
+
+__attribute__((naked, used)) void _start(void)
+{
+	__asm__("xor %ebp, %ebp\n\tand $-16, %rsp\n\tcall cell_main");
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Direct execution: a guest's 64-bit user code is run by the host's processor as it is, in a process of its
+ * own (a cell, host/cell.h) that has the guest program's memory at the guest program's addresses. The kernel, and
+ * programs that call it all the time, stay with the translator. docs/DIRECT.md tells how and when.
+ *
+ * The CPU's own thread, but for what is said to need an exclusive section.
+ */
+#ifndef RINGLET_ISA_X86_DIRECT_H
+#define RINGLET_ISA_X86_DIRECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/isa.h"
+#include "isa/x86/x86.h"
+
+struct error;
+
+/* CPUs of this model may run code directly if config says so: cpu->direct. Without a file that holds the guest's
+ * memory (mem.h), never. -ENOMEM. */
+int direct_create(struct x86_cpu *cpu, const char *model, struct error *err);
+void direct_destroy(struct x86_cpu *cpu);
+
+bool direct_wants(const struct x86_cpu *cpu);
+
+/* Should the code at rip be run directly, now that user code is come to? */
+static inline bool direct_wanted(const struct x86_cpu *cpu)
+{
+	return unlikely(cpu->direct_on) && cpu->cpl == 3 && direct_wants(cpu);
+}
+
+/*
+ * Runs user code until something happens: true, it is to be looked whether there are events. false: the
+ * instruction at rip is somebody else's. State is exact in both cases.
+ */
+bool direct_run(struct x86_cpu *cpu);
+
+/* An interrupt comes, wherever in the guest: by these it is known what programs run for long. */
+void direct_tick(struct x86_cpu *cpu);
+
+/* INVLPG and its like; and in an exclusive section, a page that became a code page. */
+void direct_forget_page(struct x86_cpu *cpu, uint64_t linear);
+void direct_protect_page(struct x86_cpu *cpu, uint64_t phys);
+
+/* Counts for humans; nothing where there is no direct execution. Returns the length. */
+int direct_describe_stats(struct x86_cpu *cpu, char *text, size_t size);
+
+#endif

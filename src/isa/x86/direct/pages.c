@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See pages.h. Changes are noted in the cell's shared memory, for it to make before it runs guest code again.
+ *
+ * A fault costs two signals and two turns, so pages around the one that is missing come with it, if the guest's
+ * tables have them and nothing would be marked there. A flush drops nothing: each entry is compared with the
+ * tables, which costs a hundredth of mapping it again.
+ *
+ * Pages that the code cache knows as code (MEM_PAGE_CODE) are never writable in a cell. To be executable there,
+ * a page must be such a page; MEM_PAGE_EXEC says that the code cache must tell of writes to it although it may
+ * have no code of it.
+ */
+#include "isa/x86/direct/pages.h"
+
+#include <sys/mman.h>
+
+#include "cpu/blocks.h"
+#include "isa/x86/block.h"
+#include "isa/x86/direct/scan.h"
+#include "isa/x86/memory/paging.h"
+#include "isa/x86/x86.h"
+#include "mem/mem.h"
+
+#define PAGE_SHIFT 12
+#define PAGE_BYTES (1ull << PAGE_SHIFT)
+#define LARGE_SHIFT 21
+#define LARGE_BYTES (1ull << LARGE_SHIFT)
+#define AROUND 16u /* pages that are looked at with one that is missing: those of 64 KiB */
+
+static uint64_t page_start(uint64_t linear, unsigned shift)
+{
+	return linear & ~((1ull << shift) - 1);
+}
+
+static uint16_t *bucket_of(struct direct_pages *pages, uint64_t linear, unsigned shift)
+{
+	uint64_t hash = (page_start(linear, shift) + shift) * 0x9e3779b97f4a7c15ull;
+
+	return &pages->bucket[hash >> 48];
+}
+
+static struct direct_page *find(struct direct_pages *pages, uint64_t linear, unsigned shift)
+{
+	uint16_t number = *bucket_of(pages, linear, shift);
+
+	while (number) {
+		struct direct_page *page = &pages->page[number - 1];
+
+		if (page->linear == page_start(linear, shift) && page->shift == shift)
+			return page;
+		number = page->next;
+	}
+	return NULL;
+}
+
+static struct direct_page *find_any(struct direct_pages *pages, uint64_t linear)
+{
+	struct direct_page *page = find(pages, linear, PAGE_SHIFT);
+
+	return page ? page : find(pages, linear, LARGE_SHIFT);
+}
+
+/* A new entry that maps nothing, or NULL. */
+static struct direct_page *add(struct direct_pages *pages, uint64_t linear, unsigned shift)
+{
+	uint16_t *bucket = bucket_of(pages, linear, shift);
+	unsigned number = pages->free;
+	struct direct_page *page;
+
+	if (number)
+		pages->free = pages->page[number - 1].next;
+	else if (pages->used < DIRECT_PAGES)
+		number = ++pages->used;
+	else
+		return NULL;
+	page = &pages->page[number - 1];
+	*page = (struct direct_page){ .linear = page_start(linear, shift), .next = *bucket,
+				      .shift = (uint8_t)shift };
+	*bucket = (uint16_t)number;
+	return page;
+}
+
+static void unlink_page(struct direct_pages *pages, struct direct_page *page)
+{
+	uint16_t number = (uint16_t)(page - pages->page + 1);
+	uint16_t *link = bucket_of(pages, page->linear, page->shift);
+
+	while (*link != number)
+		link = &pages->page[*link - 1].next;
+	*link = page->next;
+	page->next = (uint16_t)pages->free;
+	page->shift = 0;
+	pages->free = number;
+}
+
+/* ---- changes ---- */
+
+/* Is next what follows last, so that they can be one? */
+static bool follows(const struct cell_change *last, const struct cell_change *next)
+{
+	return last->protection == next->protection && last->linear + last->bytes == next->linear &&
+	       (!next->protection || last->offset + last->bytes == next->offset);
+}
+
+/* false: there is no room for it. */
+static bool change(struct direct_pages *pages, uint64_t linear, uint64_t bytes, uint64_t offset,
+		   unsigned protection)
+{
+	struct cell_shared *shared = pages->cell->shared;
+	const struct cell_change next = { linear, bytes, offset, protection };
+
+	if (shared->changes && follows(&shared->change[shared->changes - 1], &next)) {
+		shared->change[shared->changes - 1].bytes += bytes;
+		return true;
+	}
+	if (shared->changes >= CELL_CHANGES)
+		return false;
+	shared->change[shared->changes++] = next;
+	return true;
+}
+
+/* Does the cell need any of this itself, or is it no user memory? */
+static bool taken(const struct direct_pages *pages, uint64_t linear, uint64_t bytes)
+{
+	const struct cell_shared *shared = pages->cell->shared;
+
+	if (linear >= CELL_LIMIT || linear + bytes > CELL_LIMIT)
+		return true;
+	for (unsigned i = 0; i < CELL_RANGES; i++)
+		if (linear < shared->range[i].end && linear + bytes > shared->range[i].start)
+			return true;
+	return false;
+}
+
+/* Where the cell's own range after start begins, and where that ends. */
+static struct cell_range next_range(const struct direct_pages *pages, uint64_t start)
+{
+	const struct cell_shared *shared = pages->cell->shared;
+	struct cell_range next = { CELL_LIMIT, CELL_LIMIT };
+
+	for (unsigned i = 0; i < CELL_RANGES; i++)
+		if (shared->range[i].start >= start && shared->range[i].start < next.start &&
+		    shared->range[i].start < shared->range[i].end)
+			next = shared->range[i];
+	return next;
+}
+
+/* Everything but what is the cell's own. */
+static void drop_all(struct direct_pages *pages)
+{
+	pages->cell->shared->changes = 0;
+	for (uint64_t start = 0; start < CELL_LIMIT;) {
+		struct cell_range next = next_range(pages, start);
+
+		if (next.start > start)
+			change(pages, start, next.start - start, 0, 0);
+		start = next.end;
+	}
+	for (unsigned i = 0; i < DIRECT_BUCKETS; i++)
+		pages->bucket[i] = 0;
+	pages->used = pages->free = 0;
+	pages->all_stale = pages->stale = pages->code_written = false;
+	pages->dropped++;
+}
+
+static void drop(struct direct_pages *pages, struct direct_page *page)
+{
+	if (page->protection && !change(pages, page->linear, 1ull << page->shift, 0, 0))
+		pages->all_stale = true;
+	unlink_page(pages, page);
+}
+
+void direct_pages_init(struct direct_pages *pages, struct cell *cell)
+{
+	pages->cell = cell;
+	pages->all_stale = true;
+}
+
+/* ---- entries ---- */
+
+static const struct mem_region *region_of(struct x86_cpu *cpu, uint64_t phys, uint64_t bytes)
+{
+	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
+
+	return region && bytes <= region->size_bytes - (phys - region->gpa) ? region : NULL;
+}
+
+static _Atomic uint8_t *flags_of(const struct mem_region *region, uint64_t phys)
+{
+	return &region->page_flags[(phys - region->gpa) >> PAGE_SHIFT];
+}
+
+static bool holds_code(const struct mem_region *region, uint64_t phys, unsigned shift)
+{
+	for (uint64_t at = phys; at < phys + (1ull << shift); at += PAGE_BYTES)
+		if (atomic_load_explicit(flags_of(region, at), memory_order_relaxed) & MEM_PAGE_CODE)
+			return true;
+	return false;
+}
+
+static void mark_dirty(const struct mem_region *region, uint64_t phys, unsigned shift)
+{
+	for (uint64_t at = phys; at < phys + (1ull << shift); at += PAGE_BYTES)
+		atomic_fetch_or_explicit(flags_of(region, at), MEM_PAGE_DIRTY, memory_order_relaxed);
+}
+
+/* The first bytes of the page behind linear's, if it is there. How many. */
+static unsigned bytes_behind(struct x86_cpu *cpu, uint64_t linear, uint8_t *bytes)
+{
+	uint64_t next = page_start(linear, PAGE_SHIFT) + PAGE_BYTES;
+	const struct mem_region *region;
+	struct x86_walk walk;
+
+	if (!x86_walk_look(cpu, next, X86_MMU_USER, &walk) || !walk.executable)
+		return 0;
+	region = region_of(cpu, walk.phys, PAGE_BYTES);
+	if (!region)
+		return 0;
+	for (unsigned i = 0; i < SCAN_BEHIND; i++)
+		bytes[i] = region->host[walk.phys - region->gpa + i];
+	return SCAN_BEHIND;
+}
+
+/* The page as it is now: code that may run in a cell? From here on we hear of writes to it. */
+static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, uint64_t phys,
+		     uint32_t *generation)
+{
+	const struct mem_region *region = region_of(cpu, phys, PAGE_BYTES);
+	uint8_t copy[PAGE_BYTES + SCAN_BEHIND];
+	unsigned behind;
+
+	*generation = blocks_generation(cpu->cpu.env.blocks, phys);
+	x86_mark_code_page(cpu, phys, MEM_PAGE_EXEC);
+	for (unsigned i = 0; i < PAGE_BYTES; i += 8)
+		*(uint64_t *)(copy + i) = *(const volatile uint64_t *)(region->host + (phys - region->gpa) + i);
+	behind = bytes_behind(cpu, linear, copy + PAGE_BYTES);
+	return scan_is_clean(copy, behind, pages->quiet);
+}
+
+/* An instruction may begin at the end of the page before, which was judged without this one's bytes. */
+static bool joins_cleanly(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
+{
+	struct direct_page *before = linear ? find(pages, linear - PAGE_BYTES, PAGE_SHIFT) : NULL;
+	uint32_t generation;
+
+	if (!before || !(before->protection & PROT_EXEC))
+		return true;
+	return is_clean(cpu, pages, before->linear, before->phys, &generation);
+}
+
+static void judge_code(struct x86_cpu *cpu, struct direct_pages *pages, struct direct_page *page)
+{
+	if (page->scanned)
+		return;
+	page->clean = is_clean(cpu, pages, page->linear, page->phys, &page->code_generation) &&
+		      joins_cleanly(cpu, pages, page->linear);
+	page->scanned = true;
+}
+
+/* What the cell may do with a page that a walk has found. */
+static unsigned rights(struct x86_cpu *cpu, struct direct_pages *pages, struct direct_page *page,
+		       const struct x86_walk *walk, bool execute)
+{
+	const struct mem_region *region = region_of(cpu, page->phys, 1ull << page->shift);
+	unsigned protection = PROT_READ;
+
+	if (walk->executable && execute && page->shift == PAGE_SHIFT) {
+		judge_code(cpu, pages, page);
+		if (page->clean)
+			protection |= PROT_EXEC;
+	}
+	if (walk->writable && !region->readonly && !(protection & PROT_EXEC) &&
+	    !holds_code(region, page->phys, page->shift)) {
+		protection |= PROT_WRITE;
+		mark_dirty(region, page->phys, page->shift);
+	}
+	return protection;
+}
+
+/* Brings what is mapped in agreement with walk. false: no room. */
+static bool enter(struct x86_cpu *cpu, struct direct_pages *pages, struct direct_page *page,
+		  const struct x86_walk *walk, bool execute)
+{
+	uint64_t bytes = 1ull << page->shift;
+	const struct mem_region *region = region_of(cpu, page->phys, bytes);
+	unsigned protection = rights(cpu, pages, page, walk, execute);
+
+	if (protection == page->protection)
+		return true;
+	if (!change(pages, page->linear, bytes, region->file_offset + (page->phys - region->gpa),
+		    protection))
+		return false;
+	page->protection = (uint8_t)protection;
+	pages->mapped++;
+	return true;
+}
+
+/* Can all of the large page around linear be one mapping, and a huge page of the host's? */
+static bool is_large(struct x86_cpu *cpu, const struct direct_pages *pages, uint64_t linear,
+		     const struct x86_walk *walk)
+{
+	uint64_t phys = page_start(walk->phys, LARGE_SHIFT);
+	const struct mem_region *region;
+
+	if (walk->page_shift < LARGE_SHIFT || walk->page_shift == 22)
+		return false;
+	region = region_of(cpu, phys, LARGE_BYTES);
+	return region && phys >= region->gpa && !holds_code(region, phys, LARGE_SHIFT) &&
+	       !taken(pages, page_start(linear, LARGE_SHIFT), LARGE_BYTES);
+}
+
+/* Entries of the other size for the same addresses. */
+static void drop_overlapping(struct direct_pages *pages, uint64_t linear, unsigned shift)
+{
+	uint64_t start = page_start(linear, LARGE_SHIFT);
+	struct direct_page *page;
+
+	if (shift == PAGE_SHIFT) {
+		page = find(pages, linear, LARGE_SHIFT);
+		if (page)
+			drop(pages, page);
+		return;
+	}
+	for (uint64_t at = start; at < start + LARGE_BYTES; at += PAGE_BYTES) {
+		page = find(pages, at, PAGE_SHIFT);
+		if (page)
+			drop(pages, page);
+	}
+}
+
+/* The entry for linear, made if there is none; NULL: it cannot be mapped, or there is no room. */
+static struct direct_page *entry_for(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
+				     const struct x86_walk *walk, bool execute)
+{
+	unsigned shift = !execute && is_large(cpu, pages, linear, walk) ? LARGE_SHIFT : PAGE_SHIFT;
+	struct direct_page *page = find(pages, linear, shift);
+	uint64_t phys = page_start(walk->phys, shift);
+
+	if (walk->key || !region_of(cpu, phys, 1ull << shift) ||
+	    taken(pages, page_start(linear, shift), 1ull << shift))
+		return NULL;
+	if (page && page->phys == phys)
+		return page;
+	if (page)
+		drop(pages, page);
+	drop_overlapping(pages, linear, shift);
+	page = add(pages, linear, shift);
+	if (page)
+		page->phys = phys;
+	else
+		pages->all_stale = true;
+	return page;
+}
+
+/* Neighbours that the guest uses already. */
+static void enter_around(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, bool execute)
+{
+	uint64_t start = linear & ~(AROUND * PAGE_BYTES - 1);
+
+	for (uint64_t at = start; at < start + AROUND * PAGE_BYTES; at += PAGE_BYTES) {
+		struct direct_page *page;
+		struct x86_walk walk;
+
+		if (at == page_start(linear, PAGE_SHIFT) || find_any(pages, at) ||
+		    !x86_walk_look(cpu, at, X86_MMU_USER, &walk) || !walk.readable)
+			continue;
+		page = entry_for(cpu, pages, at, &walk, execute && walk.executable);
+		if (!page || !enter(cpu, pages, page, &walk, execute))
+			return;
+	}
+}
+
+bool direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
+			unsigned protection)
+{
+	enum x86_walk_access access = protection & PROT_EXEC	? X86_WALK_FETCH
+				      : protection & PROT_WRITE ? X86_WALK_WRITE
+								: X86_WALK_READ;
+	bool execute = protection & PROT_EXEC;
+	struct direct_page *page;
+	struct x86_walk walk;
+	unsigned before;
+
+	if (linear >= CELL_LIMIT || !x86_walk(cpu, linear, access, X86_MMU_USER, &walk))
+		return false;
+	page = entry_for(cpu, pages, linear, &walk, execute);
+	if (!page)
+		return false;
+	before = page->protection;
+	if (!enter(cpu, pages, page, &walk, execute || page->protection & PROT_EXEC)) {
+		pages->all_stale = true;
+		return false;
+	}
+	if (!(page->protection & protection) || page->protection == before)
+		return false;
+	enter_around(cpu, pages, linear, execute);
+	return true;
+}
+
+bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear)
+{
+	const struct direct_page *page = find((struct direct_pages *)pages, linear, PAGE_SHIFT);
+
+	return page && page->scanned && !page->clean;
+}
+
+/* ---- flushes ---- */
+
+static bool still_code(struct x86_cpu *cpu, const struct direct_page *page)
+{
+	return !page->scanned ||
+	       blocks_generation(cpu->cpu.env.blocks, page->phys) == page->code_generation;
+}
+
+/* Would the tables give the same, with no less rights? */
+static bool still_there(struct x86_cpu *cpu, const struct direct_page *page)
+{
+	struct x86_walk walk;
+
+	if (!x86_walk_look(cpu, page->linear, X86_MMU_USER, &walk) || walk.page_shift < page->shift ||
+	    page_start(walk.phys, page->shift) != page->phys || walk.key)
+		return false;
+	return (walk.readable || !page->protection) &&
+	       (walk.writable || !(page->protection & PROT_WRITE)) &&
+	       (walk.executable || !(page->protection & PROT_EXEC));
+}
+
+void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
+{
+	uint64_t generation = cpu->mapping_generation[X86_JUMP_USER], root = cpu->state.cr3;
+	uint32_t writes = blocks_exec_writes(cpu->cpu.env.blocks);
+	unsigned quiet = (cpu->state.tsc_offset ? SCAN_RDTSC : 0) |
+			 (pages->cell->shared->cpuid_faults ? 0 : SCAN_CPUID);
+
+	if (root != pages->root || quiet != pages->quiet)
+		pages->all_stale = true;
+	if (pages->all_stale) {
+		drop_all(pages);
+	} else if (generation != pages->generation || writes != pages->code_writes) {
+		for (unsigned i = 0; i < pages->used && !pages->all_stale; i++) {
+			struct direct_page *page = &pages->page[i];
+
+			if (page->shift && !(still_there(cpu, page) && still_code(cpu, page)))
+				drop(pages, page);
+		}
+		if (pages->all_stale)
+			drop_all(pages);
+	}
+	pages->generation = generation;
+	pages->root = root;
+	pages->quiet = quiet;
+	pages->code_writes = writes;
+}
+
+void direct_pages_forget(struct direct_pages *pages, uint64_t linear)
+{
+	struct direct_page *small = find(pages, linear, PAGE_SHIFT);
+	struct direct_page *large = find(pages, linear, LARGE_SHIFT);
+
+	if (small)
+		drop(pages, small);
+	if (large)
+		drop(pages, large);
+}
+
+void direct_pages_protect(struct direct_pages *pages, uint64_t phys)
+{
+	for (unsigned i = 0; i < pages->used; i++) {
+		struct direct_page *page = &pages->page[i];
+
+		if (page->shift && page->protection & PROT_WRITE &&
+		    phys - page->phys < 1ull << page->shift)
+			drop(pages, page);
+	}
+}

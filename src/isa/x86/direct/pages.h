@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a cell has mapped: a TLB whose entries are mappings of the host's. It obeys the architecture's rules for
+ * TLBs: an entry may go at any time, and must go when the guest flushes; it holds what a walk of the
+ * guest's tables found, with the accessed and dirty bits that belong to it.
+ *
+ * The CPU's own thread, with the vector state parked, but for what is said to need an exclusive section.
+ */
+#ifndef RINGLET_ISA_X86_DIRECT_PAGES_H
+#define RINGLET_ISA_X86_DIRECT_PAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/cell.h"
+
+struct x86_cpu;
+
+#define DIRECT_PAGES 60000u /* each may be a mapping of the host's, of which it allows 65530 */
+#define DIRECT_BUCKETS 65536u
+
+struct direct_page {
+	uint64_t linear, phys;
+	uint32_t code_generation; /* of the code cache, when it was scanned for execution */
+	uint16_t next;            /* in its bucket, or of the free ones; number + 1 */
+	uint8_t shift;            /* 12 or 21; 0: free */
+	uint8_t protection;       /* PROT_… in the cell; 0: not mapped there */
+	bool scanned, clean;      /* as code */
+};
+
+struct direct_pages {
+	struct cell *cell;
+	bool all_stale;           /* everything that is mapped must go first */
+	bool code_written;        /* scanned pages may have changed */
+	bool stale;               /* the guest flushed: each entry must be looked up again */
+	unsigned used, free;      /* of page: begun to be used; first free one, number + 1 */
+	uint32_t code_writes;     /* the code cache's count, when all scanned pages were as scanned */
+	uint64_t generation;      /* of translations: cpu->mapping_generation */
+	uint64_t root;            /* of the tables that they are of */
+	unsigned quiet;           /* what code was scanned for: scan.h */
+	uint64_t mapped, dropped; /* counted */
+	uint16_t bucket[DIRECT_BUCKETS];
+	struct direct_page page[DIRECT_PAGES];
+};
+
+/* cell has been started. */
+void direct_pages_init(struct direct_pages *pages, struct cell *cell);
+
+/* Before the cell runs: nothing is mapped there then that the guest's TLB might not hold. */
+void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages);
+
+/*
+ * The cell needs linear for an access (PROT_READ, PROT_WRITE or PROT_EXEC). false: it cannot have it, for the
+ * guest must not, or we must see it: somebody else carries out the instruction.
+ */
+bool direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
+			unsigned protection);
+
+/* Known to hold code that must not run in a cell? */
+bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear);
+
+/* INVLPG */
+void direct_pages_forget(struct direct_pages *pages, uint64_t linear);
+
+/* In an exclusive section: the page became a code page. */
+void direct_pages_protect(struct direct_pages *pages, uint64_t phys);
+
+#endif
