@@ -38,6 +38,7 @@
 extern const char __executable_start[], __etext[], _end[];
 
 static struct cell_shared *shared;
+static uint64_t entered_at; /* guest code */
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -119,9 +120,11 @@ static void set_selectors(void)
 
 static void handle(int number, siginfo_t *info, void *context)
 {
+	uint64_t ran = __builtin_ia32_rdtsc() - entered_at;
 	uint32_t turn;
 
 	(void)info;
+	shared->guest_ticks += ran < shared->guest_ticks_most ? ran : shared->guest_ticks_most;
 	shared->signal = (uint32_t)number;
 	shared->context = (uint64_t)context;
 	shared->fs_base = __builtin_ia32_rdfsbase64();
@@ -138,6 +141,7 @@ static void handle(int number, siginfo_t *info, void *context)
 	set_selectors();
 	__builtin_ia32_wrfsbase64(shared->fs_base);
 	__builtin_ia32_wrgsbase64(shared->gs_base);
+	entered_at = __builtin_ia32_rdtsc();
 }
 
 /* ---- setting up ---- */

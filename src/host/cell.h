@@ -42,7 +42,9 @@ struct cell_shared {
 	_Atomic uint32_t turn;         /* enum cell_turn; a futex */
 	_Atomic uint32_t cell_sleeps;  /* … on which it waits */
 	_Atomic uint32_t we_sleep;
-	uint32_t spin_ticks;           /* of the TSC, before it sleeps */
+	uint32_t spin_ticks;           /* of the TSC, before one of us sleeps */
+	uint64_t guest_ticks;          /* that guest code ran, signals' cost included … */
+	uint64_t guest_ticks_most;     /* … of which a turn counts for no more: it may have been preempted */
 	uint64_t self;                 /* where this lies in the cell */
 	bool cpuid_faults;             /* in the cell: the host can */
 	uint32_t ranges;               /* what the cell needs for itself */

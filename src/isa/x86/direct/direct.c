@@ -38,6 +38,9 @@ struct direct {
 	struct cell cell;
 	struct direct_pages pages;
 	struct direct_policy policy;
+	uint64_t ticks_per_us;     /* of the TSC */
+	uint64_t missed;           /* address that the guest's tables did not have when it was last asked for */
+	uint64_t agreed;           /* CR3 under which tables were last found to agree */
 	uint64_t host_xcr0;
 	uint16_t host_cs, host_ss;
 	uint64_t entered, kicked, calls, others; /* counted: by how it came back */
@@ -60,9 +63,10 @@ int direct_create(struct x86_cpu *cpu, const char *model, struct error *err)
 	if (!direct)
 		return error_set(err, ENOMEM, "no memory for CPU %u's direct execution", cpu->cpu.index);
 	direct->when = translator->direct;
-	direct->space = NOWHERE;
+	direct->space = direct->agreed = NOWHERE;
 	direct->cell.pid = -1;
-	direct_policy_init(&direct->policy, x86_tsc_hz(cpu->cpuid));
+	direct->ticks_per_us = x86_tsc_hz(cpu->cpuid) / 1000000;
+	direct_policy_init(&direct->policy, direct->ticks_per_us);
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
 	direct->host_xcr0 = (uint64_t)high << 32 | low;
 	__asm__ volatile("mov %%cs, %0" : "=r"(direct->host_cs));
@@ -103,7 +107,8 @@ static bool have_cell(struct x86_cpu *cpu)
 		cpu->direct_on = false;
 		return false;
 	}
-	direct->cell.shared->spin_ticks = (uint32_t)(direct->policy.ticks_per_us * SPIN_US);
+	direct->cell.shared->spin_ticks = (uint32_t)(direct->ticks_per_us * SPIN_US);
+	direct->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
 	direct_pages_init(&direct->pages, &direct->cell);
 	cpu->cpu.kick = kick;
 	return true;
@@ -141,11 +146,22 @@ static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 	       !state->seg[X86_GS].selector && state->rip < CELL_LIMIT;
 }
 
+/* Asked for once an address space, while that is the current one. */
+static bool agrees(struct x86_cpu *cpu)
+{
+	struct direct *direct = cpu->direct;
+
+	if (direct->agreed != cpu->state.cr3 && tables_agree(cpu))
+		direct->agreed = cpu->state.cr3;
+	return direct->agreed == cpu->state.cr3;
+}
+
 static void choose(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
 
-	if (!tables_agree(cpu))
+	direct->agreed = NOWHERE;
+	if (!agrees(cpu))
 		return;
 	direct->chosen++;
 	direct->space = cpu->state.cr3;
@@ -162,11 +178,13 @@ static void give_up(struct x86_cpu *cpu)
 void direct_tick(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
+	uint64_t ticks;
 
 	if (!direct || direct->when == TRANSLATOR_DIRECT_ALWAYS || direct->failed || cpu->cpl != 3 ||
 	    cpu->mode != X86_MODE_64 || cpu->state.cr3 == direct->space)
 		return;
-	if (direct_policy_tick(&direct->policy, cpu->state.cr3))
+	ticks = direct->cell.shared ? direct->cell.shared->guest_ticks : 0;
+	if (direct_policy_tick(&direct->policy, cpu->state.cr3, ticks))
 		choose(cpu);
 }
 
@@ -188,6 +206,32 @@ static _Noreturn void died(struct x86_cpu *cpu)
 	longjmp(cpu->unwind, X86_UNWIND_STOP);
 }
 
+/* Is what runs directly worth it, after this? */
+static bool goes_on(struct x86_cpu *cpu, bool mapped)
+{
+	struct direct *direct = cpu->direct;
+
+	if (direct->when == TRANSLATOR_DIRECT_ALWAYS || !direct_policy_exit(&direct->policy, mapped) ||
+	    direct_policy_judge(&direct->policy, cpu->state.cr3,
+				direct->cell.shared->guest_ticks))
+		return true;
+	give_up(cpu);
+	return false;
+}
+
+/* The page that the cell wants, if that is what it wants and can have. */
+static bool map(struct x86_cpu *cpu, const struct direct_event *event)
+{
+	struct direct *direct = cpu->direct;
+
+	if (event->signal != SIGSEGV || event->vector != X86_PF_FAULT)
+		return false;
+	if (direct_pages_fault(cpu, &direct->pages, event->address, access_of(event->error)))
+		return true;
+	direct->missed = event->address;
+	return false;
+}
+
 /* In the cell until it needs more than mappings. */
 static void stay(struct x86_cpu *cpu, struct direct_event *event)
 {
@@ -195,8 +239,6 @@ static void stay(struct x86_cpu *cpu, struct direct_event *event)
 	bool mapped;
 
 	do {
-		uint64_t start = __builtin_ia32_rdtsc(), ticks;
-
 		*event = (struct direct_event){ .signal = SIGUSR1 };
 		atomic_store(&direct->cell.runs, true);
 		if (cpu_requested(&cpu->cpu, ~0u)) {
@@ -208,16 +250,8 @@ static void stay(struct x86_cpu *cpu, struct direct_event *event)
 		    !direct_frame_event(direct->cell.shared, event))
 			died(cpu);
 		atomic_store(&direct->cell.runs, false);
-		ticks = __builtin_ia32_rdtsc() - start;
-		mapped = event->signal == SIGSEGV && event->vector == X86_PF_FAULT &&
-			 direct_pages_fault(cpu, &direct->pages, event->address,
-					    access_of(event->error));
-		if (event->signal != SIGUSR1 && direct->when != TRANSLATOR_DIRECT_ALWAYS &&
-		    !direct_policy_goes_on(&direct->policy, cpu->state.cr3, ticks, mapped)) {
-			give_up(cpu);
-			mapped = false;
-		}
-	} while (mapped && !direct->pages.all_stale);
+		mapped = map(cpu, event);
+	} while ((event->signal == SIGUSR1 || goes_on(cpu, mapped)) && mapped && !direct->pages.all_stale);
 }
 
 /* State is the cell's now. true: nothing of the guest's is to be done at rip. */
@@ -262,11 +296,16 @@ bool direct_run(struct x86_cpu *cpu)
 	x86_vec_park(cpu);
 	if (!direct_frame_flags(direct->cell.shared, &flags))
 		died(cpu);
-	if (!may_enter(cpu, flags) || (direct->when == TRANSLATOR_DIRECT_ALWAYS && !tables_agree(cpu)))
+	if (!may_enter(cpu, flags) || !agrees(cpu))
 		return false;
 	direct_pages_freshen(cpu, &direct->pages);
 	if (direct_pages_refused(&direct->pages, cpu->state.rip))
 		return false;
+	if (direct->missed) {
+		/* By now its kernel has mapped it. */
+		direct_pages_foresee(cpu, &direct->pages, direct->missed);
+		direct->missed = 0;
+	}
 	cpu->insn = NULL;
 	direct_frame_load(cpu, direct->cell.shared);
 	stay(cpu, &event);

@@ -352,22 +352,32 @@ static struct direct_page *entry_for(struct x86_cpu *cpu, struct direct_pages *p
 	return page;
 }
 
+/* Maps linear's page as a look at the tables finds it, if it is not mapped. false: no room. */
+static bool enter_looked(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, bool execute)
+{
+	struct direct_page *page;
+	struct x86_walk walk;
+
+	if (find_any(pages, linear) || !x86_walk_look(cpu, linear, X86_MMU_USER, &walk) || !walk.readable)
+		return true;
+	page = entry_for(cpu, pages, linear, &walk, execute && walk.executable);
+	return page && enter(cpu, pages, page, &walk, execute);
+}
+
 /* Neighbours that the guest uses already. */
 static void enter_around(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, bool execute)
 {
 	uint64_t start = linear & ~(AROUND * PAGE_BYTES - 1);
 
-	for (uint64_t at = start; at < start + AROUND * PAGE_BYTES; at += PAGE_BYTES) {
-		struct direct_page *page;
-		struct x86_walk walk;
-
-		if (at == page_start(linear, PAGE_SHIFT) || find_any(pages, at) ||
-		    !x86_walk_look(cpu, at, X86_MMU_USER, &walk) || !walk.readable)
-			continue;
-		page = entry_for(cpu, pages, at, &walk, execute && walk.executable);
-		if (!page || !enter(cpu, pages, page, &walk, execute))
+	for (uint64_t at = start; at < start + AROUND * PAGE_BYTES; at += PAGE_BYTES)
+		if (!enter_looked(cpu, pages, at, execute))
 			return;
-	}
+}
+
+void direct_pages_foresee(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
+{
+	if (linear < CELL_LIMIT && !enter_looked(cpu, pages, linear, false))
+		pages->all_stale = true;
 }
 
 bool direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,

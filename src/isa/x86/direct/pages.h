@@ -56,6 +56,9 @@ void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages);
 bool direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
 			unsigned protection);
 
+/* The cell will need linear: maps what a look at the tables finds. */
+void direct_pages_foresee(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear);
+
 /* Known to hold code that must not run in a cell? */
 bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear);
 

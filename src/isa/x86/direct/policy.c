@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See policy.h. To leave a cell and come back costs two signals and two turns, EXIT_US or more. Code that
+ * See policy.h. To leave a cell and come back costs a signal and two turns, some microseconds. Code that
  * the translator has is about half as fast as in a cell. So a cell is worth it for programs that stay for
- * longer than they take to leave.
+ * longer than they take to leave. On a busy host a turn may last for milliseconds without any work; so no turn
+ * counts for more than it takes to be worth several exits (DIRECT_TURN_US).
  */
 #include "isa/x86/direct/policy.h"
 
-#define EXIT_US 12u          /* of those, on average, a program has to be more in its cell */
+#define EXIT_US 10u          /* between exits, on average, from which on it pays: a third is the exit's */
 #define JUDGED_EXITS 64u
 #define FIRST_WANTED 2u
 #define MOST_WANTED 128u
 #define MAPPINGS_FREE 512u
 #define MAPPINGS_AN_EXIT 4u  /* they are investments */
 
-void direct_policy_init(struct direct_policy *policy, uint64_t tsc_hz)
+void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us)
 {
-	*policy = (struct direct_policy){ .ticks_per_us = tsc_hz / 1000000 };
+	*policy = (struct direct_policy){ .time = 1, .ticks_an_exit = EXIT_US * ticks_per_us };
 }
 
 /* The entry of root; the one not seen for longest becomes its. */
@@ -33,7 +34,7 @@ static struct direct_space *space_of(struct direct_policy *policy, uint64_t root
 	return oldest;
 }
 
-bool direct_policy_tick(struct direct_policy *policy, uint64_t root)
+bool direct_policy_tick(struct direct_policy *policy, uint64_t root, uint64_t ticks)
 {
 	struct direct_space *space = space_of(policy, root);
 	bool in_a_row = space->seen_at == policy->time;
@@ -42,30 +43,32 @@ bool direct_policy_tick(struct direct_policy *policy, uint64_t root)
 	space->seen = in_a_row ? space->seen + 1 : 1;
 	if (space->seen < space->wanted)
 		return false;
-	policy->exits = policy->ticks = 0;
+	policy->exits = 0;
+	policy->ticks = ticks;
 	policy->credit = MAPPINGS_FREE;
 	return true;
 }
 
-bool direct_policy_goes_on(struct direct_policy *policy, uint64_t root, uint64_t ticks, bool mapping)
+bool direct_policy_exit(struct direct_policy *policy, bool mapping)
 {
-	struct direct_space *space;
-	bool worth;
-
-	policy->ticks += ticks;
 	if (mapping && policy->credit)
 		policy->credit--;
 	else
 		policy->exits += mapping ? 1 : MAPPINGS_AN_EXIT;
-	if (policy->exits < JUDGED_EXITS * MAPPINGS_AN_EXIT)
-		return true;
-	worth = policy->ticks > policy->exits / MAPPINGS_AN_EXIT * EXIT_US * policy->ticks_per_us;
-	space = space_of(policy, root);
+	return policy->exits >= JUDGED_EXITS * MAPPINGS_AN_EXIT;
+}
+
+bool direct_policy_judge(struct direct_policy *policy, uint64_t root, uint64_t ticks)
+{
+	struct direct_space *space = space_of(policy, root);
+	bool worth = ticks - policy->ticks > policy->exits / MAPPINGS_AN_EXIT * policy->ticks_an_exit;
+
 	if (worth)
 		space->wanted = FIRST_WANTED;
 	else if (space->wanted < MOST_WANTED)
 		space->wanted *= 4;
 	space->seen = 0;
-	policy->exits = policy->ticks = 0;
+	policy->exits = 0;
+	policy->ticks = ticks;
 	return worth;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define DIRECT_SPACES 16u
+#define DIRECT_TURN_US 200u /* as which a longer turn counts */
 
 struct direct_space {
 	uint64_t root;     /* CR3 */
@@ -21,18 +22,20 @@ struct direct_space {
 struct direct_policy {
 	struct direct_space space[DIRECT_SPACES];
 	uint64_t time;            /* interrupts seen */
-	uint64_t ticks_per_us;    /* of the TSC */
-	/* Since the last judgement of what runs directly. */
-	uint64_t exits, ticks;
+	uint64_t ticks_an_exit;   /* from which on it pays */
+	uint64_t exits;           /* since the last judgement, MAPPINGS_AN_EXIT for one */
+	uint64_t ticks;           /* of the TSC that guest code had had then */
 	uint64_t credit;          /* mappings that do not count: a program has to have its pages first */
 };
 
-void direct_policy_init(struct direct_policy *policy, uint64_t tsc_hz);
+void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us);
 
-/* An interrupt met user code of root; true: it should run directly now. */
-bool direct_policy_tick(struct direct_policy *policy, uint64_t root);
+/* An interrupt met user code of root; true: it should run directly now. ticks: of guest code so far. */
+bool direct_policy_tick(struct direct_policy *policy, uint64_t root, uint64_t ticks);
 
-/* It ran for some ticks of the TSC until it needed mappings (true) or us; false: not worth going on. */
-bool direct_policy_goes_on(struct direct_policy *policy, uint64_t root, uint64_t ticks, bool mapping);
+/* What runs directly needed mappings (true) or us. true: it is time to judge. */
+bool direct_policy_exit(struct direct_policy *policy, bool mapping);
+/* Is it worth going on with root? */
+bool direct_policy_judge(struct direct_policy *policy, uint64_t root, uint64_t ticks);
 
 #endif
