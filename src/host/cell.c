@@ -96,12 +96,13 @@ static int spawn(struct cell *cell, int file)
 	return ret;
 }
 
-static bool is_alive(struct cell *cell)
+/* Until cell_end it remains a zombie at least, so that its number is nobody else's: kicks go there. */
+static bool is_alive(const struct cell *cell)
 {
-	if (cell->pid > 0 && !waitpid(cell->pid, NULL, WNOHANG))
-		return true;
-	cell->pid = -1;
-	return false;
+	siginfo_t info = { .si_pid = 0 };
+
+	return cell->pid > 0 && !waitid(P_PID, (id_t)cell->pid, &info, WEXITED | WNOHANG | WNOWAIT) &&
+	       !info.si_pid;
 }
 
 static bool wait_for_turn(struct cell *cell)
@@ -169,6 +170,9 @@ bool cell_turn(struct cell *cell, enum cell_turn turn)
 
 void cell_kick(struct cell *cell)
 {
-	if (atomic_load(&cell->runs))
-		kill(cell->pid, SIGUSR1);
+	int pid = cell->pid;
+
+	/* A negative number would be everybody. */
+	if (atomic_load(&cell->runs) && pid > 0)
+		kill(pid, SIGUSR1);
 }
