@@ -16,6 +16,7 @@
 #include "hostexec_native.h"
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/decode.h"
+#include "isa/x86/memory/access.h"
 #include "isa/x86/vector/hostexec.h"
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/memory/tlb.h"
@@ -38,6 +39,8 @@ struct machine {
 	uint64_t seed;
 	unsigned failures;
 	bool hole;       /* the second page is away */
+	bool live;        /* run_guest runs with the vector state in the host's registers … */
+	bool stayed_live, x87_live; /* … where it stayed; what the CPU says then */
 	struct sigaction actions[SIGNALS];
 };
 
@@ -251,10 +254,14 @@ static unsigned run_guest(struct machine *m, const uint8_t *bytes, unsigned size
 	bool raised;
 
 	assert_int_equal(x86_decode(cpu, cpu->mode, bytes, size, &insn), size);
+	if (m->live)
+		x86_vec_load(cpu);
 	cpu->insn = &insn;
 	cpu->state.rip += size;
 	raised = X86_RAISES(&m->fixture, insn.fn(cpu, &insn));
 	cpu->insn = NULL;
+	m->stayed_live = cpu->vec_live;
+	m->x87_live = cpu->x87_live;
 	x86_vec_park(cpu);
 	return raised ? cpu->fault.vector : 0;
 }
@@ -601,6 +608,133 @@ static void test_round_trips(void **state)
 	}
 }
 
+/* ---- XSAVE and its like by the host's own instruction, and in software ---- */
+
+struct saved_state {
+	uint8_t image[X86_XSAVE_MAX];
+	uint64_t fpu_ip, fpu_dp;
+	uint32_t pkru;
+};
+
+static void take_state(const struct x86_cpu *cpu, struct saved_state *saved)
+{
+	memcpy(saved->image, cpu->state.xsave, sizeof(saved->image));
+	saved->fpu_ip = cpu->state.fpu_ip;
+	saved->fpu_dp = cpu->state.fpu_dp;
+	saved->pkru = cpu->state.pkru;
+}
+
+/* Registers as saved, after they were in the host's; memory as given. */
+static void put_state(struct machine *m, const struct saved_state *saved, const uint8_t *memory)
+{
+	struct x86_cpu *cpu = m->fixture.cpu;
+
+	x86_vec_park(cpu);
+	memcpy(cpu->state.xsave, saved->image, sizeof(saved->image));
+	cpu->state.fpu_ip = saved->fpu_ip;
+	cpu->state.fpu_dp = saved->fpu_dp;
+	cpu->state.pkru = saved->pkru;
+	assert_int_equal(mem_write(m->fixture.mem, MEMORY, memory, 2 * PAGE), 0);
+	/* Both pages are known to be writable. */
+	assert_false(X86_RAISES(&m->fixture, x86_store(cpu, MEMORY, 1, memory[0])));
+	assert_false(X86_RAISES(&m->fixture, x86_store(cpu, MEMORY + PAGE, 1, memory[PAGE])));
+	x86_vec_load(cpu);
+	x86_vec_park(cpu);
+}
+
+/* Some components initial, some not; x87 addresses or none; keys or none. */
+static void make_state(struct machine *m, struct saved_state *saved)
+{
+	struct x86_cpu *cpu = m->fixture.cpu;
+
+	random_state(m, 0x140);
+	copy_to_guest(m);
+	vec_put64(cpu->state.xsave, VEC_XSTATE_BV,
+		  vec_get64(cpu->state.xsave, VEC_XSTATE_BV) & next_random(m) & ~VEC_AMX);
+	cpu->state.fpu_ip = next_random(m) % 2 ? 0x123456789abc : 0;
+	cpu->state.fpu_dp = 0;
+	cpu->state.pkru = next_random(m) % 2 ? 0x55555554 : 0;
+	take_state(cpu, saved);
+}
+
+static void compare_states(struct machine *m, const struct saved_state *a,
+			   const struct saved_state *b)
+{
+	const struct hostexec *he = m->fixture.cpu->hostexec;
+
+	assert_memory_equal(a->image, b->image, VEC_FIP);
+	assert_int_equal(vec_get32(a->image, VEC_MXCSR), vec_get32(b->image, VEC_MXCSR));
+	assert_memory_equal(a->image + VEC_ST, b->image + VEC_ST, VEC_XMM + 256 - VEC_ST);
+	for (unsigned i = VEC_AVX; i <= VEC_HI16_ZMM; i++)
+		if (he->components & VEC_BIT(i))
+			assert_memory_equal(a->image + he->offset[i], b->image + he->offset[i],
+					    he->size[i]);
+	assert_true(a->fpu_ip == b->fpu_ip && a->fpu_dp == b->fpu_dp && a->pkru == b->pkru);
+}
+
+/* The instruction both ways, from the same; what comes is compared. Did the host do it? */
+static bool compare_ways(struct machine *m, const uint8_t *bytes, const struct saved_state *from,
+			 const uint8_t *memory, uint8_t *result)
+{
+	static struct saved_state after[2];
+	static uint8_t seen[2 * PAGE];
+	struct x86_cpu *cpu = m->fixture.cpu;
+	unsigned vector[2];
+
+	for (unsigned live = 0; live < 2; live++) {
+		put_state(m, from, memory);
+		m->live = live;
+		vector[live] = run_guest(m, bytes, 4);
+		vec_materialise(cpu, COMPONENTS);
+		take_state(cpu, &after[live]);
+		memcpy(live ? result : seen, mem_ptr(m->fixture.mem, MEMORY, 2 * PAGE), 2 * PAGE);
+	}
+	m->live = false;
+	assert_int_equal(vector[0], vector[1]);
+	assert_memory_equal(seen, result, 2 * PAGE);
+	compare_states(m, &after[0], &after[1]);
+	if (m->stayed_live)
+		assert_int_equal(m->x87_live, (~after[1].image[VEC_FCW] & VEC_FCW_MASKS) == 0);
+	return m->stayed_live;
+}
+
+static void test_saving_by_the_host(void **state)
+{
+	static const uint8_t *const saves[] = { XSAVE, XSAVEC };
+	static struct saved_state first, second;
+	static uint8_t memory[2 * PAGE], saved[2 * PAGE], same[2 * PAGE];
+	struct machine *m = begin(state);
+	struct x86_cpu *cpu = m->fixture.cpu;
+	uint64_t xcr0 = cpu->state.xcr0;
+	unsigned by_host = 0;
+
+	if (cpu->hostexec->size[VEC_PKRU])
+		cpu->state.xcr0 |= VEC_BIT(VEC_PKRU);
+	for (unsigned i = 0; i < 400; i++) {
+		uint64_t at = next_random(m) % (2 * PAGE - 2816) & ~63ull;
+
+		make_state(m, &first);
+		make_state(m, &second);
+		for (unsigned k = 0; k < sizeof(memory); k++)
+			memory[k] = (uint8_t)next_random(m);
+		memset(memory + at + VEC_XSTATE_BV, 0, VEC_HEADER_END - VEC_XSTATE_BV);
+		cpu->state.gpr[X86_RSI] = MEMORY + at;
+		ask_for(m, next_random(m) & ~(next_random(m) % 8 ? VEC_BIT(VEC_TILEDATA) : 0));
+		by_host += compare_ways(m, saves[i % 2], &first, memory, saved);
+		/* Now and then a bad header, MXCSR, or a component that was not saved. */
+		if (next_random(m) % 4 == 0)
+			saved[at + VEC_XSTATE_BV + next_random(m) % 16] ^=
+				(uint8_t)(1u << next_random(m) % 8);
+		if (next_random(m) % 16 == 0)
+			saved[at + VEC_MXCSR + 2] = 1;
+		ask_for(m, next_random(m) | (next_random(m) % 2 ? VEC_BIT(VEC_AVX) | 3 : 0));
+		by_host += compare_ways(m, XRSTOR, &second, saved, same);
+	}
+	cpu->state.xcr0 = xcr0;
+	cpu->state.pkru = 0;
+	assert_true(by_host > 400);
+}
+
 static void test_xsave_headers(void **state)
 {
 	struct machine *m = begin(state);
@@ -691,6 +825,7 @@ int main(void)
 		cmocka_unit_test(test_simd_error),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_round_trips),
+		cmocka_unit_test(test_saving_by_the_host),
 		cmocka_unit_test(test_xsave_headers),
 		cmocka_unit_test(test_compatibility_mode),
 		cmocka_unit_test(test_reset),

@@ -7,6 +7,10 @@
  *
  * XSAVEOPT leaves out what is in its initial configuration; that a component was not modified since
  * the last XRSTOR is an optimisation it may, and here does, forgo.
+ *
+ * While the guest's state is in the host's registers, the host's own instruction does it where it can,
+ * and the state stays there: a kernel's context switch is not the end of vector code. It saves straight
+ * to guest memory, which it only writes; it restores from a copy, made and checked as for the slow way.
  */
 #include <string.h>
 
@@ -15,6 +19,7 @@
 #include "isa/x86/vector/hostexec.h"
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/vector/vec.h"
+#include "mem/mem.h"
 
 #define XSAVE_ALIGN 63u
 #define COMPACTED (1ull << 63)
@@ -152,14 +157,111 @@ static void store_components(struct x86_cpu *cpu, const struct insn *insn, const
 	store_extended(cpu, area, written);
 }
 
+/* ---- by the host ---- */
+
+/* Never in the host's registers for a guest, or in their initial configuration there. */
+#define NOT_ON_HOST (VEC_BIT(VEC_PKRU) | VEC_AMX)
+
+static bool on_host(const struct x86_cpu *cpu)
+{
+	return cpu->vec_live && cpu->mode == X86_MODE_64 && !(cpu->hostexec->live & VEC_AMX);
+}
+
+/* Bytes of an area with these components. */
+static unsigned area_bytes(const struct x86_cpu *cpu, const struct area *area, uint64_t components)
+{
+	unsigned end = VEC_HEADER_END;
+
+	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
+		if (components & VEC_BIT(i)) {
+			unsigned here = component_offset(cpu, area, i) + cpu->hostexec->size[i];
+
+			end = here > end ? here : end;
+		}
+	}
+	return end;
+}
+
+/* Where up to a page of bytes is in host memory, if all of it may be written now; or NULL. */
+static uint8_t *find_writable(struct x86_cpu *cpu, uint64_t linear, unsigned bytes)
+{
+	uint64_t last = linear + bytes - 1;
+	const struct x86_tlb_entry *a = x86_tlb_at(cpu, linear), *b = x86_tlb_at(cpu, last);
+
+	if (bytes > MEM_PAGE_SIZE || !x86_tag_covers(a->write_tag, linear, 1) ||
+	    !x86_tag_covers(b->write_tag, last, 1) || a->addend != b->addend)
+		return NULL;
+	return (uint8_t *)(linear + a->addend);
+}
+
+static void host_save(uint8_t *to, uint64_t mask, bool compacted)
+{
+	uint32_t low = (uint32_t)mask, high = (uint32_t)(mask >> 32);
+
+	if (compacted)
+		__asm__ volatile("xsavec64 (%0)" : : "r"(to), "a"(low), "d"(high) : "memory");
+	else
+		__asm__ volatile("xsave64 (%0)" : : "r"(to), "a"(low), "d"(high) : "memory");
+}
+
+/* What the host does not know of the guest, or knows of itself. */
+static void amend_saved(struct x86_cpu *cpu, const struct insn *insn, const struct area *area,
+			uint8_t *to, uint64_t present)
+{
+	uint64_t pkru = cpu->state.pkru;
+
+	if ((area->format ? present : area->mask) & VEC_BIT(VEC_X87))
+		fx_export_pointers(cpu, insn, to);
+	if (area->mask & VEC_BIT(VEC_PKRU) && (pkru || !area->format))
+		vec_put64(to, component_offset(cpu, area, VEC_PKRU), pkru);
+	if (area->mask & VEC_BIT(VEC_TILECFG) && !area->format)
+		memset(to + cpu->hostexec->offset[VEC_TILECFG], 0,
+		       cpu->hostexec->size[VEC_TILECFG]);
+	present &= ~(area->mask & NOT_ON_HOST);
+	if (area->mask & VEC_BIT(VEC_PKRU) && pkru)
+		present |= VEC_BIT(VEC_PKRU);
+	vec_put64(to, VEC_XSTATE_BV, present);
+	if (area->format)
+		vec_put64(to, VEC_XCOMP_BV, area->format);
+}
+
+/* False: it is left to the slow way, which may write the same once more. */
+static bool save_by_host(struct x86_cpu *cpu, const struct insn *insn, const struct area *area)
+{
+	const struct x86_state *state = &cpu->state;
+	/* Tiles are initial, for which the standard format alone has bytes. */
+	uint64_t written = area->mask & ~(area->format ? VEC_AMX : 0), present;
+	uint8_t *to;
+
+	if (!on_host(cpu))
+		return false;
+	to = find_writable(cpu, area->linear, area_bytes(cpu, area, written));
+	if (!to)
+		return false;
+	host_save(to, area->mask & ~NOT_ON_HOST, area->format);
+	present = vec_get64(to, VEC_XSTATE_BV);
+	if (area->mask & ~present & VEC_BIT(VEC_X87) &&
+	    (state->fpu_ip || state->fpu_dp || state->fpu_opcode))
+		return false;
+	amend_saved(cpu, insn, area, to, present);
+	return true;
+}
+
+/* ---- the instructions that save ---- */
+
 void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct area area = open_area(cpu, insn, X86_WRITE);
 	bool optimise = insn->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT ||
 			insn->mnemonic == ZYDIS_MNEMONIC_XSAVEOPT64;
-	uint64_t inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd, present;
-	uint64_t written = optimise ? area.mask & inuse : area.mask;
+	uint64_t inuse, written, present;
 
+	if (!optimise && save_by_host(cpu, insn, &area))
+		return;
+	inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd;
+	/* Other than XSAVEC and XGETBV these do not take SSE for used because of MXCSR. */
+	inuse &= ~VEC_BIT(VEC_SSE) | vec_get64(cpu->state.xsave, VEC_XSTATE_BV);
+	written = optimise ? area.mask & inuse : area.mask;
 	probe_area(cpu, &area, written);
 	present = x86_load(cpu, area.linear + VEC_XSTATE_BV, 8);
 	store_components(cpu, insn, &area, written);
@@ -170,9 +272,12 @@ void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 void host_run_xsavec(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct area area = open_area(cpu, insn, X86_WRITE);
-	uint64_t inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd & area.mask;
+	uint64_t inuse;
 
 	area.format = area.mask | COMPACTED;
+	if (save_by_host(cpu, insn, &area))
+		return;
+	inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd & area.mask;
 	probe_area(cpu, &area, inuse);
 	store_components(cpu, insn, &area, inuse);
 	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8, inuse);
@@ -208,6 +313,16 @@ static void load_range(struct x86_cpu *cpu, const struct area *area, unsigned st
 	x86_load_bytes(cpu, area->linear + start, cpu->hostexec->image + start, end - start);
 }
 
+static uint32_t current_mxcsr(const struct x86_cpu *cpu)
+{
+	uint32_t mxcsr;
+
+	if (!cpu->vec_live)
+		return vec_get32(cpu->state.xsave, VEC_MXCSR);
+	__asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+	return mxcsr;
+}
+
 /* The MXCSR to be: from memory, initial, or as it is. */
 static uint32_t load_mxcsr(struct x86_cpu *cpu, const struct area *area, uint64_t present)
 {
@@ -215,7 +330,7 @@ static uint32_t load_mxcsr(struct x86_cpu *cpu, const struct area *area, uint64_
 	uint32_t mxcsr;
 
 	if (!(area->mask & with))
-		return vec_get32(cpu->state.xsave, VEC_MXCSR);
+		return current_mxcsr(cpu);
 	if (area->format && !(present & VEC_BIT(VEC_SSE)))
 		return VEC_MXCSR_DEFAULT;
 	mxcsr = (uint32_t)x86_load(cpu, area->linear + VEC_MXCSR, 4);
@@ -247,7 +362,8 @@ static void clear_range(uint8_t *image, unsigned start, unsigned end)
 	memset(image + start, 0, end - start);
 }
 
-static void set_x87(struct x86_cpu *cpu, const struct insn *insn, bool load)
+/* The x87 state to be, in he->image. */
+static void make_x87(struct x86_cpu *cpu, const struct insn *insn, bool load)
 {
 	uint8_t *image = cpu->hostexec->image;
 
@@ -257,9 +373,16 @@ static void set_x87(struct x86_cpu *cpu, const struct insn *insn, bool load)
 		vec_put16(image, VEC_FCW, VEC_FCW_DEFAULT);
 	}
 	fx_fix_words(image);
+	fx_import_pointers(cpu, insn, image);
+}
+
+static void set_x87(struct x86_cpu *cpu, const struct insn *insn, bool load)
+{
+	const uint8_t *image = cpu->hostexec->image;
+
+	make_x87(cpu, insn, load);
 	fx_copy(cpu->state.xsave, image, 0, X87_FIRST_END);
 	fx_copy(cpu->state.xsave, image, VEC_ST, VEC_XMM);
-	fx_import_pointers(cpu, insn, image);
 }
 
 /* A component from AVX on, or SSE's registers: bytes [start, end) of the image. */
@@ -297,6 +420,31 @@ static void forget(struct x86_cpu *cpu, uint64_t initial)
 	vec_put64(image, VEC_XSTATE_BV, vec_get64(image, VEC_XSTATE_BV) & ~initial);
 }
 
+/* False: nothing was done. */
+static bool restore_by_host(struct x86_cpu *cpu, const struct insn *insn, const struct area *area,
+			    uint64_t loaded)
+{
+	uint64_t mask = area->mask & ~NOT_ON_HOST;
+	uint8_t *image = cpu->hostexec->image;
+	uint32_t mxcsr;
+
+	if (!on_host(cpu) || (area->mask & VEC_BIT(VEC_PKRU)) || (loaded & VEC_AMX))
+		return false;
+	mxcsr = load_mxcsr(cpu, area, loaded);
+	load_components(cpu, area, loaded);
+	if (area->mask & VEC_BIT(VEC_X87))
+		make_x87(cpu, insn, loaded & VEC_BIT(VEC_X87));
+	vec_put32(image, VEC_MXCSR, mxcsr);
+	clear_range(image, VEC_XSTATE_BV, VEC_HEADER_END);
+	vec_put64(image, VEC_XSTATE_BV, loaded);
+	__asm__ volatile("xrstor64 (%0)"
+			 :
+			 : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
+			 : "memory");
+	vec_note_control(cpu);
+	return true;
+}
+
 void host_run_xrstor(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct hostexec *he = cpu->hostexec;
@@ -307,6 +455,8 @@ void host_run_xrstor(struct x86_cpu *cpu, const struct insn *insn)
 	present = read_header(cpu, &area);
 	loaded = area.mask & present;
 	host_check_xfd(cpu, loaded);
+	if (restore_by_host(cpu, insn, &area, loaded))
+		return;
 	initial = forgettable(cpu, area.mask & ~loaded);
 	set = area.mask & ~(initial & VEC_AMX); /* no need to write 8 KiB of zeros */
 	x86_vec_park(cpu);
