@@ -28,23 +28,30 @@
 #include "isa/x86/vector/vec.h"
 #include "mem/mem.h"
 
-#define NOWHERE (~0ull) /* no CR3 */
+#define NOWHERE (~0ull) /* no address space */
 #define SPIN_US 20u
+#define SLOTS 3u        /* programs of a CPU that run directly in turn */
+
+struct slot {
+	uint64_t space;     /* what runs directly here, or NOWHERE */
+	uint64_t agreed;    /* the one under which tables were last found to agree */
+	uint64_t missed;    /* address that the guest's tables did not have when it was last asked for, or 0 */
+	uint64_t used_at;   /* in turns of this CPU */
+	struct cell cell;
+	struct direct_pages pages;
+	struct direct_account account;
+};
 
 struct direct {
 	enum translator_direct when;
-	uint64_t space;            /* CR3 of what runs directly, or NOWHERE */
 	bool failed;               /* the host does not let us */
-	struct cell cell;
-	struct direct_pages pages;
 	struct direct_policy policy;
 	uint64_t ticks_per_us;     /* of the TSC */
-	uint64_t missed;           /* address that the guest's tables did not have when it was last asked for */
-	uint64_t agreed;           /* CR3 under which tables were last found to agree */
 	uint64_t host_xcr0;
 	uint16_t host_cs, host_ss;
 	uint64_t entered, kicked, calls, others; /* counted: by how it came back */
 	uint64_t chosen, given_up;
+	struct slot slot[SLOTS];
 };
 
 /* ---- life ---- */
@@ -63,8 +70,10 @@ int direct_create(struct x86_cpu *cpu, const char *model, struct error *err)
 	if (!direct)
 		return error_set(err, ENOMEM, "no memory for CPU %u's direct execution", cpu->cpu.index);
 	direct->when = translator->direct;
-	direct->space = direct->agreed = NOWHERE;
-	direct->cell.pid = -1;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		direct->slot[i].space = direct->slot[i].agreed = NOWHERE;
+		direct->slot[i].cell.pid = -1;
+	}
 	direct->ticks_per_us = x86_tsc_hz(cpu->cpuid) / 1000000;
 	direct_policy_init(&direct->policy, direct->ticks_per_us);
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -80,45 +89,70 @@ void direct_destroy(struct x86_cpu *cpu)
 {
 	if (!cpu->direct)
 		return;
-	cell_end(&cpu->direct->cell);
+	for (unsigned i = 0; i < SLOTS; i++)
+		cell_end(&cpu->direct->slot[i].cell);
 	free(cpu->direct);
 }
 
+/* One of them runs, at most. */
 static void kick(struct cpu *generic)
 {
-	cell_kick(&x86_cpu(generic)->direct->cell);
+	for (unsigned i = 0; i < SLOTS; i++)
+		cell_kick(&x86_cpu(generic)->direct->slot[i].cell);
 }
 
 /* A cell that belongs to this thread. false: there is none. */
-static bool have_cell(struct x86_cpu *cpu)
+static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
 {
 	struct direct *direct = cpu->direct;
 	struct error err;
 
-	if (likely(cell_is_mine(&direct->cell)))
+	if (likely(cell_is_mine(&slot->cell)))
 		return true;
-	cell_end(&direct->cell);
+	cell_end(&slot->cell);
 	if (direct->failed)
 		return false;
-	if (cell_start(&direct->cell, mem_file(cpu->cpu.env.mem), &err)) {
+	if (cell_start(&slot->cell, mem_file(cpu->cpu.env.mem), &err)) {
 		log_info("direct execution: %s", err.message);
 		direct->failed = true;
-		direct->space = NOWHERE;
 		cpu->direct_on = false;
 		return false;
 	}
-	direct->cell.shared->spin_ticks = (uint32_t)(direct->ticks_per_us * SPIN_US);
-	direct->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
-	direct_pages_init(&direct->pages, &direct->cell);
+	slot->cell.shared->spin_ticks = (uint32_t)(direct->ticks_per_us * SPIN_US);
+	slot->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
+	direct_pages_init(&slot->pages, &slot->cell);
 	cpu->cpu.kick = kick;
 	return true;
 }
 
 /* ---- when ---- */
 
+/* The slot of the current address space, or NULL. */
+static struct slot *find_slot(const struct x86_cpu *cpu)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (cpu->direct->slot[i].space == direct_space_of(cpu))
+			return &cpu->direct->slot[i];
+	return NULL;
+}
+
+/* The one that was not used for longest becomes its. */
+static struct slot *take_slot(struct x86_cpu *cpu)
+{
+	struct slot *oldest = &cpu->direct->slot[0];
+
+	for (unsigned i = 1; i < SLOTS; i++)
+		if (cpu->direct->slot[i].used_at < oldest->used_at)
+			oldest = &cpu->direct->slot[i];
+	oldest->space = direct_space_of(cpu);
+	oldest->agreed = NOWHERE;
+	oldest->missed = 0;
+	return oldest;
+}
+
 bool direct_wants(const struct x86_cpu *cpu)
 {
-	return cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS || cpu->state.cr3 == cpu->direct->space;
+	return cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS || find_slot(cpu);
 }
 
 /* All that user code can see of control registers and flags is as it is in the cell. */
@@ -146,45 +180,49 @@ static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 	       !state->seg[X86_GS].selector && state->rip < CELL_LIMIT;
 }
 
-/* Asked for once an address space, while that is the current one. */
-static bool agrees(struct x86_cpu *cpu)
+/* Asked for once an address space. */
+static bool agrees(struct x86_cpu *cpu, struct slot *slot)
 {
-	struct direct *direct = cpu->direct;
-
-	if (direct->agreed != cpu->state.cr3 && tables_agree(cpu))
-		direct->agreed = cpu->state.cr3;
-	return direct->agreed == cpu->state.cr3;
+	if (slot->agreed != slot->space && tables_agree(cpu))
+		slot->agreed = slot->space;
+	return slot->agreed == slot->space;
 }
 
 static void choose(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
+	struct slot *slot;
 
-	direct->agreed = NOWHERE;
-	if (!agrees(cpu))
+	if (!tables_agree(cpu))
 		return;
+	slot = take_slot(cpu);
+	slot->agreed = slot->space;
+	slot->used_at = direct->entered;
+	direct_account_open(&slot->account, slot->cell.shared ? slot->cell.shared->guest_ticks : 0);
 	direct->chosen++;
-	direct->space = cpu->state.cr3;
 	cpu->direct_on = true;
 }
 
-static void give_up(struct x86_cpu *cpu)
+static void give_up(struct x86_cpu *cpu, struct slot *slot)
 {
-	cpu->direct->given_up++;
-	cpu->direct->space = NOWHERE;
+	struct direct *direct = cpu->direct;
+
+	direct->given_up++;
+	slot->space = NOWHERE;
+	slot->used_at = 0;
 	cpu->direct_on = false;
+	for (unsigned i = 0; i < SLOTS; i++)
+		cpu->direct_on |= direct->slot[i].space != NOWHERE;
 }
 
 void direct_tick(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
-	uint64_t ticks;
 
 	if (!direct || direct->when == TRANSLATOR_DIRECT_ALWAYS || direct->failed || cpu->cpl != 3 ||
-	    cpu->mode != X86_MODE_64 || cpu->state.cr3 == direct->space)
+	    cpu->mode != X86_MODE_64 || find_slot(cpu))
 		return;
-	ticks = direct->cell.shared ? direct->cell.shared->guest_ticks : 0;
-	if (direct_policy_tick(&direct->policy, cpu->state.cr3, ticks))
+	if (direct_policy_tick(&direct->policy, direct_space_of(cpu)))
 		choose(cpu);
 }
 
@@ -207,51 +245,49 @@ static _Noreturn void died(struct x86_cpu *cpu)
 }
 
 /* Is what runs directly worth it, after this? */
-static bool goes_on(struct x86_cpu *cpu, bool mapped)
+static bool goes_on(struct x86_cpu *cpu, struct slot *slot, bool mapped)
 {
 	struct direct *direct = cpu->direct;
 
-	if (direct->when == TRANSLATOR_DIRECT_ALWAYS || !direct_policy_exit(&direct->policy, mapped) ||
-	    direct_policy_judge(&direct->policy, cpu->state.cr3,
-				direct->cell.shared->guest_ticks))
+	if (direct->when == TRANSLATOR_DIRECT_ALWAYS || !direct_account_exit(&slot->account, mapped) ||
+	    direct_policy_judge(&direct->policy, &slot->account, slot->space,
+				slot->cell.shared->guest_ticks))
 		return true;
-	give_up(cpu);
+	give_up(cpu, slot);
 	return false;
 }
 
 /* The page that the cell wants, if that is what it wants and can have. */
-static bool map(struct x86_cpu *cpu, const struct direct_event *event)
+static bool map(struct x86_cpu *cpu, struct slot *slot, const struct direct_event *event)
 {
-	struct direct *direct = cpu->direct;
-
 	if (event->signal != SIGSEGV || event->vector != X86_PF_FAULT)
 		return false;
-	if (direct_pages_fault(cpu, &direct->pages, event->address, access_of(event->error)))
+	if (direct_pages_fault(cpu, &slot->pages, event->address, access_of(event->error)))
 		return true;
-	direct->missed = event->address;
+	slot->missed = event->address;
 	return false;
 }
 
 /* In the cell until it needs more than mappings. */
-static void stay(struct x86_cpu *cpu, struct direct_event *event)
+static void stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
 {
-	struct direct *direct = cpu->direct;
 	bool mapped;
 
 	do {
 		*event = (struct direct_event){ .signal = SIGUSR1 };
-		atomic_store(&direct->cell.runs, true);
+		atomic_store(&slot->cell.runs, true);
 		if (cpu_requested(&cpu->cpu, ~0u)) {
-			atomic_store(&direct->cell.runs, false);
+			atomic_store(&slot->cell.runs, false);
 			return;
 		}
-		direct->entered++;
-		if (!cell_turn(&direct->cell, CELL_RUN) ||
-		    !direct_frame_event(direct->cell.shared, event))
+		slot->used_at = ++cpu->direct->entered;
+		if (!cell_turn(&slot->cell, CELL_RUN) ||
+		    !direct_frame_event(slot->cell.shared, event))
 			died(cpu);
-		atomic_store(&direct->cell.runs, false);
-		mapped = map(cpu, event);
-	} while ((event->signal == SIGUSR1 || goes_on(cpu, mapped)) && mapped && !direct->pages.all_stale);
+		atomic_store(&slot->cell.runs, false);
+		mapped = map(cpu, slot, event);
+	} while ((event->signal == SIGUSR1 || goes_on(cpu, slot, mapped)) && mapped &&
+		 !slot->pages.all_stale);
 }
 
 /* State is the cell's now. true: nothing of the guest's is to be done at rip. */
@@ -287,29 +323,31 @@ static bool settle(struct x86_cpu *cpu, const struct direct_event *event)
 
 bool direct_run(struct x86_cpu *cpu)
 {
-	struct direct *direct = cpu->direct;
+	struct slot *slot = find_slot(cpu);
 	struct direct_event event;
 	uint64_t flags;
 
-	if (!have_cell(cpu))
-		return false;
 	x86_vec_park(cpu);
-	if (!direct_frame_flags(direct->cell.shared, &flags))
+	if (!slot)
+		slot = take_slot(cpu);
+	if (!have_cell(cpu, slot))
+		return false;
+	if (!direct_frame_flags(slot->cell.shared, &flags))
 		died(cpu);
-	if (!may_enter(cpu, flags) || !agrees(cpu))
+	if (!may_enter(cpu, flags) || !agrees(cpu, slot))
 		return false;
-	direct_pages_freshen(cpu, &direct->pages);
-	if (direct_pages_refused(&direct->pages, cpu->state.rip))
+	direct_pages_freshen(cpu, &slot->pages);
+	if (direct_pages_refused(&slot->pages, cpu->state.rip))
 		return false;
-	if (direct->missed) {
+	if (slot->missed) {
 		/* By now its kernel has mapped it. */
-		direct_pages_foresee(cpu, &direct->pages, direct->missed);
-		direct->missed = 0;
+		direct_pages_foresee(cpu, &slot->pages, slot->missed);
+		slot->missed = 0;
 	}
 	cpu->insn = NULL;
-	direct_frame_load(cpu, direct->cell.shared);
-	stay(cpu, &event);
-	direct_frame_store(cpu, direct->cell.shared);
+	direct_frame_load(cpu, slot->cell.shared);
+	stay(cpu, slot, &event);
+	direct_frame_store(cpu, slot->cell.shared);
 	cpu->block_stop = true;
 	return settle(cpu, &event);
 }
@@ -318,25 +356,32 @@ bool direct_run(struct x86_cpu *cpu)
 
 void direct_forget_page(struct x86_cpu *cpu, uint64_t linear)
 {
-	if (cpu->direct && cpu->direct->cell.shared)
-		direct_pages_forget(&cpu->direct->pages, linear);
+	for (unsigned i = 0; cpu->direct && i < SLOTS; i++)
+		if (cpu->direct->slot[i].cell.shared)
+			direct_pages_forget(&cpu->direct->slot[i].pages, linear);
 }
 
 void direct_protect_page(struct x86_cpu *cpu, uint64_t phys)
 {
-	if (cpu->direct && cpu->direct->cell.shared)
-		direct_pages_protect(&cpu->direct->pages, phys);
+	for (unsigned i = 0; cpu->direct && i < SLOTS; i++)
+		if (cpu->direct->slot[i].cell.shared)
+			direct_pages_protect(&cpu->direct->slot[i].pages, phys);
 }
 
 int direct_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 {
 	const struct direct *direct = cpu->direct;
+	uint64_t mapped = 0, dropped = 0;
 
 	if (!direct)
 		return 0;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		mapped += direct->slot[i].pages.mapped;
+		dropped += direct->slot[i].pages.dropped;
+	}
 	return snprintf(text, size,
 			"direct execution: chosen %lu, given up %lu; entered %lu; left for system calls %lu, "
 			"events %lu, other %lu; pages mapped %lu, all dropped %lu\n",
 			direct->chosen, direct->given_up, direct->entered, direct->calls,
-			direct->kicked, direct->others, direct->pages.mapped, direct->pages.dropped);
+			direct->kicked, direct->others, mapped, dropped);
 }

@@ -23,6 +23,12 @@ struct error;
 int direct_create(struct x86_cpu *cpu, const char *model, struct error *err);
 void direct_destroy(struct x86_cpu *cpu);
 
+/* Address spaces are known by where their tables are; the PCID may change. */
+static inline uint64_t direct_space_of(const struct x86_cpu *cpu)
+{
+	return cpu->state.cr3 & 0x000ffffffffff000ull;
+}
+
 bool direct_wants(const struct x86_cpu *cpu);
 
 /* Should the code at rip be run directly, now that user code is come to? */

@@ -16,6 +16,7 @@
 
 #include "cpu/blocks.h"
 #include "isa/x86/block.h"
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/direct/scan.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/x86.h"
@@ -437,7 +438,7 @@ static bool still_there(struct x86_cpu *cpu, const struct direct_page *page)
 
 void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 {
-	uint64_t generation = cpu->mapping_generation[X86_JUMP_USER], root = cpu->state.cr3;
+	uint64_t generation = cpu->mapping_generation[X86_JUMP_USER], root = direct_space_of(cpu);
 	uint32_t writes = blocks_exec_writes(cpu->cpu.env.blocks);
 	unsigned quiet = (cpu->state.tsc_offset ? SCAN_RDTSC : 0) |
 			 (pages->cell->shared->cpuid_faults ? 0 : SCAN_CPUID);

@@ -34,41 +34,43 @@ static struct direct_space *space_of(struct direct_policy *policy, uint64_t root
 	return oldest;
 }
 
-bool direct_policy_tick(struct direct_policy *policy, uint64_t root, uint64_t ticks)
+bool direct_policy_tick(struct direct_policy *policy, uint64_t root)
 {
 	struct direct_space *space = space_of(policy, root);
 	bool in_a_row = space->seen_at == policy->time;
 
 	space->seen_at = ++policy->time;
 	space->seen = in_a_row ? space->seen + 1 : 1;
-	if (space->seen < space->wanted)
-		return false;
-	policy->exits = 0;
-	policy->ticks = ticks;
-	policy->credit = MAPPINGS_FREE;
-	return true;
+	return space->seen >= space->wanted;
 }
 
-bool direct_policy_exit(struct direct_policy *policy, bool mapping)
+void direct_account_open(struct direct_account *account, uint64_t ticks)
 {
-	if (mapping && policy->credit)
-		policy->credit--;
-	else
-		policy->exits += mapping ? 1 : MAPPINGS_AN_EXIT;
-	return policy->exits >= JUDGED_EXITS * MAPPINGS_AN_EXIT;
+	*account = (struct direct_account){ .ticks = ticks, .credit = MAPPINGS_FREE };
 }
 
-bool direct_policy_judge(struct direct_policy *policy, uint64_t root, uint64_t ticks)
+bool direct_account_exit(struct direct_account *account, bool mapping)
+{
+	if (mapping && account->credit)
+		account->credit--;
+	else
+		account->exits += mapping ? 1 : MAPPINGS_AN_EXIT;
+	return account->exits >= JUDGED_EXITS * MAPPINGS_AN_EXIT;
+}
+
+bool direct_policy_judge(struct direct_policy *policy, struct direct_account *account, uint64_t root,
+			 uint64_t ticks)
 {
 	struct direct_space *space = space_of(policy, root);
-	bool worth = ticks - policy->ticks > policy->exits / MAPPINGS_AN_EXIT * policy->ticks_an_exit;
+	bool worth = ticks - account->ticks >
+		     account->exits / MAPPINGS_AN_EXIT * policy->ticks_an_exit;
 
 	if (worth)
 		space->wanted = FIRST_WANTED;
 	else if (space->wanted < MOST_WANTED)
 		space->wanted *= 4;
 	space->seen = 0;
-	policy->exits = 0;
-	policy->ticks = ticks;
+	account->exits = 0;
+	account->ticks = ticks;
 	return worth;
 }

@@ -23,6 +23,10 @@ struct direct_policy {
 	struct direct_space space[DIRECT_SPACES];
 	uint64_t time;            /* interrupts seen */
 	uint64_t ticks_an_exit;   /* from which on it pays */
+};
+
+/* Of one that runs directly. */
+struct direct_account {
 	uint64_t exits;           /* since the last judgement, MAPPINGS_AN_EXIT for one */
 	uint64_t ticks;           /* of the TSC that guest code had had then */
 	uint64_t credit;          /* mappings that do not count: a program has to have its pages first */
@@ -30,12 +34,15 @@ struct direct_policy {
 
 void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us);
 
-/* An interrupt met user code of root; true: it should run directly now. ticks: of guest code so far. */
-bool direct_policy_tick(struct direct_policy *policy, uint64_t root, uint64_t ticks);
+/* An interrupt met user code of root; true: it should run directly now. */
+bool direct_policy_tick(struct direct_policy *policy, uint64_t root);
 
-/* What runs directly needed mappings (true) or us. true: it is time to judge. */
-bool direct_policy_exit(struct direct_policy *policy, bool mapping);
+/* It does from now on; ticks: of guest code in its cell so far. */
+void direct_account_open(struct direct_account *account, uint64_t ticks);
+/* It needed mappings (true) or us. true: it is time to judge. */
+bool direct_account_exit(struct direct_account *account, bool mapping);
 /* Is it worth going on with root? */
-bool direct_policy_judge(struct direct_policy *policy, uint64_t root, uint64_t ticks);
+bool direct_policy_judge(struct direct_policy *policy, struct direct_account *account, uint64_t root,
+			 uint64_t ticks);
 
 #endif
