@@ -302,6 +302,9 @@ static void repeat(struct x86_cpu *cpu, const struct insn *insn, const struct st
 		if (op->compares && !(cpu->state.rflags & X86_ZF) == zero_goes_on)
 			return;
 		if (must_pause(cpu)) {
+			/* A debug trap between iterations (Intel SDM vol. 3, 18.3.1.1). */
+			if (cpu->single_step || cpu->debug_hits)
+				cpu->state.rflags |= X86_RF;
 			cpu->state.rip -= insn->length;
 			cpu->block_stop = true;
 			return;
