@@ -164,10 +164,17 @@ static void drop_all(struct direct_pages *pages)
 	pages->dropped++;
 }
 
-static void drop(struct direct_pages *pages, struct direct_page *page)
+/* The entry stays, for whoever is about to use it. */
+static void unmap(struct direct_pages *pages, struct direct_page *page)
 {
 	if (page->protection && !change(pages, page->linear, 1ull << page->shift, 0, 0))
 		pages->all_stale = true;
+	page->protection = 0;
+}
+
+static void drop(struct direct_pages *pages, struct direct_page *page)
+{
+	unmap(pages, page);
 	unlink_page(pages, page);
 }
 
@@ -481,6 +488,6 @@ void direct_pages_protect(struct direct_pages *pages, uint64_t phys)
 
 		if (page->shift && page->protection & PROT_WRITE &&
 		    phys - page->phys < 1ull << page->shift)
-			drop(pages, page);
+			unmap(pages, page);
 	}
 }
