@@ -123,9 +123,10 @@ static void handle(int number, siginfo_t *info, void *context)
 	uint64_t ran = __builtin_ia32_rdtsc() - entered_at;
 	uint32_t turn;
 
-	(void)info;
 	shared->guest_ticks += ran < shared->guest_ticks_most ? ran : shared->guest_ticks_most;
 	shared->signal = (uint32_t)number;
+	shared->code = info->si_code;
+	shared->call_address = number == SIGSYS ? (uint64_t)info->si_call_addr : 0;
 	shared->context = (uint64_t)context;
 	shared->fs_base = __builtin_ia32_rdfsbase64();
 	shared->gs_base = __builtin_ia32_rdgsbase64();

@@ -52,6 +52,8 @@ struct cell_shared {
 
 	/* What it says when it gives the turn. */
 	uint32_t signal;
+	int32_t code;                  /* siginfo's */
+	uint64_t call_address;         /* siginfo's, of a SIGSYS */
 	int32_t failed;                /* -errno of a change that could not be made */
 	uint64_t context;              /* address of the signal handler's struct ucontext, in stack */
 	uint64_t fs_base, gs_base;     /* and what we say */

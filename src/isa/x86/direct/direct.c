@@ -28,6 +28,9 @@
 #include "isa/x86/vector/vec.h"
 #include "mem/mem.h"
 
+#define VSYSCALL_PAGE 0xffffffffff600000ull
+#define INT3_BYTE 0xcc
+#define INTO_BYTE 0xce
 #define NOWHERE (~0ull) /* no address space */
 #define SPIN_US 20u
 #define SLOTS 3u        /* programs of a CPU that run directly in turn */
@@ -290,6 +293,32 @@ static void stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *ev
 		 !slot->pages.all_stale);
 }
 
+/* The host's kernel was entered: back to where the engines enter the guest's. */
+static void undo_call(struct x86_cpu *cpu, const struct direct_event *event)
+{
+	if ((event->call_address & ~0xfffull) == VSYSCALL_PAGE) {
+		/* A jump to where the host's kernel emulates calls. It has done the RET, too. */
+		cpu->state.rip = event->call_address;
+		cpu->state.gpr[X86_RSP] -= 8;
+	} else {
+		/* SYSCALL and INT 80H have two bytes, and have changed RCX and R11 at most, which SYSCALL
+		 * does in the guest, too. */
+		cpu->state.rip -= 2;
+	}
+}
+
+/* Of the trap that RIP is behind: there is a form of one byte, and INT n of two, prefixes aside. */
+static unsigned trap_length(struct x86_cpu *cpu, uint8_t one_byte)
+{
+	const struct mem_region *region;
+	struct x86_walk walk;
+
+	if (!x86_walk_look(cpu, cpu->state.rip - 1, X86_MMU_USER, &walk))
+		return 1;
+	region = mem_find(cpu->cpu.env.mem, walk.phys);
+	return region && region->host[walk.phys - region->gpa] != one_byte ? 2 : 1;
+}
+
 /* State is the cell's now. true: nothing of the guest's is to be done at rip. */
 static bool settle(struct x86_cpu *cpu, const struct direct_event *event)
 {
@@ -300,23 +329,22 @@ static bool settle(struct x86_cpu *cpu, const struct direct_event *event)
 		direct->kicked++;
 		return true;
 	case SIGSYS:
-		/* SYSCALL and INT 80H have two bytes, and have changed RCX and R11 at most, which SYSCALL
-		 * does in the guest, too. */
 		direct->calls++;
-		cpu->state.rip -= 2;
+		undo_call(cpu, event);
 		return false;
 	case SIGTRAP:
 		direct->others++;
-		if (event->vector == X86_DB && cpu->state.rflags & X86_TF) {
-			/* POPF set it, and the instruction behind has been done. */
+		if (event->vector == X86_DB && event->code == TRAP_TRACE) {
+			/* POPF set TF, and the instruction behind has been done. */
 			cpu->single_step = true;
 			return true;
 		}
-		/* INT3 or INT1, of one byte; INT 3 of two faults. */
-		cpu->state.rip -= 1;
+		cpu->state.rip -= event->vector == X86_DB ? 1 : trap_length(cpu, INT3_BYTE);
 		return false;
 	default:
 		direct->others++;
+		if (event->signal == SIGSEGV && event->vector == X86_OF_TRAP)
+			cpu->state.rip -= trap_length(cpu, INTO_BYTE);
 		return false;
 	}
 }

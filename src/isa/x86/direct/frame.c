@@ -71,7 +71,8 @@ bool direct_frame_event(const struct cell_shared *shared, struct direct_event *e
 	if (!find_frame(shared, &frame))
 		return false;
 	*event = (struct direct_event){
-		.signal = shared->signal, .vector = (uint64_t)frame.regs[REG_TRAPNO],
+		.signal = shared->signal, .code = shared->code,
+		.call_address = shared->call_address, .vector = (uint64_t)frame.regs[REG_TRAPNO],
 		.error = (uint64_t)frame.regs[REG_ERR], .address = (uint64_t)frame.regs[REG_CR2],
 	};
 	return true;
