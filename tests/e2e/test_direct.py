@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""A program (direct/) does the same here, translated, and run as it is by a cell (docs/DIRECT.md).
+
+A case is a line. Lines that begin with ~ tell what a machine has of its own: they are compared
+between machines alone.
+"""
+import functools
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from conftest import PARAMS, _make_initramfs
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
+MINUTES = 600
+FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static", "-pthread"]
+
+
+@functools.cache
+def program():
+    """Path of the program."""
+    sources = sorted((HERE / "direct").glob("*.c"))
+    newest = max(path.stat().st_mtime for path in (HERE / "direct").iterdir())
+    target = BUILD / "tests/e2e/direct"
+    if not target.exists() or target.stat().st_mtime < newest:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["gcc", *FLAGS, "-o", target, *sources], check=True)
+    return target
+
+
+def groups():
+    """The names of all groups of cases, those that take long marked so."""
+    listing = subprocess.run([program(), "--list"], check=True, capture_output=True, text=True)
+    for line in listing.stdout.splitlines():
+        name, _, slow = line.partition(" ")
+        yield pytest.param(name, marks=[pytest.mark.long] if slow else [])
+
+
+@functools.cache
+def lines_here(group):
+    """What the group's cases say on this machine."""
+    return subprocess.run([program(), group], check=True, capture_output=True, text=True,
+                          timeout=MINUTES).stdout.splitlines()
+
+
+@pytest.fixture(scope="module", name="machine")
+def machine_fixture(start_for_module, debian_kernel, tmp_path_factory):
+    """machine("always", 2) is a machine with the program, started when it is first asked for."""
+    initramfs = _make_initramfs(tmp_path_factory.mktemp("initramfs") / "direct.cpio",
+                                [("bin/direct", program())])
+
+    @functools.cache
+    def started(direct, cpus):
+        return start_for_module("-k", debian_kernel, "-i", initramfs, "-p", PARAMS, "-m", "1G",
+                                "--accel", "translate", "--direct", direct, "-c", cpus).ready()
+    return started
+
+
+@pytest.fixture(scope="module", name="lines_in")
+def lines_in_fixture(machine):
+    """What the group's cases say in a machine."""
+    @functools.cache
+    def lines(group, direct, cpus):
+        return machine(direct, cpus).sh(f"direct {group}", timeout=MINUTES).splitlines()
+    return lines
+
+
+def compared(lines):
+    """Those that are the same on all machines."""
+    return [line for line in lines if not line.startswith("~")]
+
+
+@pytest.mark.parametrize("direct, cpus", [("never", 1), ("always", 1), ("always", 2)])
+@pytest.mark.parametrize("group", groups())
+def test_same(lines_in, group, direct, cpus):
+    """What every machine says, and what our own machines say of themselves."""
+    lines = lines_in(group, direct, cpus)
+    assert compared(lines) == compared(lines_here(group))
+    assert lines == lines_in(group, "never", 1)
