@@ -22,7 +22,7 @@
 
 /* A CPU with the stack below it and the jump tables behind it; what is not touched costs nothing. */
 #define CPU_BYTES (MIRROR_STACK_BYTES + X86_TABLES_OFFSET + \
-		   X86_JUMP_TABLES * X86_JUMP_SLOTS * sizeof(struct x86_jump))
+		   X86_JUMP_TABLES * sizeof(struct x86_jumps))
 
 static void destroy(struct cpu *generic)
 {

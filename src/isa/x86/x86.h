@@ -149,17 +149,24 @@ enum {
 	X86_KEY_FLAT = 256, /* 32-bit code: CS, SS, DS and ES are all of the 4 GiB, with every right */
 };
 
-/* Where translated code finds itself: an entry says which block is at a linear address. */
-struct x86_jump {
-	uint64_t key; /* linear address + struct x86_mirror's jump_key; 0: empty */
-	struct x86_block *block;
-};
+/*
+ * Where translated code finds itself: which block is at a linear address. The entry of an address is at its
+ * lower 16 bits plus the turn of the mapping that it belongs to (mirror/jumps.h); so an address that is
+ * found there can be of no other mapping. Two ways, as in the TLB: an entry that another one pushes out
+ * moves X86_JUMPS further.
+ */
+#define X86_JUMPS 65536u
+#define X86_FAR_JUMPS 16384u
 
-/* Two ways, as in the TLB: an entry that another one pushes out moves X86_JUMPS further. */
-#define X86_JUMP_BITS 15
-#define X86_JUMPS (1u << X86_JUMP_BITS)
-#define X86_FAR_JUMPS 16384u /* behind them: direct jumps to other pages, which know their slot */
-#define X86_JUMP_SLOTS (2 * X86_JUMPS + X86_FAR_JUMPS)
+struct x86_jumps {
+	uint64_t linear[2 * X86_JUMPS];
+	struct x86_block *block[2 * X86_JUMPS];
+	/* Direct jumps to other pages, which know their slot. */
+	struct x86_far_jump {
+		uint64_t key; /* linear address + struct x86_mirror's jump_key; 0: empty */
+		struct x86_block *block;
+	} far[X86_FAR_JUMPS];
+};
 
 enum x86_jump_table { X86_JUMP_SUPERVISOR, X86_JUMP_USER, X86_JUMP_TABLES };
 
@@ -181,17 +188,22 @@ struct x86_mirror_stats {
 /* What translated code keeps at hand: isa/x86/mirror/mirror.h. */
 struct x86_mirror {
 	void *tlb;               /* cpu->tlb[cpu->mmu]->entry */
-	struct x86_jump *jumps;  /* the table of the current privilege */
-	uint64_t jump_key;       /* tells mappings apart: the table's generation in the upper 16 bits */
+	struct x86_jumps *jumps; /* the table of the current privilege */
+	uint32_t jump_turn;      /* of the current mapping, below 65536 … */
+	uint64_t jump_key;       /* … and in the upper 16 bits */
 	uint64_t code_base;      /* linear address of the page that executes */
 	uint16_t flags;          /* status flags as LAHF and SETO give them: SF … CF << 8 | OF */
 	uint64_t spare;          /* a value that has no register for a moment */
 	uint64_t host_rsp;       /* of mirror_run's frame */
 	struct block_exit *exit; /* through which translated code was left, or NULL */
 	bool must_leave;         /* the code that called us is gone */
-	uint64_t epoch;          /* the generations' carry: the tables are emptied when it changes */
-	struct x86_jump *tables; /* X86_JUMP_TABLES, at X86_TABLES_OFFSET: translated code knows */
-	uint32_t table_key[X86_JUMP_TABLES]; /* block_key of their blocks */
+	struct x86_jumps *tables; /* X86_JUMP_TABLES, at X86_TABLES_OFFSET: translated code knows */
+	struct x86_table_owner {
+		uint64_t generation; /* the mapping's that turn is for */
+		uint64_t epoch;      /* turns are used once in it; then the table is emptied */
+		uint32_t turn;       /* 0: the table was emptied */
+		uint32_t key;        /* block_key of its blocks */
+	} owner[X86_JUMP_TABLES];
 	bool local_code;         /* supervisor code in pages that are not global is in its table */
 	struct x86_code_pages code_pages; /* pages that the tables know code in */
 	struct x86_mirror_stats stats;

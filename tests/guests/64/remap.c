@@ -83,6 +83,24 @@ static void small_pages(void)
 	CHECK_EQ(run(TEST), 1);
 }
 
+/* What is known of an address, in this mapping or another, says nothing of one that is not canonical. */
+static void not_canonical(void)
+{
+	for (volatile word flushes = 0; flushes < 4; flushes++) {
+		run_hot(TEST);
+		for (volatile word bits = 1; bits < 6; bits++) {
+			CHECK_EQ(CATCH(run(TEST + (bits << 48))), GP);
+			CHECK_EQ(CATCH(run(TEST - (bits << 48))), GP);
+		}
+		for (word i = 0; i <= flushes; i++)
+			reload();
+		for (volatile word bits = 1; bits < 6; bits++) {
+			CHECK_EQ(CATCH(run(TEST + (bits << 48))), GP);
+			CHECK_EQ(CATCH(run(TEST - (bits << 48))), GP);
+		}
+	}
+}
+
 /* INVLPG anywhere in a large page forgets all of it. */
 static void large_pages(word base, word *entry, word frame, word far)
 {
@@ -276,6 +294,7 @@ void guest_main(void)
 	pd[0][0] = (word)pt[0] | ALL;
 	reload();
 	small_pages();
+	not_canonical();
 	large_pages(LARGE, &pd[1][0], FRAME, 0x123000);
 	if (have("1 GiB pages", cpuid(0x80000001, 0).edx & 1 << 26))
 		large_pages(GIANT, &pdpt[2], 0, 0x34567000);

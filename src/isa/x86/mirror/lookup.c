@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From one page of code to another. What is mapped where may change, so that no such jump is chained:
- * the CPU's jump table says which block is at a linear address. There is one for code of privilege 0 and
- * one for all other code, at a known distance behind struct x86_cpu. RCX is the address:
+ * the CPU's jump table says which block is at a linear address (jumps.c says how). There is one for code of
+ * privilege 0 and one for all other code, at a known distance behind struct x86_cpu. RCX is the address:
  *
- *	xor   r11d, r11d
- *	add   rcx, [rsp + jump_key]
- *	crc32 r11, rcx               ; of the key: other processes use other slots for the same address
- *	and   r11d, 0x7fff0          ; slot of 16 bytes
- *	cmp   rcx, [rsp + r11 + table]
- *	jne   elsewhere              ; the same at r11 + 0x80000, then the cold path
- *	sub   rcx, [rsp + jump_key]
+ *	mov   r11d, [rsp + jump_turn]
+ *	add   r11w, cx               ; index of the entry, in the first way
+ *	cmp   rcx, [rsp + r11 * 8 + linear]
+ *	jne   elsewhere              ; the same 65536 entries further, then the cold path
  *	and   rcx, -4096
  *	mov   [rsp + code_base], rcx
- *	mov   r11, [rsp + r11 + table + 8]
+ *	mov   r11, [rsp + r11 * 8 + block]
  *	jmp   [r11 + code]
  *
- * (Every processor with BMI2 has CRC32.)
- *
- * A direct jump or call has a slot of its own behind the table (or nearly: they are dealt out in turn),
+ * A direct jump or call has a slot of its own in the table (or nearly: they are dealt out in turn),
  * which the first look-up fills:
  *
  *	mov   rcx, [rsp + code_base]
@@ -33,53 +28,45 @@
 #include "isa/x86/mirror/translate.h"
 
 #define PAGE_BYTES 4096
-#define SLOT_SHIFT 4
-#define WAY_BYTES (int32_t)(X86_JUMPS << SLOT_SHIFT)
+#define ENTRY_SHIFT 3
 #define ALU_ADD 0
 #define ALU_AND 4
+#define FAR_FIELD(slot, field) ((slot) + (int32_t)offsetof(struct x86_far_jump, field))
 
-_Static_assert(sizeof(struct x86_jump) == 1 << SLOT_SHIFT, "the look-up scales by it");
-
-/* Of a slot of a table: where it is, from struct x86_cpu. */
-static int32_t slot_field(enum x86_jump_table table, unsigned slot, size_t field)
-{
-	return (int32_t)(X86_TABLES_OFFSET + ((table * X86_JUMP_SLOTS + slot) << SLOT_SHIFT) + field);
-}
+_Static_assert(sizeof(uint64_t) == 1 << ENTRY_SHIFT &&
+	       sizeof(struct x86_block *) == 1 << ENTRY_SHIFT, "the look-up scales by it");
+_Static_assert(X86_JUMPS == 1 << 16, "the look-up adds 16 bits");
 
 static enum x86_jump_table table_of(const struct emit *e)
 {
 	return e->cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
 }
 
-/* Compares a key with that of the entry at R11 in the table. */
+/* Compares RCX with what is at the index in R11. */
 static void emit_compare(struct masm *m, enum x86_jump_table table, struct masm_label *elsewhere)
 {
-	masm_rx(m, true, 0x3b, H_RCX, H_CPU, H_SCRATCH, 0,
-		slot_field(table, 0, offsetof(struct x86_jump, key)));
+	masm_rx(m, true, 0x3b, H_RCX, H_CPU, H_SCRATCH, ENTRY_SHIFT, JUMPS_FIELD(table, linear[0]));
 	masm_jcc(m, COND_NE, elsewhere);
 }
 
 /* R11 becomes the block of the entry. */
 static void emit_load_block(struct masm *m, enum x86_jump_table table)
 {
-	masm_rx(m, true, 0x8b, H_SCRATCH, H_CPU, H_SCRATCH, 0,
-		slot_field(table, 0, offsetof(struct x86_jump, block)));
+	masm_rx(m, true, 0x8b, H_SCRATCH, H_CPU, H_SCRATCH, ENTRY_SHIFT, JUMPS_FIELD(table, block[0]));
 }
 
-/* RCX becomes its key, R11 where in the table its entry would be in the first way. */
+/* R11 becomes the index of RCX's entry. */
 static void emit_first_way(struct masm *m, enum x86_jump_table table, struct masm_label *elsewhere)
 {
-	masm_rr(m, false, 0x31, H_SCRATCH, H_SCRATCH);
-	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	masm_rr(m, true, MASM_F2 | 0x0f38f1, H_SCRATCH, H_RCX);
-	masm_alu_imm(m, false, ALU_AND, H_SCRATCH, (X86_JUMPS - 1) << SLOT_SHIFT);
+	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.jump_turn));
+	masm_rr(m, false, MASM_66 | 0x01, H_RCX, H_SCRATCH);
 	emit_compare(m, table, elsewhere);
 }
 
 static void emit_second_way(struct masm *m, enum x86_jump_table table,
 			    struct masm_label *elsewhere)
 {
-	masm_alu_imm(m, true, ALU_ADD, H_SCRATCH, WAY_BYTES);
+	masm_alu_imm(m, false, ALU_ADD, H_SCRATCH, X86_JUMPS);
 	emit_compare(m, table, elsewhere);
 }
 
@@ -106,10 +93,9 @@ void mirror_emit_second_looks(struct emit *e)
 	}
 }
 
-/* The page that executes: from a key in RCX. */
+/* The page that executes: the one of RCX. */
 static void emit_code_base(struct masm *m)
 {
-	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
 	masm_alu_imm(m, true, ALU_AND, H_RCX, -PAGE_BYTES);
 	masm_store(m, CPU_FIELD(mirror.code_base), H_CPU, H_RCX);
 }
@@ -126,6 +112,16 @@ void mirror_emit_enter(struct emit *e)
 	emit_jump_to_block(e->m);
 }
 
+/* The block in R11 to the slot in RAX, for the address in RCX, after so many bytes were pushed. */
+static void fill_slot(struct masm *m, size_t pushed)
+{
+	masm_store(m, offsetof(struct x86_far_jump, block), H_RAX, H_SCRATCH);
+	masm_load(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.jump_key) + pushed);
+	masm_rr(m, true, 0x03, H_SCRATCH, H_RCX);
+	masm_store(m, offsetof(struct x86_far_jump, key), H_RAX, H_SCRATCH);
+	masm_load(m, H_SCRATCH, H_RAX, offsetof(struct x86_far_jump, block));
+}
+
 void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table table,
 		     const void *miss_thunk)
 {
@@ -133,14 +129,12 @@ void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table tabl
 	const size_t pushed = 8;
 
 	masm_store(m, CPU_FIELD(mirror.spare), H_CPU, H_SCRATCH);
-	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
 	emit_first_way(m, table, &second);
 	masm_bind(m, &found);
 	emit_load_block(m, table);
 	masm_push(m, H_RAX);
 	masm_load(m, H_RAX, H_CPU, CPU_FIELD(mirror.spare) + pushed);
-	masm_store(m, offsetof(struct x86_jump, key), H_RAX, H_RCX);
-	masm_store(m, offsetof(struct x86_jump, block), H_RAX, H_SCRATCH);
+	fill_slot(m, pushed);
 	masm_pop(m, H_RAX);
 	emit_code_base(m);
 	emit_jump_to_block(m);
@@ -148,13 +142,13 @@ void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table tabl
 	emit_second_way(m, table, &miss);
 	masm_jmp(m, &found);
 	masm_bind(m, &miss);
-	masm_rm(m, true, 0x2b, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
 	masm_jmp_to(m, at, miss_thunk);
 }
 
-/* RCX += distance, which wraps at 4 GiB in 32-bit code. */
-static void emit_distance(struct masm *m, int64_t distance, bool wide)
+/* RCX becomes the address at a distance from the page; it wraps at 4 GiB in 32-bit code. */
+static void emit_destination(struct masm *m, int64_t distance, bool wide)
 {
+	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
 	if (!wide) {
 		masm_rm(m, false, 0x8d, H_RCX, H_RCX, (int32_t)distance);
 		return;
@@ -181,20 +175,19 @@ static void emit_move_code_base(struct masm *m, int64_t distance, bool wide)
 
 void mirror_emit_far(struct emit *e, int64_t offset)
 {
-	unsigned slot = 2 * X86_JUMPS + e->translator->far_jumps++ % X86_FAR_JUMPS;
+	unsigned slot = e->translator->far_jumps++ % X86_FAR_JUMPS;
 	struct far_miss *miss = &e->far[e->far_misses++];
 	struct masm *m = e->m;
 
 	*miss = (struct far_miss){
-		.enter = MASM_LABEL_INIT, .slot = slot_field(table_of(e), slot, 0),
+		.enter = MASM_LABEL_INIT, .offset = offset, .slot = JUMPS_FIELD(table_of(e), far[slot]),
 	};
-	masm_load(m, H_RCX, H_CPU, CPU_FIELD(mirror.code_base));
-	emit_distance(m, offset, mirror_wide(e));
+	emit_destination(m, offset, mirror_wide(e));
 	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
-	masm_rm(m, true, 0x3b, H_RCX, H_CPU, miss->slot + (int32_t)offsetof(struct x86_jump, key));
+	masm_rm(m, true, 0x3b, H_RCX, H_CPU, FAR_FIELD(miss->slot, key));
 	masm_jcc(m, COND_NE, &miss->enter);
 	emit_move_code_base(m, offset & -PAGE_BYTES, mirror_wide(e));
-	masm_load(m, H_SCRATCH, H_CPU, (size_t)miss->slot + offsetof(struct x86_jump, block));
+	masm_load(m, H_SCRATCH, H_CPU, (size_t)FAR_FIELD(miss->slot, block));
 	emit_jump_to_block(m);
 }
 
@@ -204,6 +197,7 @@ void mirror_emit_far_misses(struct emit *e)
 		struct far_miss *miss = &e->far[i];
 
 		masm_bind(e->m, &miss->enter);
+		emit_destination(e->m, miss->offset, mirror_wide(e));
 		masm_lea(e->m, H_SCRATCH, H_CPU, miss->slot);
 		masm_jmp_to(e->m, e->at, e->translator->thunks.far[table_of(e)]);
 	}

@@ -3,7 +3,8 @@
  * SYSCALL and SYSRET in 64-bit code: system/syscall.c's semantics as thunks, with what the run loop would do
  * between two blocks. All that is out of the ordinary is asked for before anything changes, and
  * is then the interpreter's: TF and AC on their way, an interrupt that SYSRET may let in, jump tables
- * that belong to another generation or another kind of code, direct execution (a program's, perhaps this one's). Intel SDM vol. 2, SYSCALL and SYSRET.
+ * that belong to another mapping or another kind of code, direct execution (a program's, perhaps this
+ * one's). Intel SDM vol. 2, SYSCALL and SYSRET.
  */
 #include "isa/x86/mirror/translate.h"
 #include "isa/x86/system/system.h"
@@ -11,6 +12,9 @@
 #define CPU(field) ((int32_t)offsetof(struct x86_cpu, field))
 #define SEG(index, field) \
 	(CPU(state.seg) + (int32_t)((index) * sizeof(struct x86_seg) + offsetof(struct x86_seg, field)))
+#define OWNER(table, field) \
+	(CPU(mirror.owner) + (int32_t)((table) * sizeof(struct x86_table_owner) + \
+				       offsetof(struct x86_table_owner, field)))
 #define PUSHED 16 /* RAX and RDX are on the stack meanwhile */
 #define CANONICAL_SHIFT 16
 #define KEY_SHIFT 48
@@ -64,26 +68,27 @@ static void pop_two(struct masm *m)
 	masm_pop(m, H_RAX);
 }
 
-/* RAX becomes the generation of the table that is gone to, which has to be of this epoch. */
-static void check_epoch(struct masm *m, enum x86_jump_table table, struct masm_label *undo)
+/* EAX becomes the turn of the table that is gone to, which has to be the current mapping's. */
+static void check_turn(struct masm *m, enum x86_jump_table table, struct masm_label *undo)
 {
 	masm_load(m, H_RAX, H_CPU, (size_t)CPU(mapping_generation) + 8 * table + PUSHED);
-	masm_mov(m, H_RDX, H_RAX);
-	shift(m, true, SHIFT_RIGHT, H_RDX, 64 - KEY_SHIFT);
-	masm_rm(m, true, 0x3b, H_RDX, H_CPU, CPU(mirror.epoch) + PUSHED);
+	masm_rm(m, true, 0x3b, H_RAX, H_CPU, OWNER(table, generation) + PUSHED);
 	masm_jcc(m, COND_NE, undo);
+	masm_load32(m, H_RAX, H_CPU, (size_t)OWNER(table, turn) + PUSHED);
+	masm_rr(m, false, 0x85, H_RAX, H_RAX); /* test eax, eax */
+	masm_jcc(m, COND_E, undo);
 }
 
 /* EDX is the block key to be, which has to be the table's; then both are changed. */
 static void change_key(struct masm *m, enum x86_jump_table table, struct masm_label *undo)
 {
-	masm_rm(m, false, 0x3b, H_RDX, H_CPU, CPU(mirror.table_key) + 4 * (int32_t)table + PUSHED);
+	masm_rm(m, false, 0x3b, H_RDX, H_CPU, OWNER(table, key) + PUSHED);
 	masm_jcc(m, COND_NE, undo);
 	masm_rm(m, false, 0x89, H_RDX, H_CPU, CPU(block_key) + PUSHED);
+	masm_rm(m, false, 0x89, H_RAX, H_CPU, CPU(mirror.jump_turn) + PUSHED);
 	shift(m, true, SHIFT_LEFT, H_RAX, KEY_SHIFT);
 	masm_store(m, (size_t)CPU(mirror.jump_key) + PUSHED, H_CPU, H_RAX);
-	masm_lea(m, H_RAX, H_CPU, (int32_t)(X86_TABLES_OFFSET + table * X86_JUMP_SLOTS *
-					    sizeof(struct x86_jump)) + PUSHED);
+	masm_lea(m, H_RAX, H_CPU, JUMPS_FIELD(table, linear) + PUSHED);
 	masm_store(m, (size_t)CPU(mirror.jumps) + PUSHED, H_CPU, H_RAX);
 }
 
@@ -132,13 +137,11 @@ static void set_mmu(struct masm *m)
 /* To the block at RCX. */
 static void go(struct translator *t, const uint8_t *at, enum x86_jump_table table)
 {
-	unsigned slot = 2 * X86_JUMPS + t->far_jumps++ % X86_FAR_JUMPS;
+	unsigned slot = t->far_jumps++ % X86_FAR_JUMPS;
 	struct masm *m = &t->masm;
 
 	pop_two(m);
-	masm_rm(m, true, 0x03, H_RCX, H_CPU, CPU(mirror.jump_key));
-	masm_lea(m, H_SCRATCH, H_CPU, (int32_t)(X86_TABLES_OFFSET + (table * X86_JUMP_SLOTS + slot) *
-							     sizeof(struct x86_jump)));
+	masm_lea(m, H_SCRATCH, H_CPU, JUMPS_FIELD(table, far[slot]));
 	masm_jmp_to(m, at, t->thunks.far[table]);
 }
 
@@ -162,7 +165,7 @@ void mirror_make_syscall(struct translator *t, const uint8_t *at)
 	test_mask(m, CPU(state.rflags), X86_AC);
 	masm_jcc(m, COND_NE, &leave);
 	push_two(m);
-	check_epoch(m, X86_JUMP_SUPERVISOR, &undo);
+	check_turn(m, X86_JUMP_SUPERVISOR, &undo);
 	masm_load32(m, H_RDX, H_CPU, (size_t)CPU(block_key) + PUSHED);
 	masm_alu_imm(m, false, ALU_OR, H_RDX, X86_KEY_CPL0 | X86_KEY_TSC);
 	change_key(m, X86_JUMP_SUPERVISOR, &undo);
@@ -215,7 +218,7 @@ void mirror_make_sysret(struct translator *t, const uint8_t *at)
 
 	check_sysret(m, &leave);
 	push_two(m);
-	check_epoch(m, X86_JUMP_USER, &undo);
+	check_turn(m, X86_JUMP_USER, &undo);
 	masm_load32(m, H_RCX, H_CPU, (size_t)CPU(state.cr4) + PUSHED);
 	masm_rr(m, false, 0xf7, 2, H_RCX); /* not */
 	masm_alu_imm(m, false, ALU_AND, H_RCX, (int32_t)X86_CR4_TSD);

@@ -13,6 +13,7 @@
 #include "isa/x86/block.h"
 #include "isa/x86/direct/direct.h"
 #include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/mirror/jumps.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/mirror.h"
 #include "isa/x86/mirror/translate.h"
@@ -23,7 +24,6 @@
 #define HOT_EXECUTIONS 24
 #define STATS_MNEMONICS 24
 #define PAGE_MASK (~0xfffull)
-#define KEY_SHIFT 48
 #define SITE_EVERY_BYTES 16 /* no vector instruction's hot and cold code is shorter */
 
 /* What LAHF leaves in AH, and OF's place in RFLAGS. */
@@ -152,7 +152,7 @@ int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 {
 	if (!cpu->cpu.env.translator)
 		return 0;
-	cpu->mirror.tables = (struct x86_jump *)((char *)cpu + X86_TABLES_OFFSET);
+	cpu->mirror.tables = (struct x86_jumps *)((char *)cpu + X86_TABLES_OFFSET);
 	cpu->mirror.stats.by_mnemonic = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(uint32_t));
 	if (!cpu->mirror.stats.by_mnemonic)
 		return error_set(err, ENOMEM, "no memory for CPU %u's counts", cpu->cpu.index);
@@ -169,8 +169,7 @@ void mirror_forget(struct x86_cpu *cpu)
 {
 	if (!cpu->mirror.tables)
 		return;
-	for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMP_SLOTS; i++)
-		cpu->mirror.tables[i] = (struct x86_jump){ 0 };
+	mirror_jumps_forget(cpu);
 	cpu->mirror.must_leave = true;
 	cpu->mirror.exit = NULL;
 }
@@ -178,21 +177,8 @@ void mirror_forget(struct x86_cpu *cpu)
 /* Brings what translated code keeps at hand in agreement with the CPU's state. */
 static void refresh(struct x86_cpu *cpu)
 {
-	struct x86_mirror *mirror = &cpu->mirror;
-	unsigned table = cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
-	uint64_t generation = cpu->mapping_generation[table];
-
-	mirror->tlb = cpu->tlb[cpu->mmu]->entry;
-	mirror->jumps = mirror->tables + table * X86_JUMP_SLOTS;
-	mirror->jump_key = generation << KEY_SHIFT;
-	if (unlikely(mirror->epoch != generation >> (64 - KEY_SHIFT) ||
-		     mirror->table_key[table] != cpu->block_key)) {
-		mirror->epoch = generation >> (64 - KEY_SHIFT);
-		mirror->table_key[table] = cpu->block_key;
-		mirror->stats.emptied++;
-		for (unsigned i = 0; i < X86_JUMP_TABLES * X86_JUMP_SLOTS; i++)
-			mirror->tables[i] = (struct x86_jump){ 0 };
-	}
+	cpu->mirror.tlb = cpu->tlb[cpu->mmu]->entry;
+	mirror_jumps_turn(cpu);
 }
 
 static void flags_to_state(struct x86_cpu *cpu)
@@ -243,31 +229,17 @@ static bool may_go_on(struct x86_cpu *cpu)
 	       !(cpu->interrupt_maybe && (state->rflags & X86_IF)) && !x86_must_be_careful(cpu);
 }
 
-/* As lookup.c does it. */
-static struct x86_jump *jump_slot(struct x86_cpu *cpu, uint64_t rip)
-{
-	uint64_t crc = 0;
-
-	__asm__("crc32q %1, %0" : "+r"(crc) : "r"(rip + cpu->mirror.jump_key));
-	return &cpu->mirror.jumps[crc / sizeof(struct x86_jump) & (X86_JUMPS - 1)];
-}
-
 /* Translated code that comes to rip finds block by itself from now on. */
 static void learn(struct x86_cpu *cpu, struct x86_block *block)
 {
-	uint64_t key = cpu->state.rip + cpu->mirror.jump_key;
-	struct x86_jump *slot = jump_slot(cpu, cpu->state.rip);
-
-	if (slot->key == key && slot->block == block)
+	if (mirror_jumps_find(cpu, cpu->state.rip) == block)
 		return;
 	if (block->block.phys2 != ~0ull && !x86_tlb_note_code(cpu, (cpu->state.rip | ~PAGE_MASK) + 1))
 		return;
 	if (!x86_tlb_note_code(cpu, cpu->state.rip))
 		return;
 	cpu->mirror.stats.learned++;
-	if (slot->key != key)
-		slot[X86_JUMPS] = *slot;
-	*slot = (struct x86_jump){ .key = key, .block = block };
+	mirror_jumps_learn(cpu, cpu->state.rip, block);
 }
 
 /*
@@ -276,16 +248,11 @@ static void learn(struct x86_cpu *cpu, struct x86_block *block)
  */
 static struct x86_block *look_up(struct x86_cpu *cpu)
 {
-	const struct x86_jump *jump = jump_slot(cpu, cpu->state.rip);
-	uint64_t key = cpu->state.rip + cpu->mirror.jump_key;
-	struct x86_block *block;
+	struct x86_block *block = mirror_jumps_find(cpu, cpu->state.rip);
 
-	if (jump->key != key)
-		jump += X86_JUMPS;
 	/* A block that is invalid, or not ready, would lead right back here. */
-	if (jump->key == key &&
-	    atomic_load_explicit(&jump->block->block.valid, memory_order_relaxed))
-		return mirror_ready(cpu, jump->block) ? jump->block : NULL;
+	if (block && atomic_load_explicit(&block->block.valid, memory_order_relaxed))
+		return mirror_ready(cpu, block) ? block : NULL;
 	block = x86_block_find(cpu);
 	if (cpu->mirror.must_leave ||
 	    !atomic_load_explicit(&block->block.code, memory_order_relaxed) ||

@@ -14,6 +14,11 @@
 #define CPU_FIELD(field) offsetof(struct x86_cpu, field)
 #define GPR_FIELD(number) (CPU_FIELD(state.gpr[0]) + 8 * (size_t)(number))
 
+/* Of a jump table, from struct x86_cpu. */
+#define JUMPS_FIELD(table, field) \
+	((int32_t)(X86_TABLES_OFFSET + (table) * sizeof(struct x86_jumps) + \
+		   offsetof(struct x86_jumps, field)))
+
 /* Status flags as sets of their RFLAGS bits. */
 #define FLAGS_ALL ((uint16_t)X86_STATUS_FLAGS)
 
@@ -88,7 +93,8 @@ struct second_look {
 /* A jump to another page whose slot does not know it. */
 struct far_miss {
 	struct masm_label enter;
-	int32_t slot; /* from struct x86_cpu */
+	int64_t offset; /* of the destination, from the page */
+	int32_t slot;   /* from struct x86_cpu */
 };
 
 /* The way off the beaten track of one instruction: the interpreter does it. */
@@ -343,7 +349,7 @@ void mirror_note_x87(struct emit *e, const struct insn *last);
 
 /* lookup.c: to other pages */
 /*
- * RCX: where to. R11 becomes its entry in the jump table, RCX the entry's key; or it takes the current
+ * RCX: where to. R11 becomes the index of its entry in the jump table; or it takes the current
  * instruction's cold path.
  */
 void mirror_emit_look_up(struct emit *e);

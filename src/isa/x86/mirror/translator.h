@@ -21,7 +21,7 @@ struct mirror_thunks {
 	const void *dead; /* jumped to: R11 is the block to be at */
 	const void *call; /* called: R11 is an instruction to interpret; comes back after it, or leaves */
 	const void *leave; /* jumped to: the same for a block's last instruction; goes on elsewhere */
-	/* jumped to: RCX is new rip + jump_key, R11 the slot of this table that did not know it */
+	/* jumped to: RCX is the new rip, R11 the slot of this table that did not know it */
 	const void *far[X86_JUMP_TABLES];
 	const void *vec;  /* called: makes the vector state live */
 	/* jumped to: R11 is the instruction, for SYSCALL RCX the next one's address */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A mapping (a generation of the TLB's, struct x86_cpu) has a turn: a number of 16 bits that no other
+ * mapping has whose entries may still be there. Address a has its entry at (a + turn) mod 65536. So an
+ * index and an address tell the turn: an entry that holds the address that was asked for, be that canonical
+ * or not, is of the mapping that was asked for, and nothing but the address need be compared.
+ *
+ * Turns 0 and 1 belong to no mapping. An empty entry holds 0, which might be taken for address 0's at that
+ * one index; there, an address of turn 1 stands for "empty".
+ */
+#include "isa/x86/mirror/jumps.h"
+
+#define TURN_NONE 1u
+#define TURN_FIRST 2u
+#define TURNS (X86_JUMPS - TURN_FIRST)
+#define TURN_STEP 40503u /* has no divisor in common with TURNS; spreads mappings */
+#define TURN_SHIFT 48
+
+static unsigned index_of(const struct x86_cpu *cpu, uint64_t linear)
+{
+	return (uint16_t)(linear + cpu->mirror.jump_turn);
+}
+
+/* Of what is empty already no page is touched. */
+static void empty(struct x86_jumps *jumps)
+{
+	for (unsigned i = 0; i < 2 * X86_JUMPS; i++)
+		if (jumps->linear[i])
+			jumps->linear[i] = 0;
+	for (unsigned i = 0; i < X86_FAR_JUMPS; i++)
+		if (jumps->far[i].key)
+			jumps->far[i].key = 0;
+}
+
+/* Nobody finds address 0 where there is nothing. */
+static void guard_zero(struct x86_jumps *jumps, unsigned index)
+{
+	for (unsigned i = index; i < 2 * X86_JUMPS; i += X86_JUMPS)
+		if (!jumps->linear[i])
+			jumps->linear[i] = X86_JUMPS + (uint16_t)(index - TURN_NONE);
+}
+
+static void change_owner(struct x86_cpu *cpu, struct x86_table_owner *owner, uint64_t generation)
+{
+	if (owner->epoch != generation / TURNS || owner->key != cpu->block_key) {
+		owner->epoch = generation / TURNS;
+		owner->key = cpu->block_key;
+		cpu->mirror.stats.emptied++;
+		empty(cpu->mirror.jumps);
+	}
+	owner->generation = generation;
+	owner->turn = (uint32_t)(TURN_FIRST + generation % TURNS * TURN_STEP % TURNS);
+	guard_zero(cpu->mirror.jumps, owner->turn);
+}
+
+void mirror_jumps_turn(struct x86_cpu *cpu)
+{
+	unsigned table = cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
+	struct x86_table_owner *owner = &cpu->mirror.owner[table];
+	uint64_t generation = cpu->mapping_generation[table];
+
+	cpu->mirror.jumps = &cpu->mirror.tables[table];
+	if (unlikely(owner->generation != generation || owner->key != cpu->block_key || !owner->turn))
+		change_owner(cpu, owner, generation);
+	cpu->mirror.jump_turn = owner->turn;
+	cpu->mirror.jump_key = (uint64_t)owner->turn << TURN_SHIFT;
+}
+
+struct x86_block *mirror_jumps_find(const struct x86_cpu *cpu, uint64_t linear)
+{
+	const struct x86_jumps *jumps = cpu->mirror.jumps;
+	unsigned i = index_of(cpu, linear);
+
+	if (jumps->linear[i] != linear)
+		i += X86_JUMPS;
+	return jumps->linear[i] == linear ? jumps->block[i] : NULL;
+}
+
+void mirror_jumps_learn(struct x86_cpu *cpu, uint64_t linear, struct x86_block *block)
+{
+	struct x86_jumps *jumps = cpu->mirror.jumps;
+	unsigned i = index_of(cpu, linear);
+
+	if (jumps->linear[i] != linear) {
+		jumps->linear[i + X86_JUMPS] = jumps->linear[i];
+		jumps->block[i + X86_JUMPS] = jumps->block[i];
+	}
+	jumps->linear[i] = linear;
+	jumps->block[i] = block;
+}
+
+void mirror_jumps_forget(struct x86_cpu *cpu)
+{
+	for (unsigned table = 0; table < X86_JUMP_TABLES; table++) {
+		empty(&cpu->mirror.tables[table]);
+		cpu->mirror.owner[table].turn = 0;
+	}
+}
