@@ -315,6 +315,8 @@ def test_a_dry_run_makes_and_changes_nothing(ringlet, disk, qemu_img, tmp_path):
     for options in ("base.raw,overlay=top.qcow2", "dirty.qcow2", "base.raw,discard"):
         assert not dry_run(ringlet, tmp_path, options)["readonly"]
     assert "is no overlay" in dry_run(ringlet, tmp_path, "base.raw,overlay=dirty.qcow2", 1)
+    assert "for raw disks" in dry_run(ringlet, tmp_path, "dirty.qcow2,io=uring", 1)
+    assert dry_run(ringlet, tmp_path, "base.raw,direct,io=threads")["io"] == "threads"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

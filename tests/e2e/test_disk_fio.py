@@ -109,7 +109,8 @@ def test_raw_and_qcow2(ringlet, debian_kernel, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("disk, cluster", [
-    ("a.raw,discard", None), ("a.raw,discard,direct", None), ("a.qcow2,discard", "4K"),
+    ("a.raw,discard", None), ("a.raw,discard,io=uring", None), ("a.raw,discard,direct", None),
+    ("a.raw,discard,direct,io=threads", None), ("a.qcow2,discard", "4K"),
     ("a.qcow2,discard", "2M"), ("a.qcow2,discard,direct", "64K"),
 ])
 @pytest.mark.parametrize("rw", ["randwrite", "write"])
