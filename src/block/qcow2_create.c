@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -128,20 +129,42 @@ static int write_refcounts(const struct block_file *file, const struct layout *l
 	return ret;
 }
 
+/* To a file's end as a hole; a device holds what others left there. */
+static int write_zeros(const struct block_file *file, uint64_t offset, uint64_t length)
+{
+	void *zeros;
+	int ret;
+
+	if (!file->device)
+		return ftruncate(file->fd, (off_t)(offset + length)) ? -errno : 0;
+	zeros = calloc(1, length);
+	ret = zeros ? block_file_write(file, zeros, offset, length) : -ENOMEM;
+	free(zeros);
+	return ret;
+}
+
 static int write_tables(const struct block_file *file, const struct layout *layout)
 {
-	uint64_t clusters = 1 + layout->reftable + layout->refblocks + layout->l1;
+	uint64_t before_l1 = 1 + layout->reftable + layout->refblocks;
+	int ret = write_zeros(file, before_l1 << layout->cluster_bits,
+			      layout->l1 << layout->cluster_bits);
 
-	/* The L1 table is a hole. */
-	if (ftruncate(file->fd, (off_t)(clusters << layout->cluster_bits)))
-		return -errno;
-	return write_refcounts(file, layout);
+	return ret ? ret : write_refcounts(file, layout);
+}
+
+static bool is_device(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISBLK(st.st_mode);
 }
 
 int qcow2_create(int fd, const char *path, const struct qcow2_creation *creation,
 		 struct error *err)
 {
-	const struct block_file file = { .fd = fd, .align_bytes = BLOCK_SECTOR_BYTES };
+	const struct block_file file = {
+		.fd = fd, .device = is_device(fd), .align_bytes = BLOCK_SECTOR_BYTES,
+	};
 	struct layout layout;
 	int ret = plan(&layout, path, creation, err);
 
@@ -194,7 +217,8 @@ int qcow2_preallocate(const char *path, struct error *err)
 	pthread_mutex_lock(&image.mutex);
 	ret = place_clusters(&image);
 	/* Clusters behind the file's end would look as if they had been lost. */
-	if (!ret && ftruncate(image.file.fd, (off_t)(image.free_hint << image.cluster_bits)))
+	if (!ret && !image.file.device &&
+	    ftruncate(image.file.fd, (off_t)(image.free_hint << image.cluster_bits)))
 		ret = -errno;
 	pthread_mutex_unlock(&image.mutex);
 	qcow2_image_close(&image);

@@ -367,9 +367,73 @@ def test_a_guest_on_an_image(start, linux_with, disk, qemu_img, tmp_path):
     assert hashlib.md5((tmp_path / "a.raw").read_bytes()).hexdigest() == digest
 
 
+@pytest.fixture(name="loop_device")
+def loop_device_fixture(tmp_path):
+    """loop_device(size, "-b", "4096"): a block device on a file of zeros; its path, and the file's."""
+    devices = []
+
+    def make(size, *options):
+        file = tmp_path / f"behind{len(devices)}"
+        file.write_bytes(bytes(size))
+        done = subprocess.run(["losetup", "--show", "-f", *options, file], capture_output=True, text=True,
+                              check=False)
+        if done.returncode:
+            pytest.skip(f"no loop device to be had here: {done.stderr.strip()}")
+        devices.append(done.stdout.strip())
+        return devices[-1], file
+    yield make
+    for device in devices:
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
+def test_block_devices(start, linux_with, loop_device, tmp_path):
+    """Their blocks are the guest's; what it gives back are zeros; direct or not, it is the same device."""
+    disks = [loop_device(16 * MIB), loop_device(16 * MIB, "-b", "4096"), loop_device(16 * MIB)]
+    args = ["-d", f"{disks[0][0]},discard", "-d", disks[1][0], "-d", f"{disks[2][0]},direct"]
+    guest = start(*linux_with("virtio_pci", "virtio_blk"), *args).ready()
+    guest.sh("load; dd if=/dev/urandom of=/tmp/piece bs=1M count=8 2>/dev/null")
+    for disk, block_bytes in (("vda", 512), ("vdb", 4096), ("vdc", 512)):
+        assert guest.sh(f"blockdev --getss /dev/{disk}").split() == [str(block_bytes)]
+        assert guest.sh(f"blockdev --getsize64 /dev/{disk}").split() == [str(16 * MIB)]
+        guest.sh(f"dd if=/tmp/piece of=/dev/{disk} bs=64k seek=3 oflag=direct conv=fsync 2>/dev/null")
+    guest.sh("blkdiscard -o 1048576 -l 2097152 /dev/vda")
+    digest = guest.sh("md5sum /tmp/piece").split()[0]
+    guest.send("poweroff -f\n")
+    assert guest.wait() == 0
+    for _, file in disks[1:]:
+        data = file.read_bytes()
+        assert hashlib.md5(data[3 << 16:][:8 * MIB]).hexdigest() == digest
+        assert not any(data[:3 << 16]) and not any(data[(3 << 16) + 8 * MIB:])
+    assert disks[0][1].read_bytes() == data[:MIB] + bytes(2 * MIB) + data[3 * MIB:]
+
+
+def test_an_image_on_a_block_device(disk, qemu_img, loop_device, tmp_path):
+    """A device is not empty behind what was written last, as a file is."""
+    device, file = loop_device(16 * MIB)
+    with open(file, "r+b") as stream:
+        stream.write(b"\xa5" * 16 * MIB)
+    make_raw(tmp_path / "a.raw")
+    disk("convert", "a.raw", device, "-O", "qcow2", "--force")
+    qemu_img("check", "-f", "qcow2", device)
+    qemu_img("compare", "-f", "raw", "-F", "qcow2", "a.raw", device)
+    disk("convert", "-f", "qcow2", device, "b.raw")
+    assert (tmp_path / "b.raw").read_bytes() == (tmp_path / "a.raw").read_bytes()
+
+
+def unit_test(name, *args):
+    """Runs a program of tests/unit as more than 'make test' does."""
+    build = os.environ.get("RINGLET_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")
+    subprocess.run([f"{build}/tests/unit/{name}", *args], check=True, timeout=3600)
+
+
 @pytest.mark.long
 def test_a_million_requests():
     """On images of every kind together; see tests/unit/test_qcow2.c."""
-    build = os.environ.get("RINGLET_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")
-    subprocess.run([f"{build}/tests/unit/test_qcow2", "--operations", "20000", "--seed", "20"],
-                   check=True, timeout=3600)
+    unit_test("test_qcow2", "--operations", "20000", "--seed", "20")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_every_crash(seed):
+    """Behind each entry of the log; see tests/unit/test_qcow2_crash.c."""
+    unit_test("test_qcow2_crash", "--points", "0", "--steps", "200", "--seed", seed)

@@ -9,7 +9,8 @@
  * succeeded, or what was written since.
  *
  * Each request writes a number of its own into all words of its sectors, so that a sector tells
- * which it comes from. --points N: so many crashes of each kind of image; --seed S.
+ * which it comes from. --points N: so many crashes of each kind of image, 0 for one behind each entry of the log;
+ * --steps N: requests before them; --seed S.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,7 @@
 #define DISK_BYTES (1u << 20)
 #define SECTORS (DISK_BYTES / SECTOR)
 
-static unsigned points = 80;
+static unsigned points = 80, steps = 400;
 static uint64_t seed = 1;
 
 /* ---- the host ---- */
@@ -421,11 +422,11 @@ static void crash(const struct guest *guest, const struct disk_state *durable, s
 /* At points of the log, in order: `durable` is what was synced by then. */
 static void crash_here_and_there(const struct guest *guest, struct disk_state *durable)
 {
-	size_t synced = 0;
+	size_t synced = 0, crashes = points ? points : host.count;
 
 	host.seed = seed | 1;
-	for (unsigned i = 1; i <= points; i++) {
-		size_t to = host.count * i / points, sync = last_sync(to);
+	for (size_t i = 1; i <= crashes; i++) {
+		size_t to = host.count * i / crashes, sync = last_sync(to);
 
 		for (; synced < sync; synced++)
 			apply(durable, &host.log[synced], false);
@@ -445,7 +446,7 @@ static void run_crashes(const char *command)
 	load(&durable, "disk.qcow2");
 	host.recording = true;
 	begin(&guest, "disk.qcow2,backing,discard");
-	for (unsigned i = 0; i < 400; i++)
+	for (unsigned i = 0; i < steps; i++)
 		assert_int_equal(step(&guest), 0);
 	block_close(guest.block);
 	host.recording = false;
@@ -553,6 +554,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--points"))
 			points = (unsigned)strtoul(argv[i + 1], NULL, 0);
+		else if (!strcmp(argv[i], "--steps"))
+			steps = (unsigned)strtoul(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--seed"))
 			seed = strtoull(argv[i + 1], NULL, 0);
 	}
