@@ -115,6 +115,7 @@ enum block_errors {
 	BLOCK_ERRORS_DEFAULT, /* waits while there is no space, else the guest is told */
 	BLOCK_ERRORS_REPORT,  /* the guest is told */
 	BLOCK_ERRORS_WAIT,    /* waits, and is tried again */
+	BLOCK_ERRORS_PAUSE,   /* the machine is paused; it is tried again when it goes on */
 };
 
 /* How the host is asked. */

@@ -42,9 +42,11 @@ static int take_errors(struct words *words, const char *subject, struct error *e
 		words->options.errors = BLOCK_ERRORS_REPORT;
 	else if (!strcmp(words->errors, "wait"))
 		words->options.errors = BLOCK_ERRORS_WAIT;
+	else if (!strcmp(words->errors, "pause"))
+		words->options.errors = BLOCK_ERRORS_PAUSE;
 	else
-		return error_set(err, EINVAL, "%s: 'errors' is report or wait, not '%s'", subject,
-				 words->errors);
+		return error_set(err, EINVAL, "%s: 'errors' is report, wait or pause, not '%s'",
+				 subject, words->errors);
 	return 0;
 }
 

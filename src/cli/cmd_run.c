@@ -112,7 +112,7 @@ const struct option_spec run_options[] = {
 	  .metavar = "FILE[,...]",
 	  .help = "a disk (/dev/vda, vdb ... in the order given); options behind the file: ro, "
 		  "direct, discard, format=raw|qcow2, backing, snapshot=NAME, overlay=FILE, "
-		  "serial=TEXT, errors=report|wait, io=threads|uring" },
+		  "serial=TEXT, errors=report|wait|pause, io=threads|uring" },
 	{ .name = "network", .letter = 'n', .type = OPTION_LIST, .offset = ARG(config.networks),
 	  .metavar = "KIND[,...]",
 	  .help = "a network card: user (the default; net=, host=, hostfwd=tcp:8080-:80, restrict), "

@@ -31,6 +31,9 @@ struct device_env {
 	struct bus *pio;
 	struct bus *mmio;
 	bool doorbells; /* somebody listens to those of the buses' ranges */
+	/* Has the machine stand soon, until its user lets it go on. */
+	void (*pause)(void *opaque);
+	void *pause_opaque;
 };
 
 /* One field of a device's state, for snapshots: where it lies and how long it is. */

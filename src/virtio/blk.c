@@ -37,7 +37,7 @@ struct blk {
 	unsigned under_way;          /* requests that the back end has, or that are in done */
 	struct blk_request *waiting; /* for the host to be able to carry them out */
 	bool waited;                 /* the user has been told so */
-	struct loop_timer *retry_timer;
+	struct loop_timer *retry_timer; /* the guest's clock: while the machine is paused, nothing is tried */
 };
 
 /* ---- completion ---- */
@@ -92,18 +92,25 @@ static bool may_wait(const struct blk *blk, int result)
 	bool space = result == -ENOSPC || result == -EDQUOT;
 
 	return (space && blk->errors != BLOCK_ERRORS_REPORT) ||
-	       (result == -EIO && blk->errors == BLOCK_ERRORS_WAIT);
+	       (result == -EIO && (blk->errors == BLOCK_ERRORS_WAIT ||
+				   blk->errors == BLOCK_ERRORS_PAUSE));
 }
 
 static void wait_for_host(struct blk *blk, struct blk_request *request)
 {
-	if (!blk->waited)
-		log_warn("disk %s: %s: the guest waits for it", blk->file,
-			 strerror(-request->result));
+	const struct device_env *env = blk->virtio.env;
+	bool pause = blk->errors == BLOCK_ERRORS_PAUSE;
+
+	if (!blk->waited || (pause && !blk->waiting))
+		log_warn("disk %s: %s: %s", blk->file, strerror(-request->result),
+			 pause ? "the machine is paused, until 'ringlet resume'" :
+				 "the guest waits for it");
 	blk->waited = true;
 	if (!blk->waiting)
-		loop_timer_arm(blk->retry_timer,
-			       clock_now_ns() + blk->retry_ms * (CLOCK_NS_PER_S / 1000));
+		loop_timer_arm(blk->retry_timer, loop_timer_now(blk->retry_timer) +
+						 blk->retry_ms * (CLOCK_NS_PER_S / 1000));
+	if (pause && !blk->waiting)
+		env->pause(env->pause_opaque);
 	request->next = blk->waiting;
 	blk->waiting = request;
 }
@@ -373,7 +380,7 @@ int virtio_blk_create(const struct device_env *env, const struct virtio_blk_opti
 	setup.config = &blk->config;
 	ret = virtio_device_init(&blk->virtio, &setup, err);
 	if (!ret && (!blk->file || loop_timer_create(env->loop, finish_done, blk, &blk->timer) ||
-		     loop_timer_create(env->loop, retry, blk, &blk->retry_timer)))
+		     loop_guest_timer_create(env->loop, retry, blk, &blk->retry_timer)))
 		ret = error_set(err, ENOMEM, "no memory for a virtio disk");
 	if (ret) {
 		blk_destroy(&blk->virtio);

@@ -156,6 +156,11 @@ static void device_wrote(void *opaque, uint64_t gpa, uint64_t len)
 	blocks_wrote(vm->blocks, gpa, len);
 }
 
+static void pause_machine(void *opaque)
+{
+	vm_pause(opaque);
+}
+
 static int create_parts(struct vm *vm, struct error *err)
 {
 	int ret = loop_create(&vm->env.loop, err);
@@ -182,6 +187,8 @@ static int create_parts(struct vm *vm, struct error *err)
 		ret = accel_create(vm, err);
 	if (ret)
 		return ret;
+	vm->env.pause = pause_machine;
+	vm->env.pause_opaque = vm;
 	vm->env.dma = (struct dma){ .mem = vm->env.mem, .wrote = device_wrote, .opaque = vm };
 	vm->threads = calloc(vm->config->cpus, sizeof(*vm->threads));
 	if (!vm->threads)

@@ -8,8 +8,11 @@ import pathlib
 import pty
 import random
 import subprocess
+import time
 
 import pytest
+
+from guest import COMMAND_S
 
 MIB = 1 << 20
 
@@ -418,6 +421,53 @@ def test_an_image_on_a_block_device(disk, qemu_img, loop_device, tmp_path):
     qemu_img("compare", "-f", "raw", "-F", "qcow2", "a.raw", device)
     disk("convert", "-f", "qcow2", device, "b.raw")
     assert (tmp_path / "b.raw").read_bytes() == (tmp_path / "a.raw").read_bytes()
+
+
+@pytest.fixture(name="small_disk")
+def small_disk_fixture(tmp_path):
+    """A file system of 4 MiB, and what makes it larger."""
+    path = tmp_path / "small"
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], capture_output=True,
+                          text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield path, lambda: subprocess.run(["mount", "-o", "remount,size=64m", path], check=True)
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def wait_for_errors(guest, text):
+    deadline = time.monotonic() + COMMAND_S
+    while text not in guest.errors():
+        assert time.monotonic() < deadline, guest.errors()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("image", ["a.raw", "a.qcow2"])
+@pytest.mark.parametrize("errors", ["pause", "wait"])
+def test_a_full_host_and_a_guest(start, ringlet, linux_with, small_disk, tmp_path, monkeypatch, image, errors):
+    """The machine stands, or its writes wait, until there is space; nothing is lost, and the guest sees no error."""
+    directory, enlarge = small_disk
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    subprocess.run([ringlet, "disk", "create", directory / image, "32M"], check=True)
+    guest = start(*linux_with("virtio_pci", "virtio_blk"), "--name", "one", "-d",
+                  f"{directory / image},errors={errors}").ready()
+    guest.sh("load; dd if=/dev/urandom of=/tmp/piece bs=1M count=12 2>/dev/null")
+    guest.send("dd if=/tmp/piece of=/dev/vda bs=1M oflag=direct conv=fsync\n")
+    wait_for_errors(guest, "No space left on device: the " + {"pause": "machine is paused",
+                                                              "wait": "guest waits"}[errors])
+    enlarge()
+    if errors == "pause":
+        told = subprocess.run([ringlet, "list", "--json"], capture_output=True, text=True, check=True)
+        assert [machine["state"] for machine in json.loads(told.stdout)] == ["paused"]
+        subprocess.run([ringlet, "resume", "one"], check=True)
+    wait_for_errors(guest, "the guest goes on")
+    guest.lines += 1
+    guest.expect(f"::line {guest.lines} status 0::")
+    guest.sh("dmesg | grep -i 'i/o error'", status=1)
+    guest.sh("cmp -n 12582912 /tmp/piece /dev/vda")
+    guest.send("poweroff -f\n")
+    assert guest.wait() == 0
 
 
 def unit_test(name, *args):

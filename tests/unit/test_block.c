@@ -110,6 +110,9 @@ static void test_options(void **state)
 	assert_int_equal(block_options_parse(&options, "a,errors=wait", &err), 0);
 	assert_int_equal(options.errors, BLOCK_ERRORS_WAIT);
 	block_options_release(&options);
+	assert_int_equal(block_options_parse(&options, "a,errors=pause", &err), 0);
+	assert_int_equal(options.errors, BLOCK_ERRORS_PAUSE);
+	block_options_release(&options);
 	assert_int_equal(block_options_parse(&options, "a,errors=no", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "a,io=threads", &err), 0);
 	assert_int_equal(options.io, BLOCK_IO_THREADS);

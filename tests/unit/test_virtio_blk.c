@@ -284,6 +284,7 @@ static void test_readonly(void **state)
 struct diary {
 	struct block block; /* must be first */
 	atomic_bool full, hangs;
+	int error; /* of writes to a full one */
 	atomic_uint length; /* of text, which is read when nothing is under way */
 	char text[256];
 };
@@ -300,7 +301,7 @@ static int diary_perform(struct block *block, const struct block_request *reques
 	}
 	if (request->op == BLOCK_DISCARD)
 		return -EIO;
-	return diary->full && request->op == BLOCK_WRITE ? -ENOSPC : 0;
+	return diary->full && request->op == BLOCK_WRITE ? -diary->error : 0;
 }
 
 static void diary_close(struct block *block)
@@ -321,6 +322,7 @@ static int open_diary(void **state, enum block_errors errors)
 	struct virtio_device *virtio;
 
 	*state = b;
+	diary->error = ENOSPC;
 	diary->block = (struct block){ .class = &diary_class,
 				       .info = { .size_bytes = DISK_BYTES, .block_bytes = 512,
 						 .discard = true } };
@@ -336,6 +338,11 @@ static int open_diary(void **state, enum block_errors errors)
 static int setup_diary(void **state)
 {
 	return open_diary(state, BLOCK_ERRORS_DEFAULT);
+}
+
+static int setup_pause(void **state)
+{
+	return open_diary(state, BLOCK_ERRORS_PAUSE);
 }
 
 static int setup_report(void **state)
@@ -409,6 +416,33 @@ static void test_waiting_for_space(void **state)
 	assert_int_equal(request(b, VIRTIO_BLK_T_OUT, 0, false, 512), VIRTIO_BLK_S_OK);
 	b->diary->full = true;
 	offer_write(b, 1);
+}
+
+static void count_pause(void *pauses)
+{
+	++*(unsigned *)pauses;
+}
+
+/* The machine is paused each time; there is one pause for all that waits. */
+static void test_pausing(void **state)
+{
+	struct bench *b = *state;
+	bool done = true;
+	unsigned pauses = 0;
+
+	b->driver.fixture->env.pause = count_pause;
+	b->driver.fixture->env.pause_opaque = &pauses;
+	driver_start(&b->driver, DRIVER_SPLIT, 1ull << VIRTIO_BLK_F_FLUSH);
+	for (unsigned i = 0; i < 2; i++) {
+		b->diary->error = i ? EIO : ENOSPC;
+		b->diary->full = true;
+		pauses = 0;
+		offer_write(b, 0);
+		while (pauses < 3)
+			run_until(b->driver.fixture, &done);
+		b->diary->full = false;
+		assert_int_equal(wait_status(b, 0), VIRTIO_BLK_S_OK);
+	}
 }
 
 static void test_reporting_no_space(void **state)
@@ -493,6 +527,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_write_through, setup_diary, teardown),
 		cmocka_unit_test_setup_teardown(test_host_errors, setup_diary, teardown),
 		cmocka_unit_test_setup_teardown(test_waiting_for_space, setup_diary, teardown),
+		cmocka_unit_test_setup_teardown(test_pausing, setup_pause, teardown),
 		cmocka_unit_test_setup_teardown(test_reporting_no_space, setup_report, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_under_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_of_a_disk_that_hangs, setup_diary, teardown),
