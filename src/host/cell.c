@@ -27,6 +27,19 @@ __asm__(".section .rodata\n"
 	".previous\n");
 extern const uint8_t cell_image_start[], cell_image_end[];
 
+/*
+ * This thread's number. Its pthread_t may be that of a thread that has ended, as when a paused machine goes
+ * on, and with whom its cells have died. Asked for once, since each turn wants it.
+ */
+static pid_t my_number(void)
+{
+	static _Thread_local pid_t number;
+
+	if (!number)
+		number = gettid();
+	return number;
+}
+
 /* ---- life ---- */
 
 /* Between vfork and exec: nothing but system calls. */
@@ -130,7 +143,7 @@ int cell_start(struct cell *cell, int file, struct error *err)
 {
 	int ret;
 
-	*cell = (struct cell){ .pid = -1, .owner = pthread_self() };
+	*cell = (struct cell){ .pid = -1, .owner = my_number() };
 	ret = spawn(cell, file);
 	if (!ret && !wait_for_turn(cell))
 		ret = -ECHILD;
@@ -153,7 +166,7 @@ void cell_end(struct cell *cell)
 
 bool cell_is_mine(const struct cell *cell)
 {
-	return cell->pid > 0 && pthread_equal(cell->owner, pthread_self());
+	return cell->pid > 0 && cell->owner == my_number();
 }
 
 /* ---- turns ---- */

@@ -66,11 +66,11 @@ struct cell_shared {
 };
 
 #ifndef CELL_PROGRAM
-#include <pthread.h>
+#include <sys/types.h>
 
 struct cell {
 	int pid;
-	pthread_t owner;
+	pid_t owner;
 	struct cell_shared *shared;
 	_Atomic bool runs; /* guest code; then a kick has an effect */
 };
