@@ -5,10 +5,10 @@
 
 #include "cases.h"
 
-extern const struct direct_group faults_group, traps_group, steps_group;
+extern const struct direct_group faults_group, traps_group, steps_group, huge_group;
 
 static const struct direct_group *const groups[] = {
-	&faults_group, &traps_group, &steps_group, NULL,
+	&faults_group, &traps_group, &steps_group, &huge_group, NULL,
 };
 
 #endif

@@ -94,6 +94,26 @@ static void unlink_page(struct direct_pages *pages, struct direct_page *page)
 	pages->free = number;
 }
 
+/* ---- pieces of larger pages ---- */
+
+static unsigned cut_bit(uint64_t linear)
+{
+	return (unsigned)((linear >> LARGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 32) % DIRECT_CUT_BITS;
+}
+
+static void note_cut(struct direct_pages *pages, uint64_t linear, unsigned shift, const struct x86_walk *walk)
+{
+	if (walk->page_shift > LARGE_SHIFT)
+		pages->cut_giant = true;
+	else if (walk->page_shift > shift)
+		pages->cut[cut_bit(linear) / 64] |= 1ull << cut_bit(linear) % 64;
+}
+
+static bool may_be_cut(const struct direct_pages *pages, uint64_t linear)
+{
+	return pages->cut[cut_bit(linear) / 64] >> cut_bit(linear) % 64 & 1;
+}
+
 /* ---- changes ---- */
 
 /* Is next what follows last, so that they can be one? */
@@ -159,6 +179,9 @@ static void drop_all(struct direct_pages *pages)
 	}
 	for (unsigned i = 0; i < DIRECT_BUCKETS; i++)
 		pages->bucket[i] = 0;
+	for (unsigned i = 0; i < DIRECT_CUT_BITS / 64; i++)
+		pages->cut[i] = 0;
+	pages->cut_giant = false;
 	pages->used = pages->free = 0;
 	pages->all_stale = pages->stale = pages->code_written = false;
 	pages->dropped++;
@@ -347,16 +370,18 @@ static struct direct_page *entry_for(struct x86_cpu *cpu, struct direct_pages *p
 	if (walk->key || !region_of(cpu, phys, 1ull << shift) ||
 	    taken(pages, page_start(linear, shift), 1ull << shift))
 		return NULL;
+	note_cut(pages, linear, shift, walk);
 	if (page && page->phys == phys)
 		return page;
 	if (page)
 		drop(pages, page);
 	drop_overlapping(pages, linear, shift);
 	page = add(pages, linear, shift);
-	if (page)
-		page->phys = phys;
-	else
+	if (!page) {
 		pages->all_stale = true;
+		return NULL;
+	}
+	page->phys = phys;
 	return page;
 }
 
@@ -431,13 +456,14 @@ static bool still_code(struct x86_cpu *cpu, const struct direct_page *page)
 }
 
 /* Would the tables give the same, with no less rights? */
-static bool still_there(struct x86_cpu *cpu, const struct direct_page *page)
+static bool still_there(struct x86_cpu *cpu, struct direct_pages *pages, const struct direct_page *page)
 {
 	struct x86_walk walk;
 
 	if (!x86_walk_look(cpu, page->linear, X86_MMU_USER, &walk) || walk.page_shift < page->shift ||
 	    page_start(walk.phys, page->shift) != page->phys || walk.key)
 		return false;
+	note_cut(pages, page->linear, page->shift, &walk);
 	return (walk.readable || !page->protection) &&
 	       (walk.writable || !(page->protection & PROT_WRITE)) &&
 	       (walk.executable || !(page->protection & PROT_EXEC));
@@ -458,7 +484,7 @@ void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 		for (unsigned i = 0; i < pages->used && !pages->all_stale; i++) {
 			struct direct_page *page = &pages->page[i];
 
-			if (page->shift && !(still_there(cpu, page) && still_code(cpu, page)))
+			if (page->shift && !(still_there(cpu, pages, page) && still_code(cpu, page)))
 				drop(pages, page);
 		}
 		if (pages->all_stale)
@@ -470,6 +496,7 @@ void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 	pages->code_writes = writes;
 }
 
+/* INVLPG forgets the guest's whole page, in however many pieces it is mapped here. */
 void direct_pages_forget(struct direct_pages *pages, uint64_t linear)
 {
 	struct direct_page *small = find(pages, linear, PAGE_SHIFT);
@@ -479,6 +506,10 @@ void direct_pages_forget(struct direct_pages *pages, uint64_t linear)
 		drop(pages, small);
 	if (large)
 		drop(pages, large);
+	if (pages->cut_giant)
+		pages->all_stale = true;
+	else if (may_be_cut(pages, linear))
+		drop_overlapping(pages, linear, LARGE_SHIFT);
 }
 
 void direct_pages_protect(struct direct_pages *pages, uint64_t phys)

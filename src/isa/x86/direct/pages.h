@@ -18,6 +18,7 @@ struct x86_cpu;
 
 #define DIRECT_PAGES 60000u /* each may be a mapping of the host's, of which it allows 65530 */
 #define DIRECT_BUCKETS 65536u
+#define DIRECT_CUT_BITS 4096u
 
 struct direct_page {
 	uint64_t linear, phys;
@@ -38,6 +39,9 @@ struct direct_pages {
 	uint64_t generation;      /* of translations: cpu->mapping_generation */
 	uint64_t root;            /* of the tables that they are of */
 	unsigned quiet;           /* what code was scanned for: scan.h */
+	/* Where entries are pieces of larger pages of the guest's: 2 MiB regions by a hash, and any of 1 GiB. */
+	uint64_t cut[DIRECT_CUT_BITS / 64];
+	bool cut_giant;
 	uint64_t mapped, dropped; /* counted */
 	uint16_t bucket[DIRECT_BUCKETS];
 	struct direct_page page[DIRECT_PAGES];
@@ -65,7 +69,10 @@ bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear);
 /* INVLPG */
 void direct_pages_forget(struct direct_pages *pages, uint64_t linear);
 
-/* In an exclusive section: the page became a code page. */
+/*
+ * In an exclusive section, maybe one that this CPU waits for in the middle of direct_pages_fault: the page
+ * became a code page. No entry goes.
+ */
 void direct_pages_protect(struct direct_pages *pages, uint64_t phys);
 
 #endif
