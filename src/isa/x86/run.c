@@ -216,8 +216,10 @@ static void run_block(struct x86_cpu *cpu, struct x86_block *block)
 	cpu->instructions += (uint64_t)(insn - block->insn);
 }
 
-static void run_hot_or_cold(struct x86_cpu *cpu, struct x86_block *block)
+static void run_hot_or_cold(struct x86_cpu *cpu)
 {
+	struct x86_block *block = x86_block_find(cpu);
+
 	if (cpu->cpu.env.translator) {
 		if (atomic_load_explicit(&block->block.code, memory_order_relaxed) &&
 		    mirror_ready(cpu, block)) {
@@ -230,6 +232,25 @@ static void run_hot_or_cold(struct x86_cpu *cpu, struct x86_block *block)
 		mirror_consider(cpu, block);
 	}
 	run_block(cpu, block);
+}
+
+/* User code that may run directly. The budget is the caller's to count. */
+static void run_directly(struct x86_cpu *cpu)
+{
+	switch (direct_run(cpu)) {
+	case DIRECT_EVENTS:
+		break;
+	case DIRECT_STEP:
+		if (!cpu_requested(&cpu->cpu, ~0u))
+			run_carefully(cpu);
+		break;
+	case DIRECT_INTERPRET:
+		run_block(cpu, x86_block_find(cpu));
+		break;
+	case DIRECT_TRANSLATE:
+		run_hot_or_cold(cpu);
+		break;
+	}
 }
 
 /* The instructions of the current block that were done before the one that faulted. */
@@ -293,11 +314,12 @@ void x86_run(struct cpu *generic, uint64_t budget)
 				continue;
 			}
 		}
-		if (direct_wanted(cpu) && direct_run(cpu)) {
+		if (direct_wanted(cpu)) {
 			end--;
-			continue;
+			run_directly(cpu);
+		} else {
+			run_hot_or_cold(cpu);
 		}
-		run_hot_or_cold(cpu, x86_block_find(cpu));
 		if (unlikely(cpu->instructions >= end))
 			break;
 	}

@@ -33,11 +33,13 @@
 #define INTO_BYTE 0xce
 #define NOWHERE (~0ull) /* no address space */
 #define SPIN_US 20u
+#define VISIT_BLOCKS 64u /* of code that is not for a cell, before it is translated */
 #define SLOTS 3u        /* programs of a CPU that run directly in turn */
 
 struct slot {
 	uint64_t space;     /* what runs directly here, or NOWHERE */
 	uint64_t agreed;    /* the one under which tables were last found to agree */
+	unsigned visit;     /* blocks interpreted since the cell was left */
 	uint64_t missed;    /* address that the guest's tables did not have when it was last asked for, or 0 */
 	uint64_t used_at;   /* in turns of this CPU */
 	struct cell cell;
@@ -319,65 +321,76 @@ static unsigned trap_length(struct x86_cpu *cpu, uint8_t one_byte)
 	return region && region->host[walk.phys - region->gpa] != one_byte ? 2 : 1;
 }
 
-/* State is the cell's now. true: nothing of the guest's is to be done at rip. */
-static bool settle(struct x86_cpu *cpu, const struct direct_event *event)
+/* State is the cell's now, as it came back. */
+static enum direct_next settle(struct x86_cpu *cpu, const struct direct_event *event)
 {
 	struct direct *direct = cpu->direct;
 
 	switch (event->signal) {
 	case SIGUSR1:
 		direct->kicked++;
-		return true;
+		return DIRECT_EVENTS;
 	case SIGSYS:
 		direct->calls++;
 		undo_call(cpu, event);
-		return false;
+		return DIRECT_STEP;
 	case SIGTRAP:
 		direct->others++;
 		if (event->vector == X86_DB && event->code == TRAP_TRACE) {
 			/* POPF set TF, and the instruction behind has been done. */
 			cpu->single_step = true;
-			return true;
+			return DIRECT_EVENTS;
 		}
 		cpu->state.rip -= event->vector == X86_DB ? 1 : trap_length(cpu, INT3_BYTE);
-		return false;
+		return DIRECT_STEP;
 	default:
 		direct->others++;
 		if (event->signal == SIGSEGV && event->vector == X86_OF_TRAP)
 			cpu->state.rip -= trap_length(cpu, INTO_BYTE);
-		return false;
+		return DIRECT_STEP;
 	}
 }
 
-bool direct_run(struct x86_cpu *cpu)
+/* Code that must not run in a cell: a stub or two, or a loop? */
+static enum direct_next refuse(struct slot *slot)
+{
+	return slot->visit++ < VISIT_BLOCKS ? DIRECT_INTERPRET : DIRECT_TRANSLATE;
+}
+
+enum direct_next direct_run(struct x86_cpu *cpu)
 {
 	struct slot *slot = find_slot(cpu);
 	struct direct_event event;
+	enum direct_next next;
 	uint64_t flags;
 
 	x86_vec_park(cpu);
 	if (!slot)
 		slot = take_slot(cpu);
 	if (!have_cell(cpu, slot))
-		return false;
+		return DIRECT_TRANSLATE;
 	if (!direct_frame_flags(slot->cell.shared, &flags))
 		died(cpu);
 	if (!may_enter(cpu, flags) || !agrees(cpu, slot))
-		return false;
+		return DIRECT_TRANSLATE;
 	direct_pages_freshen(cpu, &slot->pages);
 	if (direct_pages_refused(&slot->pages, cpu->state.rip))
-		return false;
+		return refuse(slot);
 	if (slot->missed) {
 		/* By now its kernel has mapped it. */
 		direct_pages_foresee(cpu, &slot->pages, slot->missed);
 		slot->missed = 0;
 	}
+	slot->visit = 0;
 	cpu->insn = NULL;
 	direct_frame_load(cpu, slot->cell.shared);
 	stay(cpu, slot, &event);
 	direct_frame_store(cpu, slot->cell.shared);
 	cpu->block_stop = true;
-	return settle(cpu, &event);
+	next = settle(cpu, &event);
+	if (next == DIRECT_STEP && direct_pages_refused(&slot->pages, cpu->state.rip))
+		next = refuse(slot);
+	return next;
 }
 
 /* ---- what others say ---- */

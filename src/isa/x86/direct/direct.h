@@ -37,11 +37,16 @@ static inline bool direct_wanted(const struct x86_cpu *cpu)
 	return unlikely(cpu->direct_on) && cpu->cpl == 3 && direct_wants(cpu);
 }
 
-/*
- * Runs user code until something happens: true, it is to be looked whether there are events. false: the
- * instruction at rip is somebody else's. State is exact in both cases.
- */
-bool direct_run(struct x86_cpu *cpu);
+/* What the run loop does next. */
+enum direct_next {
+	DIRECT_EVENTS,    /* look whether there are any */
+	DIRECT_STEP,      /* carry out the instruction at rip, by itself */
+	DIRECT_INTERPRET, /* … the block there, which is not for a cell; it is short, perhaps */
+	DIRECT_TRANSLATE, /* as if there were no direct execution */
+};
+
+/* Runs user code until something happens. State is exact then. */
+enum direct_next direct_run(struct x86_cpu *cpu);
 
 /* An interrupt comes, wherever in the guest: by these it is known what programs run for long. */
 void direct_tick(struct x86_cpu *cpu);
