@@ -38,7 +38,7 @@ void report_open(void);
 _Noreturn __attribute__((format(printf, 1, 2))) void die(const char *format, ...);
 /* What to poll for POLLIN for the host's wishes, or -1. */
 int report_fd(void);
-/* It is readable: true when the host wants the guest to stop. */
+/* It is readable: does what the host wants; true when it wants the guest to stop. */
 bool report_stop_asked(void);
 /* "exit 3", "signal 9": how the program ended. */
 void report_status(int wait_status);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/report.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,16 +38,34 @@ static size_t report_write(void *opaque, const uint8_t *data, size_t len)
 	return len;
 }
 
+/* Whole or not at all. */
+static bool tell(struct report *report, const char *line)
+{
+	size_t length = strlen(line);
+
+	if (chardev_can_receive(&report->chardev) < length)
+		return false;
+	chardev_receive(&report->chardev, (const uint8_t *)line, length);
+	return true;
+}
+
 /* May be called in the middle of the device's own work, which giving it input does not disturb. */
 static void report_input_room(void *opaque)
 {
-	static const char line[] = "stop\n";
 	struct report *report = opaque;
+	char line[40];
 
-	if (!report->to_stop || chardev_can_receive(&report->chardev) < sizeof(line) - 1)
-		return;
-	report->to_stop = false;
-	chardev_receive(&report->chardev, (const uint8_t *)line, sizeof(line) - 1);
+	snprintf(line, sizeof(line), "slept %" PRIu64 "\n", report->slept_ns);
+	if (report->slept_ns && tell(report, line))
+		report->slept_ns = 0;
+	if (report->to_stop && tell(report, "stop\n"))
+		report->to_stop = false;
+}
+
+void report_sleep(struct report *report, uint64_t ns)
+{
+	report->slept_ns += ns;
+	report_input_room(report);
 }
 
 void report_ask_stop(struct report *report)

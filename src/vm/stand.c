@@ -55,27 +55,37 @@ static void let_visit(struct vm *vm)
 	loop_unlock(vm->env.loop);
 }
 
-static void wait_for_resume(struct vm *vm)
+/* True: it was paused. */
+static bool wait_for_resume(struct vm *vm)
 {
+	bool paused = vm->paused;
+
 	while (vm->paused && !atomic_load(&vm->end)) {
 		loop_run(vm->env.loop);
 		let_visit(vm);
 	}
+	return paused;
 }
 
 void stand_still(struct vm *vm)
 {
-	uint64_t began, ended, now_ns;
+	uint64_t began, ended, began_ns, now_ns;
+	bool paused;
 
 	if (!vm->paused && !vm->visits)
 		return;
 	/* The guest compares its clocks: they stop together. */
-	isa_x86.clock_sample(&began, &now_ns);
-	loop_guest_clock_stop(vm->env.loop, now_ns);
+	isa_x86.clock_sample(&began, &began_ns);
+	loop_guest_clock_stop(vm->env.loop, began_ns);
 	let_visit(vm);
-	wait_for_resume(vm);
+	paused = wait_for_resume(vm);
 	isa_x86.clock_sample(&ended, &now_ns);
 	for (unsigned i = 0; i < vm->cpu_count; i++)
 		vm->threads[i].cpu->isa->clock_set_back(vm->threads[i].cpu, ended - began);
 	loop_guest_clock_start(vm->env.loop, now_ns);
+	if (!paused)
+		return;
+	loop_lock(vm->env.loop);
+	report_sleep(&vm->report, now_ns - began_ns);
+	loop_unlock(vm->env.loop);
 }

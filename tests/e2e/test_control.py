@@ -355,9 +355,10 @@ def test_a_client_that_goes_while_it_is_served(ask, idle, runtime):
 
 # ---- pausing ----
 
-def test_a_pause_is_not_seen(ask, start, linux):
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_a_pause_is_not_seen(ask, start, linux, cpus):
     """For a guest, the time that it was paused has not been, however slow it is otherwise."""
-    guest = start(*linux(), "--name", "one", "-c", 2).ready()
+    guest = start(*linux(), "--name", "one", "-c", cpus).ready()
     guest.sh("dmesg -c >/dev/null")
 
     def uptime():
@@ -378,6 +379,37 @@ def test_a_pause_is_not_seen(ask, start, linux):
     assert not bad_lines(guest.dmesg())
     guest.send("poweroff -f\n")
     assert guest.wait() == 0
+
+
+CLOCKS = "import sys, time\nfor line in sys.stdin: print(time.time(), time.monotonic(), flush=True)"
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_the_time_of_day_after_a_pause(ask, ringlet, debian_kernel, cpus):
+    """Our init puts the clock on by as much; what measures spans stands still."""
+    with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "--name", "one", "-c", str(cpus), "--",
+                           "python3", "-c", CLOCKS], text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        def late():
+            """How much later the host's clocks are than the guest's, that of the day and the other."""
+            process.stdin.write("\n")
+            process.stdin.flush()
+            day, span = map(float, process.stdout.readline().split())
+            return time.time() - day, time.monotonic() - span
+        try:
+            before = late()
+            for _ in range(2):
+                assert ask("pause", "one").returncode == 0
+                time.sleep(4)
+                assert ask("resume", "one").returncode == 0
+            wait_until(lambda: late()[0] < before[0] + 3)
+            after = late()
+            assert after[0] > before[0] - 3
+            assert after[1] > before[1] + 8 - 0.1
+            process.stdin.close()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
 
 
 def test_a_paused_machine_ends(ask, idle):
