@@ -439,8 +439,13 @@ void x86_probe_system(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x
 
 void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned len)
 {
+	const struct x86_tlb_entry *entry = x86_tlb_at(cpu, linear);
 	uint8_t *to = data;
 
+	if (len <= MEM_PAGE_SIZE && x86_tag_covers(entry->read_tag, linear, len)) {
+		memcpy(to, (const void *)(linear + entry->addend), len);
+		return;
+	}
 	while (len) {
 		struct span span;
 		unsigned chunk = len < SPAN_BYTES ? len : SPAN_BYTES;
@@ -455,8 +460,13 @@ void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned l
 
 void x86_store_bytes(struct x86_cpu *cpu, uint64_t linear, const void *data, unsigned len)
 {
+	const struct x86_tlb_entry *entry = x86_tlb_at(cpu, linear);
 	const uint8_t *from = data;
 
+	if (len <= MEM_PAGE_SIZE && x86_tag_covers(entry->write_tag, linear, len)) {
+		memcpy((void *)(linear + entry->addend), from, len);
+		return;
+	}
 	if (len > SPAN_BYTES)
 		x86_probe(cpu, linear, len, X86_WRITE);
 	while (len) {
