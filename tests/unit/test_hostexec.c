@@ -735,6 +735,33 @@ static void test_saving_by_the_host(void **state)
 	assert_true(by_host > 400);
 }
 
+/* What XGETBV tells with ECX 1; MXCSR counts. */
+static void test_components_in_use(void **state)
+{
+	static struct saved_state from;
+	static uint8_t memory[2 * PAGE];
+	struct machine *m = begin(state);
+	struct x86_cpu *cpu = m->fixture.cpu;
+	unsigned with_mxcsr = 0;
+
+	for (unsigned i = 0; i < 200; i++) {
+		uint64_t parked;
+
+		make_state(m, &from);
+		if (i % 2)
+			vec_put32(from.image, VEC_MXCSR, VEC_MXCSR_DEFAULT);
+		put_state(m, &from, memory);
+		parked = x86_vec_inuse(cpu);
+		x86_vec_load(cpu);
+		assert_int_equal(x86_vec_inuse(cpu), parked);
+		x86_vec_park(cpu);
+		if (~vec_get64(cpu->state.xsave, VEC_XSTATE_BV) & parked & VEC_BIT(VEC_SSE))
+			with_mxcsr++;
+	}
+	cpu->state.pkru = 0;
+	assert_true(with_mxcsr > 10);
+}
+
 static void test_xsave_headers(void **state)
 {
 	struct machine *m = begin(state);
@@ -826,6 +853,7 @@ int main(void)
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_saving_by_the_host),
+		cmocka_unit_test(test_components_in_use),
 		cmocka_unit_test(test_xsave_headers),
 		cmocka_unit_test(test_compatibility_mode),
 		cmocka_unit_test(test_reset),

@@ -6,11 +6,10 @@
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/system/msr.h"
 #include "isa/x86/system/system.h"
-
-#define XSAVE_XSTATE_BV 512 /* of the XSAVE image: components that are not in their initial state */
+#include "isa/x86/vector/hostexec.h"
 
 enum { XCR0_X87 = 1 << 0, XCR0_SSE = 1 << 1, XCR0_AVX = 1 << 2, XCR0_AVX512 = 7 << 5,
-       XCR0_PKRU = 1 << 9, XCR0_AMX = 3 << 17 };
+       XCR0_AMX = 3 << 17 };
 
 void x86_cpuid_insn(struct x86_cpu *cpu, const struct insn *insn)
 {
@@ -77,19 +76,6 @@ void x86_wrmsr(struct x86_cpu *cpu, const struct insn *insn)
 
 /* ---- XCR0 ---- */
 
-/* Components of XCR0 that are in use: not in their initial state. */
-static uint64_t xinuse(struct x86_cpu *cpu)
-{
-	uint64_t components;
-
-	x86_vec_park(cpu);
-	__builtin_memcpy(&components, cpu->state.xsave + XSAVE_XSTATE_BV, sizeof(components));
-	components &= ~(uint64_t)XCR0_PKRU;
-	if (cpu->state.pkru)
-		components |= XCR0_PKRU;
-	return components & cpu->state.xcr0;
-}
-
 void x86_xgetbv(struct x86_cpu *cpu, const struct insn *insn)
 {
 	uint32_t index = (uint32_t)cpu->state.gpr[X86_RCX];
@@ -100,7 +86,7 @@ void x86_xgetbv(struct x86_cpu *cpu, const struct insn *insn)
 	if (index == 0)
 		x86_set_edx_eax(cpu, cpu->state.xcr0);
 	else if (index == 1 && x86_cpuid_has(cpu, X86_FEATURE_XGETBV1))
-		x86_set_edx_eax(cpu, xinuse(cpu));
+		x86_set_edx_eax(cpu, x86_vec_inuse(cpu));
 	else
 		x86_general_protection(cpu);
 }

@@ -71,6 +71,7 @@ static bool detect_host(struct hostexec *he)
 	}
 	__cpuid_count(0xd, 1, a, b, c, d);
 	he->has_xsaveopt = a & 1;
+	he->has_xgetbv1 = a & 4;
 	__asm__ volatile("fxsave64 %0" : "=m"(probe));
 	he->mxcsr_mask = vec_get32(probe, VEC_MXCSR_MASK);
 	if (!he->mxcsr_mask)

@@ -26,7 +26,7 @@ void x86_hostexec_destroy(struct x86_cpu *cpu);
 void x86_vec_reset(struct x86_cpu *cpu);
 
 /* Components of the guest's vector state that are not in their initial configuration, as XGETBV
- * with ECX = 1 answers; parks. */
+ * with ECX = 1 answers; may park. */
 uint64_t x86_vec_inuse(struct x86_cpu *cpu);
 
 #endif

@@ -92,7 +92,7 @@ struct hostexec {
 	uint64_t live;                 /* those that the host's registers may hold: without AMX's
 					* unless the guest uses it, so that it costs nobody else */
 	uint64_t aligned;              /* those that begin at a cache line in the compacted form */
-	bool has_xsaveopt;
+	bool has_xsaveopt, has_xgetbv1;
 	/* x87: the operand's address, the opcode are noted by instructions with an unmasked error
 	 * only. */
 	bool fdp_on_error, fop_on_error;

@@ -90,17 +90,35 @@ void x86_vec_reset(struct x86_cpu *cpu)
 	cpu->state.fpu_cs = cpu->state.fpu_ds = cpu->state.fpu_opcode = 0;
 }
 
+/* Of the host's registers, by XGETBV itself. */
+static uint64_t inuse_on_host(const struct hostexec *he)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
+	return ((uint64_t)high << 32 | low) & he->live;
+}
+
+static uint64_t inuse_parked(const struct x86_cpu *cpu)
+{
+	const uint8_t *image = cpu->state.xsave;
+	uint64_t inuse = vec_get64(image, VEC_XSTATE_BV) & cpu->hostexec->components;
+
+	if (vec_get32(image, VEC_MXCSR) != VEC_MXCSR_DEFAULT)
+		inuse |= VEC_BIT(VEC_SSE);
+	return inuse;
+}
+
 uint64_t x86_vec_inuse(struct x86_cpu *cpu)
 {
 	const struct x86_state *state = &cpu->state;
 	uint64_t inuse;
 
-	x86_vec_park(cpu);
-	inuse = vec_get64(state->xsave, VEC_XSTATE_BV) & cpu->hostexec->components;
+	if (!cpu->hostexec->has_xgetbv1)
+		x86_vec_park(cpu);
+	inuse = cpu->vec_live ? inuse_on_host(cpu->hostexec) : inuse_parked(cpu);
 	if (state->fpu_ip || state->fpu_dp || state->fpu_opcode)
 		inuse |= VEC_BIT(VEC_X87);
-	if (vec_get32(state->xsave, VEC_MXCSR) != VEC_MXCSR_DEFAULT)
-		inuse |= VEC_BIT(VEC_SSE);
 	if (state->pkru)
 		inuse |= VEC_BIT(VEC_PKRU);
 	return inuse & state->xcr0;

@@ -258,6 +258,7 @@ void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 
 	if (!optimise && save_by_host(cpu, insn, &area))
 		return;
+	x86_vec_park(cpu);
 	inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd;
 	/* Other than XSAVEC and XGETBV these do not take SSE for used because of MXCSR. */
 	inuse &= ~VEC_BIT(VEC_SSE) | vec_get64(cpu->state.xsave, VEC_XSTATE_BV);
@@ -277,6 +278,7 @@ void host_run_xsavec(struct x86_cpu *cpu, const struct insn *insn)
 	area.format = area.mask | COMPACTED;
 	if (save_by_host(cpu, insn, &area))
 		return;
+	x86_vec_park(cpu);
 	inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd & area.mask;
 	probe_area(cpu, &area, inuse);
 	store_components(cpu, insn, &area, inuse);
@@ -428,7 +430,7 @@ static bool restore_by_host(struct x86_cpu *cpu, const struct insn *insn, const 
 	uint8_t *image = cpu->hostexec->image;
 	uint32_t mxcsr;
 
-	if (!on_host(cpu) || (area->mask & VEC_BIT(VEC_PKRU)) || (loaded & VEC_AMX))
+	if (!on_host(cpu) || (loaded & VEC_AMX))
 		return false;
 	mxcsr = load_mxcsr(cpu, area, loaded);
 	load_components(cpu, area, loaded);
@@ -436,12 +438,14 @@ static bool restore_by_host(struct x86_cpu *cpu, const struct insn *insn, const 
 		make_x87(cpu, insn, loaded & VEC_BIT(VEC_X87));
 	vec_put32(image, VEC_MXCSR, mxcsr);
 	clear_range(image, VEC_XSTATE_BV, VEC_HEADER_END);
-	vec_put64(image, VEC_XSTATE_BV, loaded);
+	vec_put64(image, VEC_XSTATE_BV, loaded & ~NOT_ON_HOST);
 	__asm__ volatile("xrstor64 (%0)"
 			 :
 			 : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
 			 : "memory");
 	vec_note_control(cpu);
+	if (area->mask & VEC_BIT(VEC_PKRU))
+		set_pkru(cpu, loaded & VEC_BIT(VEC_PKRU));
 	return true;
 }
 
