@@ -203,7 +203,8 @@ static void choose(struct x86_cpu *cpu)
 	slot = take_slot(cpu);
 	slot->agreed = slot->space;
 	slot->used_at = direct->entered;
-	direct_account_open(&slot->account, slot->cell.shared ? slot->cell.shared->guest_ticks : 0);
+	direct_account_open(&direct->policy, &slot->account,
+			    slot->cell.shared ? slot->cell.shared->guest_ticks : 0);
 	direct->chosen++;
 	cpu->direct_on = true;
 }
@@ -250,12 +251,12 @@ static _Noreturn void died(struct x86_cpu *cpu)
 }
 
 /* Is what runs directly worth it, after this? */
-static bool goes_on(struct x86_cpu *cpu, struct slot *slot, bool mapped)
+static bool goes_on(struct x86_cpu *cpu, struct slot *slot)
 {
 	struct direct *direct = cpu->direct;
 
-	if (direct->when == TRANSLATOR_DIRECT_ALWAYS || !direct_account_exit(&slot->account, mapped) ||
-	    direct_policy_judge(&direct->policy, &slot->account, slot->space,
+	if (direct->when == TRANSLATOR_DIRECT_ALWAYS ||
+	    direct_account_exit(&direct->policy, &slot->account, slot->space,
 				slot->cell.shared->guest_ticks))
 		return true;
 	give_up(cpu, slot);
@@ -291,7 +292,7 @@ static void stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *ev
 			died(cpu);
 		atomic_store(&slot->cell.runs, false);
 		mapped = map(cpu, slot, event);
-	} while ((event->signal == SIGUSR1 || goes_on(cpu, slot, mapped)) && mapped &&
+	} while ((event->signal == SIGUSR1 || goes_on(cpu, slot)) && mapped &&
 		 !slot->pages.all_stale);
 }
 

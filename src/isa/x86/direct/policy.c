@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * See policy.h. To leave a cell and come back costs a signal and two turns, some microseconds. Code that
- * the translator has is about half as fast as in a cell. So a cell is worth it for programs that stay for
- * longer than they take to leave. On a busy host a turn may last for milliseconds without any work; so no turn
- * counts for more than it takes to be worth several exits (DIRECT_TURN_US).
+ * the translator has is about half as fast as in a cell. So each exit is paid for by what is gained between exits. A
+ * program may have its pages mapped, and may take a burst of faults, on credit; what it gained long ago is
+ * forgotten. On a busy host a turn may last for milliseconds without any work; so no turn counts for more than
+ * DIRECT_TURN_US.
  */
 #include "isa/x86/direct/policy.h"
 
-#define EXIT_US 10u          /* between exits, on average, from which on it pays: a third is the exit's */
-#define JUDGED_EXITS 64u
+#define EXIT_US 10      /* of which guest_ticks have about a third */
+#define CREDIT_US 5000
+#define MOST_US 20000
 #define FIRST_WANTED 2u
 #define MOST_WANTED 128u
-#define MAPPINGS_FREE 512u
-#define MAPPINGS_AN_EXIT 4u  /* they are investments */
 
 void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us)
 {
-	*policy = (struct direct_policy){ .time = 1, .ticks_an_exit = EXIT_US * ticks_per_us };
+	*policy = (struct direct_policy){ .time = 1, .ticks_per_us = ticks_per_us };
 }
 
 /* The entry of root; the one not seen for longest becomes its. */
@@ -44,33 +44,30 @@ bool direct_policy_tick(struct direct_policy *policy, uint64_t root)
 	return space->seen >= space->wanted;
 }
 
-void direct_account_open(struct direct_account *account, uint64_t ticks)
-{
-	*account = (struct direct_account){ .ticks = ticks, .credit = MAPPINGS_FREE };
-}
-
-bool direct_account_exit(struct direct_account *account, bool mapping)
-{
-	if (mapping && account->credit)
-		account->credit--;
-	else
-		account->exits += mapping ? 1 : MAPPINGS_AN_EXIT;
-	return account->exits >= JUDGED_EXITS * MAPPINGS_AN_EXIT;
-}
-
-bool direct_policy_judge(struct direct_policy *policy, struct direct_account *account, uint64_t root,
+void direct_account_open(const struct direct_policy *policy, struct direct_account *account,
 			 uint64_t ticks)
 {
-	struct direct_space *space = space_of(policy, root);
-	bool worth = ticks - account->ticks >
-		     account->exits / MAPPINGS_AN_EXIT * policy->ticks_an_exit;
+	*account = (struct direct_account){
+		.balance = (int64_t)(CREDIT_US * policy->ticks_per_us), .ticks = ticks,
+	};
+}
 
-	if (worth)
-		space->wanted = FIRST_WANTED;
-	else if (space->wanted < MOST_WANTED)
-		space->wanted *= 4;
-	space->seen = 0;
-	account->exits = 0;
+bool direct_account_exit(struct direct_policy *policy, struct direct_account *account, uint64_t root,
+			 uint64_t ticks)
+{
+	int64_t most = (int64_t)(MOST_US * policy->ticks_per_us);
+	struct direct_space *space = space_of(policy, root);
+
+	account->balance += (int64_t)(ticks - account->ticks) - (int64_t)(EXIT_US * policy->ticks_per_us);
 	account->ticks = ticks;
-	return worth;
+	if (account->balance > most) {
+		account->balance = most;
+		space->wanted = FIRST_WANTED;
+	}
+	if (account->balance >= 0)
+		return true;
+	space->seen = 0;
+	if (space->wanted < MOST_WANTED)
+		space->wanted *= 4;
+	return false;
 }

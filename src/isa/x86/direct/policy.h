@@ -21,15 +21,14 @@ struct direct_space {
 
 struct direct_policy {
 	struct direct_space space[DIRECT_SPACES];
-	uint64_t time;            /* interrupts seen */
-	uint64_t ticks_an_exit;   /* from which on it pays */
+	uint64_t time;         /* interrupts seen */
+	uint64_t ticks_per_us; /* of the TSC */
 };
 
-/* Of one that runs directly. */
+/* What one that runs directly has gained on the translator so far. In ticks of the TSC. */
 struct direct_account {
-	uint64_t exits;           /* since the last judgement, MAPPINGS_AN_EXIT for one */
-	uint64_t ticks;           /* of the TSC that guest code had had then */
-	uint64_t credit;          /* mappings that do not count: a program has to have its pages first */
+	int64_t balance;
+	uint64_t ticks;        /* that guest code had had at the last exit */
 };
 
 void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us);
@@ -38,11 +37,10 @@ void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us);
 bool direct_policy_tick(struct direct_policy *policy, uint64_t root);
 
 /* It does from now on; ticks: of guest code in its cell so far. */
-void direct_account_open(struct direct_account *account, uint64_t ticks);
-/* It needed mappings (true) or us. true: it is time to judge. */
-bool direct_account_exit(struct direct_account *account, bool mapping);
-/* Is it worth going on with root? */
-bool direct_policy_judge(struct direct_policy *policy, struct direct_account *account, uint64_t root,
+void direct_account_open(const struct direct_policy *policy, struct direct_account *account,
+			 uint64_t ticks);
+/* It left its cell. false: it is not worth going on with root. */
+bool direct_account_exit(struct direct_policy *policy, struct direct_account *account, uint64_t root,
 			 uint64_t ticks);
 
 #endif
