@@ -6,9 +6,36 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void cpu_request(struct cpu *cpu, uint32_t bits)
+static void store_turn(struct cpu *cpu, unsigned table, uint32_t turn)
+{
+	atomic_store(&cpu->jump_turn[table], turn);
+	atomic_store(&cpu->jump_key[table], CPU_JUMP_KEY(turn));
+}
+
+/*
+ * Here the bits are set before the turns, in cpu_set_turn the turn before the bits are looked at: in whatever
+ * order the two meet, the last turn that is stored is none.
+ */
+void cpu_request_quietly(struct cpu *cpu, uint32_t bits)
 {
 	atomic_fetch_or(&cpu->requests, bits);
+	for (unsigned table = 0; table < CPU_TABLES; table++)
+		store_turn(cpu, table, CPU_TURN_NONE);
+}
+
+void cpu_set_turn(struct cpu *cpu, unsigned table, uint32_t turn)
+{
+	if (atomic_load_explicit(&cpu->jump_turn[table], memory_order_relaxed) == turn &&
+	    atomic_load_explicit(&cpu->jump_key[table], memory_order_relaxed) == CPU_JUMP_KEY(turn))
+		return;
+	store_turn(cpu, table, turn);
+	if (atomic_load(&cpu->requests))
+		store_turn(cpu, table, CPU_TURN_NONE);
+}
+
+void cpu_request(struct cpu *cpu, uint32_t bits)
+{
+	cpu_request_quietly(cpu, bits);
 	if (atomic_exchange(&cpu->asleep, 0))
 		syscall(SYS_futex, &cpu->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	if (cpu->kick)

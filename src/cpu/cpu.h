@@ -38,6 +38,11 @@ enum {
 	CPU_REQ_CODE = 1 << 8,      /* generated code that it may be in is not valid any more */
 };
 
+/* Tables in which generated code looks up where to go on: one for each kind of code that an ISA has. */
+#define CPU_TABLES 2
+#define CPU_TURN_NONE 1u /* no table has anything there */
+#define CPU_JUMP_KEY(turn) ((uint64_t)(turn) << 48)
+
 /* The CPU's local interrupt controller (an APIC's CPU side), given by irqchip/ through the board. */
 struct cpu_intc {
 	void *opaque;
@@ -91,6 +96,13 @@ struct cpu {
 	unsigned index; /* 0 … count-1; the APIC ID on a PC */
 	unsigned count; /* CPUs of the machine */
 	_Atomic uint32_t requests;
+	/*
+	 * What generated code finds the way with from one page of code to another: its turn, below 65536, and
+	 * the same as a key. A request makes them lead nowhere, so that the code comes back without having to
+	 * look at requests each time.
+	 */
+	_Atomic uint32_t jump_turn[CPU_TABLES];
+	_Atomic uint64_t jump_key[CPU_TABLES];
 	_Atomic uint32_t sipi_vector;
 	_Atomic uint32_t asleep;    /* futex word: 1 while cpu_sleep waits */
 	bool in_run;                /* exclusive.c: between enter and leave */
@@ -103,6 +115,8 @@ struct cpu {
 
 /* Sets request bits and wakes the CPU if it sleeps. Any thread. */
 void cpu_request(struct cpu *cpu, uint32_t bits);
+/* The same for a CPU that does not sleep, or need not wake up for that. */
+void cpu_request_quietly(struct cpu *cpu, uint32_t bits);
 
 static inline bool cpu_requested(const struct cpu *cpu, uint32_t bits)
 {
@@ -113,6 +127,9 @@ static inline void cpu_request_clear(struct cpu *cpu, uint32_t bits)
 {
 	atomic_fetch_and(&cpu->requests, ~bits);
 }
+
+/* A table's turn, for as long as nothing is requested. The CPU's own thread. */
+void cpu_set_turn(struct cpu *cpu, unsigned table, uint32_t turn);
 
 /* Sleeps until a request bit is set, outside of any exclusive section. */
 void cpu_sleep(struct cpu *cpu);

@@ -132,7 +132,7 @@ void exclusive_request(struct exclusive *exclusive, uint32_t bits)
 	for (unsigned i = 0; i < exclusive->count; i++) {
 		struct cpu *cpu = exclusive->cpus[i];
 
-		atomic_fetch_or(&cpu->requests, bits);
+		cpu_request_quietly(cpu, bits);
 		if (cpu->kick)
 			cpu->kick(cpu);
 	}

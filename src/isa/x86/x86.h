@@ -163,7 +163,7 @@ struct x86_jumps {
 	struct x86_block *block[2 * X86_JUMPS];
 	/* Direct jumps to other pages, which know their slot. */
 	struct x86_far_jump {
-		uint64_t key; /* linear address + struct x86_mirror's jump_key; 0: empty */
+		uint64_t key; /* linear address + CPU_JUMP_KEY of the turn; 0: empty */
 		struct x86_block *block;
 	} far[X86_FAR_JUMPS];
 };
@@ -189,8 +189,6 @@ struct x86_mirror_stats {
 struct x86_mirror {
 	void *tlb;               /* cpu->tlb[cpu->mmu]->entry */
 	struct x86_jumps *jumps; /* the table of the current privilege */
-	uint32_t jump_turn;      /* of the current mapping, below 65536 … */
-	uint64_t jump_key;       /* … and in the upper 16 bits */
 	uint64_t code_base;      /* linear address of the page that executes */
 	uint16_t flags;          /* status flags as LAHF and SETO give them: SF … CF << 8 | OF */
 	uint64_t spare;          /* a value that has no register for a moment */

@@ -28,6 +28,12 @@ CODE(loop, "xor %eax, %eax; xor %edx, %edx; 1: add $0x7fffffff, %eax; adc $0, %r
      "add (%rdi), %rax; rol $3, %rax; sbb $1, %rdx; add %rcx, %rdx; dec %rcx; jnz 1b; ret");
 CODE(tight, "1: dec %rcx; jnz 1b; ret");
 CODE(spins, "1: pause; cmp %rcx, (%rdi); jb 1b; ret");
+/* The same by other ways around than a loop's. */
+CODE(by_ret, "lea 1f(%rip), %rax; 1: cmp %rcx, (%rdi); jae 2f; push %rax; ret; 2: ret");
+CODE(by_jump, "lea 1f(%rip), %rax; 1: cmp %rcx, (%rdi); jae 2f; jmp *%rax; 2: ret");
+CODE(by_call, "lea 1f(%rip), %rax; push %rax; 1: lea 8(%rsp), %rsp; cmp %rcx, (%rdi); jae 2f\n"
+     "call *%rax; 2: ret");
+CODE(by_pages, "1: cmp %rcx, (%rdi); jae 2f; jmp 3f; 2: ret; .skip 4096; 3: jmp 1b");
 CODE(vectors_loop, "movq %rcx, %xmm0; pxor %xmm1, %xmm1; 1: paddd %xmm0, %xmm1\n"
      "pshufd $0x39, %xmm1, %xmm1\n"
      "movdqu %xmm1, (%rdi); dec %rcx; jnz 1b; movq %xmm1, %rax; ret");
@@ -78,11 +84,12 @@ static void interrupted(void)
 		wrong += run(loop, LOOPS, &place[0]) != want;
 	}
 	/* A handler's store ends a loop that only reads. */
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < 100; i++) {
+		const void *const ways[] = { spins, by_ret, by_jump, by_call, by_pages };
 		word until = ONCE(place[1]) + 2;
 
 		asm volatile("sti");
-		run(spins, until, &place[1]);
+		run(ways[i % 5], until, &place[1]);
 		asm volatile("cli");
 		wrong += ONCE(place[1]) < until;
 	}

@@ -4,14 +4,18 @@
  * reached through a block_exit, which is chained once the destination has code. For any other there is
  * lookup.c, and for an instruction that runs into the next page as well.
  *
- * Flags that somebody may read are in memory where a region is left or an event may be taken (at the start
- * of a loop head), and in the host's flags at the start of any other member.
+ * Events are looked for at loop heads, where a jump leads back in the page to another region, and with
+ * what lookup.c emits; so there is no way around without.
+ *
+ * Flags that somebody may read are in memory where a region is left or an event may be taken, and in the host's
+ * flags at the start of any member but a loop head.
  */
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 
 #define PAGE_BYTES 4096
 #define INSN_BYTES_MAX 15
+#define ALU_CMP 7
 
 /* A block's exits: where it jumps, and what follows it. */
 enum { EXIT_TARGET, EXIT_NEXT };
@@ -42,7 +46,19 @@ static void emit_exit(struct emit *e, struct member *from, unsigned number)
 	}
 	exit->offset = (int32_t)offset;
 	masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)exit);
+	if (offset <= from->block->insn[0].page_offset) {
+		masm_alu_imm_mem(e->m, false, ALU_CMP, H_CPU, CPU_FIELD(cpu.requests), 0);
+		masm_jcc(e->m, COND_NE, &e->leave);
+	}
 	masm_rm(e->m, false, 0xff, 4, H_SCRATCH, offsetof(struct block_exit, target));
+}
+
+void mirror_emit_leave(struct emit *e)
+{
+	if (!e->leave.fixups)
+		return;
+	masm_bind(e->m, &e->leave);
+	masm_jmp_to(e->m, e->at, e->translator->thunks.exit);
 }
 
 /* The flags are where the member expects them. */

@@ -5,20 +5,27 @@
  * index and an address tell the turn: an entry that holds the address that was asked for, be that canonical
  * or not, is of the mapping that was asked for, and nothing but the address need be compared.
  *
- * Turns 0 and 1 belong to no mapping. An empty entry holds 0, which might be taken for address 0's at that
- * one index; there, an address of turn 1 stands for "empty".
+ * Two turns belong to no mapping: CPU_TURN_NONE, with which translated code looks things up while something
+ * is requested, and finds none; and TURN_EMPTY. An empty entry holds 0, which at one index is address 0's; there,
+ * and where CPU_TURN_NONE has address 0, an address of that turn stands for "empty".
  */
 #include "isa/x86/mirror/jumps.h"
 
-#define TURN_NONE 1u
-#define TURN_FIRST 2u
+#define TURN_EMPTY 0u
+#define TURN_FIRST 2u /* behind CPU_TURN_NONE */
 #define TURNS (X86_JUMPS - TURN_FIRST)
 #define TURN_STEP 40503u /* has no divisor in common with TURNS; spreads mappings */
-#define TURN_SHIFT 48
+
+_Static_assert(X86_JUMP_TABLES == CPU_TABLES, "each has a turn");
+
+static unsigned current_table(const struct x86_cpu *cpu)
+{
+	return cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
+}
 
 static unsigned index_of(const struct x86_cpu *cpu, uint64_t linear)
 {
-	return (uint16_t)(linear + cpu->mirror.jump_turn);
+	return (uint16_t)(linear + cpu->mirror.owner[current_table(cpu)].turn);
 }
 
 /* Of what is empty already no page is touched. */
@@ -37,7 +44,7 @@ static void guard_zero(struct x86_jumps *jumps, unsigned index)
 {
 	for (unsigned i = index; i < 2 * X86_JUMPS; i += X86_JUMPS)
 		if (!jumps->linear[i])
-			jumps->linear[i] = X86_JUMPS + (uint16_t)(index - TURN_NONE);
+			jumps->linear[i] = X86_JUMPS + (uint16_t)(index - TURN_EMPTY);
 }
 
 static void change_owner(struct x86_cpu *cpu, struct x86_table_owner *owner, uint64_t generation)
@@ -51,19 +58,19 @@ static void change_owner(struct x86_cpu *cpu, struct x86_table_owner *owner, uin
 	owner->generation = generation;
 	owner->turn = (uint32_t)(TURN_FIRST + generation % TURNS * TURN_STEP % TURNS);
 	guard_zero(cpu->mirror.jumps, owner->turn);
+	guard_zero(cpu->mirror.jumps, CPU_TURN_NONE);
 }
 
 void mirror_jumps_turn(struct x86_cpu *cpu)
 {
-	unsigned table = cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
+	unsigned table = current_table(cpu);
 	struct x86_table_owner *owner = &cpu->mirror.owner[table];
 	uint64_t generation = cpu->mapping_generation[table];
 
 	cpu->mirror.jumps = &cpu->mirror.tables[table];
 	if (unlikely(owner->generation != generation || owner->key != cpu->block_key || !owner->turn))
 		change_owner(cpu, owner, generation);
-	cpu->mirror.jump_turn = owner->turn;
-	cpu->mirror.jump_key = (uint64_t)owner->turn << TURN_SHIFT;
+	cpu_set_turn(&cpu->cpu, table, owner->turn);
 }
 
 struct x86_block *mirror_jumps_find(const struct x86_cpu *cpu, uint64_t linear)

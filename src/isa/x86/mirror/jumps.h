@@ -8,7 +8,10 @@
 
 #include "isa/x86/x86.h"
 
-/* The table of the current privilege, of the current mapping: before any of the rest. */
+/*
+ * The table of the current privilege, of the current mapping: before any of the rest, and before translated
+ * code goes on.
+ */
 void mirror_jumps_turn(struct x86_cpu *cpu);
 
 /* What the current table has for an address, or NULL. */

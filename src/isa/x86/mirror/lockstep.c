@@ -73,10 +73,10 @@ void lockstep_destroy(struct x86_cpu *cpu)
 
 /* ---- reports ---- */
 
-/* Translated code looks at requests at the head of blocks; this one is harmless. */
+/* Translated code comes back for any request; this one is harmless. */
 static void tell_to_end(struct x86_cpu *cpu)
 {
-	atomic_fetch_or(&cpu->cpu.requests, CPU_REQ_INTERRUPT);
+	cpu_request_quietly(&cpu->cpu, CPU_REQ_INTERRUPT);
 }
 
 static void leave_to_outside(struct x86_cpu *cpu, enum lockstep_cause cause)

@@ -13,6 +13,9 @@
  *	mov   r11, [rsp + r11 * 8 + block]
  *	jmp   [r11 + code]
  *
+ * While something is requested, jump_turn and jump_key are such that nothing is found (cpu/cpu.h): so
+ * these jumps are where requests are seen, at no cost.
+ *
  * A direct jump or call has a slot of its own in the table (or nearly: they are dealt out in turn),
  * which the first look-up fills:
  *
@@ -29,6 +32,7 @@
 
 #define PAGE_BYTES 4096
 #define ENTRY_SHIFT 3
+#define KEY_SHIFT 48
 #define ALU_ADD 0
 #define ALU_AND 4
 #define FAR_FIELD(slot, field) ((slot) + (int32_t)offsetof(struct x86_far_jump, field))
@@ -36,6 +40,7 @@
 _Static_assert(sizeof(uint64_t) == 1 << ENTRY_SHIFT &&
 	       sizeof(struct x86_block *) == 1 << ENTRY_SHIFT, "the look-up scales by it");
 _Static_assert(X86_JUMPS == 1 << 16, "the look-up adds 16 bits");
+_Static_assert(CPU_JUMP_KEY(1) == 1ull << KEY_SHIFT, "the thunk makes keys");
 
 static enum x86_jump_table table_of(const struct emit *e)
 {
@@ -58,7 +63,7 @@ static void emit_load_block(struct masm *m, enum x86_jump_table table)
 /* R11 becomes the index of RCX's entry. */
 static void emit_first_way(struct masm *m, enum x86_jump_table table, struct masm_label *elsewhere)
 {
-	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.jump_turn));
+	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(cpu.jump_turn[0]) + sizeof(uint32_t) * table);
 	masm_rr(m, false, MASM_66 | 0x01, H_RCX, H_SCRATCH);
 	emit_compare(m, table, elsewhere);
 }
@@ -112,11 +117,16 @@ void mirror_emit_enter(struct emit *e)
 	emit_jump_to_block(e->m);
 }
 
-/* The block in R11 to the slot in RAX, for the address in RCX, after so many bytes were pushed. */
-static void fill_slot(struct masm *m, size_t pushed)
+/*
+ * The block in R11 to the slot in RAX, for the address in RCX, after so many bytes were pushed. The turn is
+ * the mapping's, whatever was requested since the block was found.
+ */
+static void fill_slot(struct masm *m, enum x86_jump_table table, size_t pushed)
 {
 	masm_store(m, offsetof(struct x86_far_jump, block), H_RAX, H_SCRATCH);
-	masm_load(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.jump_key) + pushed);
+	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.owner[0].turn) + pushed +
+						 sizeof(struct x86_table_owner) * table);
+	masm_rorx(m, H_SCRATCH, H_SCRATCH, 64 - KEY_SHIFT);
 	masm_rr(m, true, 0x03, H_SCRATCH, H_RCX);
 	masm_store(m, offsetof(struct x86_far_jump, key), H_RAX, H_SCRATCH);
 	masm_load(m, H_SCRATCH, H_RAX, offsetof(struct x86_far_jump, block));
@@ -134,7 +144,7 @@ void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table tabl
 	emit_load_block(m, table);
 	masm_push(m, H_RAX);
 	masm_load(m, H_RAX, H_CPU, CPU_FIELD(mirror.spare) + pushed);
-	fill_slot(m, pushed);
+	fill_slot(m, table, pushed);
 	masm_pop(m, H_RAX);
 	emit_code_base(m);
 	emit_jump_to_block(m);
@@ -183,7 +193,8 @@ void mirror_emit_far(struct emit *e, int64_t offset)
 		.enter = MASM_LABEL_INIT, .offset = offset, .slot = JUMPS_FIELD(table_of(e), far[slot]),
 	};
 	emit_destination(m, offset, mirror_wide(e));
-	masm_rm(m, true, 0x03, H_RCX, H_CPU, (int32_t)CPU_FIELD(mirror.jump_key));
+	masm_rm(m, true, 0x03, H_RCX, H_CPU,
+		(int32_t)(CPU_FIELD(cpu.jump_key[0]) + sizeof(uint64_t) * table_of(e)));
 	masm_rm(m, true, 0x3b, H_RCX, H_CPU, FAR_FIELD(miss->slot, key));
 	masm_jcc(m, COND_NE, &miss->enter);
 	emit_move_code_base(m, offset & -PAGE_BYTES, mirror_wide(e));

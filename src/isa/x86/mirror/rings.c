@@ -17,7 +17,6 @@
 				       offsetof(struct x86_table_owner, field)))
 #define PUSHED 16 /* RAX and RDX are on the stack meanwhile */
 #define CANONICAL_SHIFT 16
-#define KEY_SHIFT 48
 #define LAHF_FLAGS (X86_SF | X86_ZF | X86_AF | X86_PF | X86_CF)
 #define OF_SHIFT 11
 #define SMAP_KEY_SHIFT 6
@@ -68,14 +67,13 @@ static void pop_two(struct masm *m)
 	masm_pop(m, H_RAX);
 }
 
-/* EAX becomes the turn of the table that is gone to, which has to be the current mapping's. */
+/* The table that is gone to has to be the current mapping's. */
 static void check_turn(struct masm *m, enum x86_jump_table table, struct masm_label *undo)
 {
 	masm_load(m, H_RAX, H_CPU, (size_t)CPU(mapping_generation) + 8 * table + PUSHED);
 	masm_rm(m, true, 0x3b, H_RAX, H_CPU, OWNER(table, generation) + PUSHED);
 	masm_jcc(m, COND_NE, undo);
-	masm_load32(m, H_RAX, H_CPU, (size_t)OWNER(table, turn) + PUSHED);
-	masm_rr(m, false, 0x85, H_RAX, H_RAX); /* test eax, eax */
+	masm_alu_imm_mem(m, false, ALU_CMP, H_CPU, (size_t)OWNER(table, turn) + PUSHED, 0);
 	masm_jcc(m, COND_E, undo);
 }
 
@@ -85,9 +83,6 @@ static void change_key(struct masm *m, enum x86_jump_table table, struct masm_la
 	masm_rm(m, false, 0x3b, H_RDX, H_CPU, OWNER(table, key) + PUSHED);
 	masm_jcc(m, COND_NE, undo);
 	masm_rm(m, false, 0x89, H_RDX, H_CPU, CPU(block_key) + PUSHED);
-	masm_rm(m, false, 0x89, H_RAX, H_CPU, CPU(mirror.jump_turn) + PUSHED);
-	shift(m, true, SHIFT_LEFT, H_RAX, KEY_SHIFT);
-	masm_store(m, (size_t)CPU(mirror.jump_key) + PUSHED, H_CPU, H_RAX);
 	masm_lea(m, H_RAX, H_CPU, JUMPS_FIELD(table, linear) + PUSHED);
 	masm_store(m, (size_t)CPU(mirror.jumps) + PUSHED, H_CPU, H_RAX);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From decoded blocks to host code: each instruction as itself or as a call to the interpreter, behind all
- * that the cold paths, and the places where a region is entered from outside, which look for events.
+ * that the cold paths, and the places where a region is entered from outside.
  */
 #include "isa/x86/mirror/translate.h"
 
@@ -54,8 +54,7 @@ static void emit_interpreted(struct emit *e)
 /* Does anybody want something? Flags are in memory here, so comparing costs nothing. */
 static void emit_poll(struct emit *e, struct member *member)
 {
-	masm_rm(e->m, false, 0x83, 7, H_CPU, (int32_t)CPU_FIELD(cpu.requests));
-	masm_byte(e->m, 0);
+	masm_alu_imm_mem(e->m, false, 7, H_CPU, CPU_FIELD(cpu.requests), 0);
 	masm_jcc(e->m, COND_NE, &member->event);
 	e->flags_in_host = false;
 }
@@ -75,7 +74,10 @@ static void emit_vec_check(struct emit *e, struct member *member)
 	masm_bind(m, &live);
 }
 
-/* From outside, with the flags in memory. What follows is the member's start, or a jump to it. */
+/*
+ * From outside, with the flags in memory. What follows is the member's start, or a jump to it. Events are
+ * looked for where such jumps come from (lookup.c, flow.c), or at a loop's head.
+ */
 static void emit_entry(struct emit *e, struct member *member)
 {
 	e->flags_in_memory = true;
@@ -83,10 +85,7 @@ static void emit_entry(struct emit *e, struct member *member)
 	member->entry = e->m->size;
 	if (e->uses_vec)
 		emit_vec_check(e, member);
-	if (member->loop_head)
-		return;
-	emit_poll(e, member);
-	if (mirror_live_at(e, member))
+	if (!member->loop_head && mirror_live_at(e, member))
 		mirror_restore_flags(e);
 }
 
@@ -123,7 +122,7 @@ static void emit_late_entry(struct emit *e, struct member *member)
 {
 	if (entry_in_line(member))
 		return;
-	if (member->loop_head && !e->uses_vec) {
+	if (!e->uses_vec && (member->loop_head || !mirror_live_at(e, member))) {
 		member->entry = member->start.position;
 		return;
 	}
@@ -134,6 +133,8 @@ static void emit_late_entry(struct emit *e, struct member *member)
 /* An event before the member: leave with rip there. */
 static void emit_event(struct emit *e, struct member *member)
 {
+	if (!member->event.fixups)
+		return;
 	masm_bind(e->m, &member->event);
 	masm_imm64(e->m, H_SCRATCH, (uint64_t)(uintptr_t)&member->block->block);
 	masm_jmp_to(e->m, e->at, e->translator->thunks.dead);
@@ -261,6 +262,7 @@ static void emit_region(struct emit *e)
 		emit_late_entry(e, &e->members[i]);
 	for (unsigned i = 0; i < e->member_count; i++)
 		emit_event(e, &e->members[i]);
+	mirror_emit_leave(e);
 }
 
 static void find_vector_uses(struct emit *e, const struct member *member)
@@ -379,6 +381,7 @@ static void translate_locked(struct x86_cpu *cpu, struct x86_block *head)
 		e->translator = cpu->cpu.env.translator;
 		e->m = &e->translator->masm;
 		e->no_groups = tries;
+		e->leave = (struct masm_label)MASM_LABEL_INIT;
 		done = make_code(e, head);
 	}
 }

@@ -177,6 +177,7 @@ struct emit {
 	int8_t delta_in_r11;                /* the register whose mirror.delta is in R11 as well, or -1 */
 	struct twin_entry twin[REGION_INSNS + REGION_BLOCKS]; /* by instruction, and behind the last */
 	bool user_access; /* AC was set in this block: another enum x86_mmu than it began with */
+	struct masm_label leave; /* by the exit in R11, to the run loop */
 	unsigned cold_paths, detours, side_exits, second_looks, far_misses;
 
 	/* What follows is written before it is read; the above begins as zero with each region. */
@@ -379,5 +380,6 @@ struct ending mirror_ending(struct x86_cpu *cpu, const struct insn *last);
 void mirror_emit_fall(struct emit *e);
 /* Behind the region's code. */
 void mirror_emit_side_exits(struct emit *e);
+void mirror_emit_leave(struct emit *e);
 
 #endif
