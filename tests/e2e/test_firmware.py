@@ -2,6 +2,7 @@
 """Software that is no Linux: a BIOS as firmware, a memory tester as kernel."""
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -30,6 +31,51 @@ def test_seabios(start, image):
                  "Copying SMBIOS", "Booting from Hard Disk"):
         assert part in said
     assert not re.search(r"WARNING|ERROR|[Uu]nable to|Timeout", said), said
+
+
+# Reads sector 1, writes it with its first byte increased to sector 2, and says that byte.
+BOOT_SECTOR = """
+	bits 16
+	org 0x7c00
+	xor ax, ax
+	mov ds, ax
+	mov si, packet
+	mov ah, 0x42
+	int 0x13
+	jc end
+	inc byte [0x8000]
+	inc byte [sector]
+	mov ax, 0x4300
+	int 0x13
+	jc end
+	mov al, [0x8000]
+end:	mov dx, 0xf4
+	out dx, al
+halt:	hlt
+	jmp halt
+packet:	db 16, 0
+	dw 1, 0x8000, 0
+sector:	dq 1
+	times 510-($-$$) db 0
+	dw 0xaa55
+"""
+
+
+@pytest.mark.parametrize("file", ["disk.raw", "disk.qcow2"])
+def test_seabios_starts_from_a_disk(start, ringlet, tmp_path, file):
+    """Its driver is not Linux's: small rings, one request at a time, no interrupts."""
+    (tmp_path / "boot.asm").write_text(BOOT_SECTOR)
+    subprocess.run(["nasm", "-f", "bin", "-o", "boot", "boot.asm"], cwd=tmp_path, check=True)
+    sectors = [(tmp_path / "boot").read_bytes(), b"\x20" + b"data" * 127 + b"end"]
+    (tmp_path / "disk.raw").write_bytes(b"".join(sectors).ljust(1 << 20, b"\0"))
+    subprocess.run([ringlet, "disk", "convert", "disk.raw", "disk.qcow2"], cwd=tmp_path, check=True)
+    guest = start("-f", installed("/usr/share/seabios/bios-256k.bin", "seabios"), "-m", "128M", "-c", 1,
+                  "-d", tmp_path / file, "--debug-exit")
+    assert guest.wait() == 0x21 << 1 | 1
+    subprocess.run([ringlet, "disk", "convert", "--force", file, "after.raw"], cwd=tmp_path, check=True)
+    after = (tmp_path / "after.raw").read_bytes()
+    assert after[:1024] == b"".join(sectors)
+    assert after[1024:1536] == b"\x21" + sectors[1][1:] and not any(after[1536:])
 
 
 def start_memtest(start, flavour, *args):
