@@ -52,7 +52,10 @@ static void *run(void *opaque)
 		unsigned count;
 
 		uring_wait(ring->uring);
+		/* With the mutex, so that not the kernel alone says that what was put is seen here. */
+		pthread_mutex_lock(&ring->mutex);
 		count = uring_take(ring->uring, done, TAKEN_MAX);
+		pthread_mutex_unlock(&ring->mutex);
 		for (unsigned i = 0; i < count; i++)
 			take(ring, &done[i]);
 		pthread_mutex_lock(&ring->mutex);
