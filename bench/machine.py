@@ -8,7 +8,7 @@ import time
 TIMEOUT_S = 900
 MEM_MIB = 512
 # The guest's memory as QEMU calls its mapping; ours is private memory of about that size.
-GUEST_RAM = re.compile(r"/memfd:memory-backend-memfd\b")
+GUEST_RAM = re.compile(r"/memfd:(memory-backend-memfd|guest memory)\b")
 GUEST_RAM_MIB = MEM_MIB - 4
 MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ *(.*)$")
 
