@@ -35,7 +35,8 @@
 #define SIGNALS 31
 
 /* The linker's: all of this program. */
-extern const char __executable_start[], __etext[], _end[];
+#define HIDDEN __attribute__((visibility("hidden"))) /* no relocation, which nobody would carry out */
+extern const char __executable_start[] HIDDEN, __etext[] HIDDEN, _end[] HIDDEN;
 
 static struct cell_shared *shared;
 static uint64_t entered_at; /* guest code */
@@ -52,6 +53,13 @@ static long call(long number, long a, long b, long c, long d, long e, long f)
 			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
 	return ret;
+}
+
+/* An address as a value, not as part of a constant that the linker would have to fill in. */
+static void *here(void *address)
+{
+	__asm__("" : "+r"(address));
+	return address;
 }
 
 static _Noreturn void leave(int status)
@@ -156,7 +164,7 @@ static void take_signals(void)
 {
 	struct sigaltstack stack = { .ss_sp = shared->stack, .ss_size = CELL_STACK_BYTES };
 	struct sigaction action = {
-		.sa_handler = (__sighandler_t)(void *)handle, .sa_restorer = restorer,
+		.sa_handler = (__sighandler_t)here(handle), .sa_restorer = (__sigrestore_t)here(restorer),
 		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG, .sa_mask = ~0ul,
 	};
 	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGUSR1 };
@@ -259,7 +267,7 @@ static void settle_on_signal_stack(void)
 {
 	struct sigaltstack stack = { .ss_sp = shared->stack, .ss_size = CELL_STACK_BYTES };
 	struct sigaction action = {
-		.sa_handler = (__sighandler_t)(void *)settle, .sa_restorer = restorer,
+		.sa_handler = (__sighandler_t)here(settle), .sa_restorer = (__sigrestore_t)here(restorer),
 		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG, .sa_mask = ~0ul,
 	};
 

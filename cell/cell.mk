@@ -9,6 +9,7 @@ CELL_LDFLAGS := -static-pie -nostdlib -s -Wl,--build-id=none -Wl,-z,noexecstack 
 $(CELL): cell/cell.c src/host/cell.h cell/cell.mk
 	@mkdir -p $(@D)
 	$(CC) $(CELL_FLAGS) $(CELL_LDFLAGS) -o $@ $<
+	@if readelf -rW $@ | grep R_X86_64; then echo '$@ must not need relocation'; rm $@; exit 1; fi
 
 $(BUILD)/src/host/cell.o: $(CELL)
 $(BUILD)/src/host/cell.o: CPPFLAGS += -DCELL_IMAGE='"$(abspath $(CELL))"'
