@@ -203,6 +203,8 @@ static void check_sysret(struct masm *m, struct masm_label *leave)
 	masm_jcc(m, COND_NE, leave);
 	masm_cmp_byte(m, H_CPU, (size_t)CPU(interrupt_maybe), 0);
 	masm_jcc(m, COND_NE, leave);
+	masm_cmp_byte(m, H_CPU, (size_t)CPU(direct_on), 0);
+	masm_jcc(m, COND_NE, leave);
 }
 
 /* R11: the instruction. To 64-bit code alone. */
