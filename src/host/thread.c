@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/thread.h"
 
+#include <sched.h>
 #include <signal.h>
 
 #include "base/error.h"
@@ -29,4 +30,11 @@ int thread_create(pthread_t *thread, const char *name, void *(*run)(void *opaque
 		return error_set_errno(err, ret, "cannot start thread '%s'", name);
 	pthread_setname_np(*thread, name);
 	return 0;
+}
+
+unsigned thread_processors(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
 }

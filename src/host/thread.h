@@ -14,4 +14,7 @@ struct error;
 int thread_create(pthread_t *thread, const char *name, void *(*run)(void *opaque), void *opaque,
 		  struct error *err);
 
+/* How many processors the calling thread may run on. */
+unsigned thread_processors(void);
+
 #endif

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "host/thread.h"
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/direct/frame.h"
 #include "isa/x86/direct/pages.h"
@@ -123,7 +124,9 @@ static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
 		cpu->direct_on = false;
 		return false;
 	}
-	slot->cell.shared->spin_ticks = (uint32_t)(direct->ticks_per_us * SPIN_US);
+	/* A cell and its CPU's thread wait for each other in turn; that costs somebody, if all are busy. */
+	if (thread_processors() > cpu->cpu.count)
+		slot->cell.shared->spin_ticks = (uint32_t)(direct->ticks_per_us * SPIN_US);
 	slot->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
 	direct_pages_init(&slot->pages, &slot->cell);
 	cpu->cpu.kick = kick;
