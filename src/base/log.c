@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #define GUEST_LINES_PER_SECOND 10
 
@@ -25,8 +26,9 @@ static void write_line(enum log_level level, const char *fmt, va_list args)
 	char text[1024];
 
 	vsnprintf(text, sizeof(text), fmt, args);
-	/* \r too: the terminal may be raw. */
-	fprintf(stderr, "ringlet: %s: %s\r\n", level_names[level], text);
+	/* A terminal may be raw; a file is none. */
+	fprintf(stderr, "ringlet: %s: %s%s\n", level_names[level], text,
+		isatty(STDERR_FILENO) ? "\r" : "");
 }
 
 void log_write(enum log_level level, const char *fmt, ...)

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/machine.h"
 
@@ -24,12 +25,22 @@ static void fill(struct json *arguments, const void *opaque)
 
 static int balloon(struct client *client, void *args, char **operand, struct error *err)
 {
+	const struct json_value *driver;
 	uint64_t bytes;
+	int ret;
 
 	(void)args;
 	if (options_parse_size(operand[0], &bytes))
 		return error_set(err, EINVAL, "'%s' is no size such as 512M or 2G", operand[0]);
-	return client_ask(client, "balloon", fill, &bytes, err);
+	ret = client_ask(client, "balloon", fill, &bytes, err);
+	if (ret)
+		return ret;
+	driver = json_member(&client->answer,
+			     json_member(&client->answer, client->result, "balloon"), "driver");
+	if (driver && !driver->truth)
+		log_warn("the guest of '%s' runs no balloon driver, and gives nothing before it does",
+			 client->name);
+	return 0;
 }
 
 int cmd_balloon(int argc, char **argv)

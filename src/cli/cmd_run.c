@@ -268,7 +268,8 @@ static int choose_kernel(struct run_args *args, struct error *err)
 	if (!config->kernel)
 		config->kernel = args->found_kernel = find_kernel();
 	if (!config->kernel)
-		return error_set(err, ENOENT, "no kernel found: name one with --kernel");
+		return error_set(err, ENOENT, "no kernel found: name one with --kernel, or have "
+				 "'ringlet kernel fetch' fetch Debian's");
 	config->unpack_cache = args->unpack_cache = cache_path("unpacked");
 	ret = prepare_root(args, err);
 	return ret ? ret : complete_params(args, err);

@@ -104,6 +104,8 @@ static void print_value(const struct json_text *text, const struct json_value *v
 		print_members(text, value);
 	else if (value->kind == JSON_STRING)
 		printf("  %s\n", value->text);
+	else if (value->kind == JSON_BOOL)
+		printf("  %-22s %s\n", value->name, value->truth ? "yes" : "no");
 	else if (json_uint_of(value, &number))
 		print_number(value, number);
 }

@@ -14,6 +14,7 @@
 #include "agent/wire.h"
 #include "base/error.h"
 #include "base/utf8.h"
+#include "control/client.h"
 #include "host/clock.h"
 #include "host/machines.h"
 
@@ -159,6 +160,21 @@ void guest_text_clean(char *text)
 	}
 }
 
+/* Its guest would not answer, however long one waits. What the machine does not tell is fine. */
+static int check_paused(int dir, const char *name, struct error *err)
+{
+	struct client client;
+	const char *state = NULL;
+	bool paused;
+
+	if (!client_open(&client, dir, name, CLIENT_PATIENCE_S, NULL) &&
+	    !client_ask(&client, "describe", NULL, NULL, NULL))
+		state = json_text_of(json_member(&client.answer, client.result, "state"));
+	paused = state && !strcmp(state, "paused");
+	client_close(&client);
+	return paused ? error_set(err, EBUSY, "machine '%s' is paused: resume it first", name) : 0;
+}
+
 int guest_agent_connect(const char *name, unsigned wait_s, struct error *err)
 {
 	uint64_t deadline_ns = clock_now_ns() + wait_s * CLOCK_NS_PER_S;
@@ -169,6 +185,11 @@ int guest_agent_connect(const char *name, unsigned wait_s, struct error *err)
 	dir = machines_open(err);
 	if (dir < 0)
 		return dir;
+	ret = check_paused(dir, name, err);
+	if (ret) {
+		close(dir);
+		return ret;
+	}
 	while ((ret = try_agent(dir, name, err)) == -EAGAIN && clock_now_ns() < deadline_ns)
 		usleep(RETRY_US);
 	close(dir);

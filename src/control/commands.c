@@ -131,6 +131,7 @@ static void describe_balloon(const struct vm *vm, struct json *result)
 		return;
 	virtio_balloon_figures(vm->balloon, &figures);
 	json_object_begin(result, "balloon");
+	json_bool(result, "driver", virtio_running(vm->balloon));
 	json_uint(result, "target_bytes", figures.target_bytes);
 	json_uint(result, "actual_bytes", figures.actual_bytes);
 	for (unsigned i = 0; i < sizeof(balloon_names) / sizeof(balloon_names[0]); i++)

@@ -135,6 +135,10 @@ static int open_queues(struct tap *tap, unsigned wanted, struct error *err)
 		tap->net.fd[0] = open_queue(tap, wanted <= 1);
 		wanted = 1;
 	}
+	if (tap->net.fd[0] < 0 && (errno == EPERM || errno == EACCES))
+		return error_set(err, errno, "network tap: no permission to make or use %s: root can make "
+				 "one for you (ip tuntap add NAME mode tap user YOU), and let you open "
+				 TUN_DEVICE, *tap->ifname ? tap->ifname : "an interface");
 	if (tap->net.fd[0] < 0)
 		return complain("cannot open", *tap->ifname ? tap->ifname : TUN_DEVICE, err);
 	for (tap->net.info.queues = 1; tap->net.info.queues < wanted; tap->net.info.queues++) {

@@ -6,9 +6,12 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "host/loop.h"
 #include "ui/chardev.h"
 #include "ui/stream.h"
@@ -59,6 +62,10 @@ static size_t sink_write(void *opaque, const uint8_t *data, size_t len)
 					       sink, &sink->watch);
 			return done;
 		} else if (put != -EINTR) {
+			/* A reader who has gone knows it. */
+			if (put != -EPIPE)
+				log_error("cannot write %s: %s", sink->stream.fd == STDERR_FILENO ?
+					  "standard error" : "standard output", strerror((int)-put));
 			sink->failed = true;
 			loop_post(sink->loop, fail, sink);
 		}

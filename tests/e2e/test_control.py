@@ -416,6 +416,8 @@ def test_a_paused_machine_ends(ask, idle):
     machine = idle("one", "-c", 2)
     assert ask("pause", "one").returncode == 0
     assert_refused(ask("stop", "one"), "resume it first")
+    assert_refused(ask("exec", "one", "true"), "machine 'one' is paused: resume it first", 255)
+    assert_refused(ask("cp", "one:/x", "y"), "machine 'one' is paused: resume it first")
     assert ask("stop", "--force", "one").returncode == 0
     assert machine.wait() == 0
 
@@ -517,7 +519,10 @@ def test_ctrl_c_leaves_the_machine_alone(ask, idle, ringlet):
 def test_the_balloon(ask, start, linux_with):
     guest = start(*linux_with("virtio_pci", "virtio_balloon"), "--name", "one", "-m", "256M")
     guest.ready()
+    done = ask("balloon", "0")
+    assert done.returncode == 0 and "'one' runs no balloon driver" in done.stderr
     guest.sh("load")
+    assert ask("balloon", "0").stderr == ""
 
     def figure(name):
         return json.loads(ask("stat", "--json", "one").stdout)["balloon"].get(name)
@@ -525,6 +530,7 @@ def test_the_balloon(ask, start, linux_with):
     assert figure("total_bytes") > 128 << 20
     assert ask("balloon", "one", "64M").returncode == 0
     wait_until(lambda: figure("actual_bytes") == 64 << 20)
+    assert re.search(r"^  driver +yes$", ask("stat", "one").stdout, re.MULTILINE)
     assert re.search(r"^  actual +64\.0 MiB$", ask("stat", "one").stdout, re.MULTILINE)
     assert ask("balloon", "0").returncode == 0
     wait_until(lambda: figure("actual_bytes") == 0)

@@ -63,6 +63,21 @@ def test_many_bytes_both_ways(machine):
     assert done.returncode == 0 and done.stdout == data and done.stderr == b""
 
 
+def test_output_that_cannot_be_written(machine):
+    """A full disk is told of; a reader who has gone is nobody to tell."""
+    with open("/dev/full", "wb") as full, machine.popen("exec", machine.name, "echo", "x", stdout=full,
+                                                        stderr=subprocess.PIPE) as client:
+        assert client.stderr.read() == (b"ringlet: error: cannot write standard output: "
+                                        b"No space left on device\n")
+    assert client.returncode != 0
+    with machine.popen("exec", machine.name, "yes", stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE) as client:
+        client.stdout.read(100)
+        client.stdout.close()
+        assert client.stderr.read() == b""
+    assert client.returncode == -signal.SIGPIPE
+
+
 def test_input_that_nobody_reads(machine):
     done = machine.exec("echo", "done", input=bytes(10_000_000))
     assert (done.returncode, done.stdout) == (0, b"done\n")
