@@ -53,6 +53,11 @@ static void fs_handle(struct virtio_device *dev, struct virtio_queue *queue)
 	}
 }
 
+static bool fs_quiesce(struct virtio_device *dev)
+{
+	return virtio_pool_quiesce(((struct virtio_fs *)dev)->pool);
+}
+
 static void fs_stop(struct virtio_device *dev)
 {
 	struct virtio_fs *fs = (struct virtio_fs *)dev;
@@ -76,6 +81,7 @@ static const struct virtio_class fs_class = {
 	.id = VIRTIO_ID_FS,
 	.pci_class = 0x018000, /* mass storage, other */
 	.handle = fs_handle,
+	.quiesce = fs_quiesce,
 	.stop = fs_stop,
 	.destroy = fs_destroy,
 };

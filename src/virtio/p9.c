@@ -61,6 +61,11 @@ static void p9_handle(struct virtio_device *virtio, struct virtio_queue *queue)
 		handle_request((struct virtio_p9 *)virtio, queue, chain);
 }
 
+static bool p9_quiesce(struct virtio_device *virtio)
+{
+	return virtio_pool_quiesce(((struct virtio_p9 *)virtio)->pool);
+}
+
 static void p9_stop(struct virtio_device *virtio)
 {
 	struct virtio_p9 *dev = (struct virtio_p9 *)virtio;
@@ -84,6 +89,7 @@ static const struct virtio_class p9_class = {
 	.id = VIRTIO_ID_9P,
 	.pci_class = 0x018000, /* mass storage, other */
 	.handle = p9_handle,
+	.quiesce = p9_quiesce,
 	.stop = p9_stop,
 	.destroy = p9_free,
 };

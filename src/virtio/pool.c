@@ -101,6 +101,8 @@ static void give_back(void *opaque)
 		push_followers(pool, job->followers);
 		free(job);
 	}
+	if (!pool->out)
+		virtio_quiet(pool->dev);
 }
 
 /* A thread of the device's. */
@@ -163,6 +165,11 @@ static void drop(struct job *job)
 		free(job);
 		job = next;
 	}
+}
+
+bool virtio_pool_quiesce(const struct virtio_pool *pool)
+{
+	return !pool->out;
 }
 
 void virtio_pool_stop(struct virtio_pool *pool)

@@ -7,6 +7,7 @@
 #ifndef RINGLET_VIRTIO_POOL_H
 #define RINGLET_VIRTIO_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,8 @@ void virtio_pool_submit(struct virtio_pool *pool, struct virtio_queue *queue,
 void virtio_pool_answer_after(struct virtio_pool *pool, uint16_t tag, struct virtio_queue *queue,
 			      struct virtio_chain *chain);
 
+/* A device's quiesce: false while a thread answers. */
+bool virtio_pool_quiesce(const struct virtio_pool *pool);
 /* In a device's stop: waits for the threads, and drops what is not given back. */
 void virtio_pool_stop(struct virtio_pool *pool);
 

@@ -5,6 +5,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
+#include "virtio/pool.h"
 #include "virtio_driver.h"
 
 #define INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)
@@ -29,6 +31,8 @@ struct turner {
 	uint8_t config[6];
 	unsigned starts, stops, handled;
 	bool hold; /* keep chains */
+	struct virtio_pool *pool;
+	atomic_bool hangs;
 	struct virtio_chain *held[16];
 	unsigned held_count;
 };
@@ -109,6 +113,51 @@ static const struct virtio_class deferred_class = {
 	.destroy = turner_destroy,
 };
 
+/* ---- one whose answers take as long as somebody likes ---- */
+
+static size_t slow_answer(void *opaque, const struct virtio_chain *chain)
+{
+	struct turner *turner = opaque;
+
+	while (turner->hangs)
+		usleep(100);
+	return virtio_chain_write(chain, 0, "late", 4);
+}
+
+static void slow_handle(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	struct virtio_chain *chain;
+
+	while ((chain = virtio_queue_pop(queue)))
+		virtio_pool_submit(((struct turner *)dev)->pool, queue, chain, 0);
+}
+
+static bool slow_quiesce(struct virtio_device *dev)
+{
+	return virtio_pool_quiesce(((struct turner *)dev)->pool);
+}
+
+static void slow_stop(struct virtio_device *dev)
+{
+	((struct turner *)dev)->stops++;
+	virtio_pool_stop(((struct turner *)dev)->pool);
+}
+
+static void slow_destroy(struct virtio_device *dev)
+{
+	virtio_pool_destroy(((struct turner *)dev)->pool);
+	turner_destroy(dev);
+}
+
+static const struct virtio_class slow_class = {
+	.name = "virtio-slow",
+	.id = 63,
+	.handle = slow_handle,
+	.quiesce = slow_quiesce,
+	.stop = slow_stop,
+	.destroy = slow_destroy,
+};
+
 static int open_bench(void **state, const struct virtio_class *class, bool doorbells)
 {
 	struct bench *b = calloc(1, sizeof(*b));
@@ -123,6 +172,9 @@ static int open_bench(void **state, const struct virtio_class *class, bool doorb
 	setup.env = &b->driver.fixture->env;
 	setup.config = b->turner->config;
 	assert_int_equal(virtio_device_init(&b->turner->virtio, &setup, NULL), 0);
+	if (class == &slow_class)
+		assert_int_equal(virtio_pool_create(&b->turner->pool, &b->turner->virtio, "slow",
+						    slow_answer, b->turner, NULL), 0);
 	driver_plug(&b->driver, &b->turner->virtio);
 	return 0;
 }
@@ -145,6 +197,11 @@ static int setup(void **state)
 static int setup_deferred(void **state)
 {
 	return open_bench(state, &deferred_class, false);
+}
+
+static int setup_slow(void **state)
+{
+	return open_bench(state, &slow_class, false);
 }
 
 static int setup_bells(void **state)
@@ -773,6 +830,42 @@ static void test_reset_under_way_both(void **state)
 }
 
 /* The machine's reset, and its end, with chains out. */
+/* A reset under way takes place when the last thread is back; what they answered is nobody's. */
+static void test_slow_reset(void **state)
+{
+	const struct driver_buffer answer = { DRIVER_DATA, 4, true };
+	struct bench *b = *state;
+	struct virtio_driver *d = &b->driver;
+	bool done = true;
+	uint16_t id;
+	uint32_t len;
+	uint8_t live;
+
+	for (unsigned i = 0; i < 2; i++) {
+		driver_start(d, (int)i, 0);
+		live = driver_status(d);
+		b->turner->hangs = true;
+		driver_add(d, 0, &answer, 1, 0);
+		driver_add(d, 1, &answer, 1, 0);
+		driver_kick(d, 0);
+		driver_kick(d, 1);
+		driver_set_status(d, 0);
+		run_until(d->fixture, &done);
+		assert_int_equal(driver_status(d), live);
+		assert_int_equal(b->turner->stops, i);
+		b->turner->hangs = false;
+		driver_reset(d);
+		assert_int_equal(b->turner->stops, i + 1);
+		assert_false(driver_used(d, 0, &id, &len) || driver_used(d, 1, &id, &len));
+	}
+	driver_start(d, DRIVER_SPLIT, 0);
+	driver_add(d, 0, &answer, 1, 0);
+	driver_kick(d, 0);
+	while (!driver_used(d, 0, &id, &len))
+		run_until(d->fixture, &done);
+	assert_int_equal(len, 4);
+}
+
 static void test_machine_reset(void **state)
 {
 	struct bench *b = *state;
@@ -815,6 +908,7 @@ int main(void)
 		TEST(test_live_registers),
 		TEST(test_bad_rings),
 		TEST(test_reset_under_way_both),
+		cmocka_unit_test_setup_teardown(test_slow_reset, setup_slow, teardown),
 		TEST(test_machine_reset),
 	};
 
