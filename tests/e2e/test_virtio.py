@@ -170,7 +170,9 @@ def test_programs_from_a_disk(start, linux_with, programs, tmp_path):
 def resident_kib(guest):
     """Memory of the guest that the host holds, and of the monitor, which does not change much."""
     with open(f"/proc/{guest.process.pid}/status", encoding="ascii") as status:
-        return int(re.search(r"RssAnon:\s+(\d+) kB", status.read())[1])
+        text = status.read()
+    # The guest's is private, or a file's in memory.
+    return sum(int(re.search(rf"{kind}:\s+(\d+) kB", text)[1]) for kind in ("RssAnon", "RssShmem"))
 
 
 def available_kib(guest):
