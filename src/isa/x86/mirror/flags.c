@@ -198,6 +198,40 @@ static bool update_member(struct emit *e, const struct member *member)
 	return live[0] != before;
 }
 
+/* Of what reads flags: it does so in memory. */
+static bool reads_in_memory(const struct emit *e, unsigned number)
+{
+	const struct insn_info *info = &e->all_info[number];
+
+	return !e->all_described[number] || info->z.meta.category == ZYDIS_CATEGORY_PUSH ||
+	       info->z.meta.category == ZYDIS_CATEGORY_SYSCALL ||
+	       info->z.meta.category == ZYDIS_CATEGORY_INTERRUPT;
+}
+
+/* Does an instruction of the member itself read, in the host's, flags from before it? */
+static bool reads_flags(const struct emit *e, const struct member *member)
+{
+	uint16_t dead = 0;
+
+	for (unsigned i = 0; i < member->count && dead != FLAGS_ALL; i++) {
+		const struct flag_use *use = e->all_use + member->first + i;
+
+		if (use->reads & ~dead)
+			return !reads_in_memory(e, member->first + i);
+		dead |= use->kills;
+	}
+	return false;
+}
+
+/*
+ * Where the flags are at the start of a member. If it hands them on only, to code that may or may not read
+ * them, they stay in memory, where its first check of an address would bring them.
+ */
+static void choose_place(const struct emit *e, struct member *member)
+{
+	member->flags_in_memory = member->loop_head || !reads_flags(e, member);
+}
+
 void mirror_find_live_flags(struct emit *e)
 {
 	bool changed;
@@ -211,6 +245,8 @@ void mirror_find_live_flags(struct emit *e)
 		for (unsigned i = e->member_count; i-- > 0;)
 			changed |= update_member(e, &e->members[i]);
 	} while (changed);
+	for (unsigned i = 0; i < e->member_count; i++)
+		choose_place(e, &e->members[i]);
 	if (e->watch_start > e->watch_end)
 		e->watch_start = e->watch_end = 0;
 }

@@ -7,8 +7,8 @@
  * Events are looked for at loop heads, where a jump leads back in the page to another region, and with
  * what lookup.c emits; so there is no way around without.
  *
- * Flags that somebody may read are in memory where a region is left or an event may be taken, and in the host's
- * flags at the start of any member but a loop head.
+ * Flags that somebody may read are in memory where a region is left or an event may be taken, and at the start
+ * of a member where flags.c says.
  */
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
@@ -66,7 +66,7 @@ static void emit_flags_for(struct emit *e, const struct member *to)
 {
 	if (!mirror_live_at(e, to))
 		return;
-	if (to->loop_head)
+	if (to->flags_in_memory)
 		mirror_save_flags(e);
 	else
 		mirror_restore_flags(e);
@@ -102,7 +102,7 @@ static void emit_branch(struct emit *e, uint8_t condition, unsigned number)
 	struct member *to = destination(e, e->member, number);
 	struct side_exit *side;
 
-	if (to && (!to->loop_head || e->flags_in_memory || !mirror_live_at(e, to))) {
+	if (to && (!to->flags_in_memory || e->flags_in_memory || !mirror_live_at(e, to))) {
 		masm_jcc(e->m, condition, &to->start);
 		return;
 	}

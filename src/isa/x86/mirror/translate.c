@@ -85,7 +85,7 @@ static void emit_entry(struct emit *e, struct member *member)
 	member->entry = e->m->size;
 	if (e->uses_vec)
 		emit_vec_check(e, member);
-	if (!member->loop_head && mirror_live_at(e, member))
+	if (!member->flags_in_memory && mirror_live_at(e, member))
 		mirror_restore_flags(e);
 }
 
@@ -114,7 +114,7 @@ static void emit_start(struct emit *e, struct member *member)
 	masm_bind(e->m, &member->start);
 	if (member->loop_head)
 		emit_poll(e, member);
-	e->flags_in_host = !member->loop_head && mirror_live_at(e, member);
+	e->flags_in_host = !member->flags_in_memory && mirror_live_at(e, member);
 	e->flags_in_memory = !e->flags_in_host;
 }
 
@@ -122,7 +122,7 @@ static void emit_late_entry(struct emit *e, struct member *member)
 {
 	if (entry_in_line(member))
 		return;
-	if (!e->uses_vec && (member->loop_head || !mirror_live_at(e, member))) {
+	if (!e->uses_vec && (member->flags_in_memory || !mirror_live_at(e, member))) {
 		member->entry = member->start.position;
 		return;
 	}

@@ -66,6 +66,7 @@ struct member {
 	unsigned position; /* in the region */
 	struct ending ending;
 	bool loop_head;    /* somebody jumps back here: events are looked for */
+	bool flags_in_memory; /* so it begins, if flags are wanted; else they are in the host's */
 	uint16_t steady;   /* registers that stay in a page for long: steady.c */
 	/* Flags wanted by what is outside of the region, where the ending leads there. */
 	uint16_t wanted_target, wanted_next;
