@@ -295,6 +295,8 @@ static int kernel_fetch(int argc, char **argv)
 	ret = fetch_wanted(operands ? argv[0] : NULL, &err);
 	if (ret)
 		usage_error(err.message);
+	if (ret == -EINTR)
+		return STATUS_INTERRUPTED;
 	return finish_output(!ret ? STATUS_OK : ret == -EINVAL ? STATUS_USAGE : STATUS_INTERNAL);
 }
 

@@ -15,6 +15,7 @@ enum {
 	STATUS_RESET = 2,    /* the guest asked for a reset, and --reboot was not given */
 	STATUS_CRASHED = 3,  /* triple fault, or the guest said that it crashed */
 	STATUS_GUEST_LOST = 255, /* 'run COMMAND': it is not known how the command ended */
+	STATUS_INTERRUPTED = 130, /* by Ctrl-C, after which there was something to tidy up */
 	STATUS_INTERNAL = 4, /* the host refused what the monitor needs; the engines disagree */
 
 	STATUS_DISK_ERRORS = 2, /* 'disk check': there are errors */

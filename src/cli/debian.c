@@ -131,19 +131,20 @@ static void add_transfer(struct apt *apt, const char *command)
 int debian_update(const struct debian_arch *arch, struct error *err)
 {
 	struct apt apt;
-	struct error cause;
 	int ret = apt_begin(&apt, "apt-get", arch, err);
 
 	if (!ret && apt.state) {
 		ret = make_directories(apt.state, err);
 		add_transfer(&apt, "update");
-		/* A part of them, or old ones, may do. */
-		if (!ret && child_run(apt.argv, NULL, NULL, &cause))
-			log_warn("the package lists of %s are not up to date: %s", arch->name,
-				 cause.message);
+		if (!ret)
+			ret = child_run(apt.argv, NULL, NULL, err);
 	}
 	apt_end(&apt);
-	return ret;
+	if (ret != -ECHILD)
+		return ret;
+	/* A part of them, or old ones, may do. */
+	log_warn("the package lists of %s are not up to date: %s", arch->name, err->message);
+	return 0;
 }
 
 /* ---- which there are ---- */
@@ -243,7 +244,9 @@ int debian_download(const struct debian_arch *arch, const char *package, const c
 		add_transfer(&apt, "download");
 		add(&apt, package);
 		ret = child_run(apt.argv, directory, NULL, &cause);
-		if (ret)
+		if (ret == -EINTR)
+			*err = cause;
+		else if (ret)
 			error_set(err, -ret, "cannot download %s: %s", package, cause.message);
 	}
 	apt_end(&apt);

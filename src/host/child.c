@@ -62,6 +62,9 @@ static int judge(const char *name, int status, struct error *err)
 		return 0;
 	if (WIFEXITED(status))
 		return error_set(err, ECHILD, "%s failed with status %d", name, WEXITSTATUS(status));
+	/* Who ends it with Ctrl-C wants no more of us, either. */
+	if (WTERMSIG(status) == SIGINT)
+		return error_set(err, EINTR, "interrupted");
 	return error_set(err, ECHILD, "%s was ended by signal %d", name, WTERMSIG(status));
 }
 

@@ -231,6 +231,23 @@ def test_what_an_archive_has_not(ask, archive):
     assert "the package lists of arm64 are not up to date" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("when", ["update", "download"])
+def test_an_interrupt(ringlet, tmp_path, when):
+    """Ctrl-C ends it, whichever program of apt's is under way, and leaves nothing."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "apt-get").write_text(f'#!/bin/sh\ncase "$*" in *" {when}"*) kill -INT $$ ;; esac\n')
+    (programs / "apt-cache").write_text("#!/bin/sh\necho '  Depends: linux-image-6.1.0-10-arm64'\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    done = subprocess.run([ringlet, "kernel", "fetch", "arm64"], capture_output=True, text=True,
+                          check=False, timeout=60, cwd=tmp_path, stdin=subprocess.DEVNULL,
+                          env={"PATH": f"{programs}:/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "ringlet: error: interrupted\n")
+    kernels = tmp_path / "ringlet/kernels"
+    assert not kernels.exists() or os.listdir(kernels) == []
+
+
 @pytest.mark.parametrize("archive", ["file"], indirect=True)
 def test_progress_is_for_terminals(archive, ringlet, tmp_path):
     """Standard error shows how far it is on a terminal alone; standard output is the path as ever."""
