@@ -32,7 +32,7 @@
 
 #define PAGE_BYTES 4096ull
 #define SA_RESTORER_FLAG 0x04000000ul
-#define SIGNALS 31
+#define MAP_FLAGS (MAP_SHARED | MAP_FIXED | MAP_POPULATE)
 
 /* The linker's: all of this program. */
 #define HIDDEN __attribute__((visibility("hidden"))) /* no relocation, which nobody would carry out */
@@ -77,12 +77,11 @@ static void give_turn(void)
 		call(__NR_futex, (long)&shared->turn, FUTEX_WAKE, 1, 0, 0, 0);
 }
 
-static uint32_t wait_for_turn(void)
+static void wait_for_turn(void)
 {
 	uint64_t start = __builtin_ia32_rdtsc();
-	uint32_t turn;
 
-	while ((turn = atomic_load(&shared->turn)) == CELL_OURS) {
+	while (atomic_load(&shared->turn) == CELL_OURS) {
 		if (__builtin_ia32_rdtsc() - start < shared->spin_ticks) {
 			__builtin_ia32_pause();
 			continue;
@@ -91,24 +90,27 @@ static uint32_t wait_for_turn(void)
 		call(__NR_futex, (long)&shared->turn, FUTEX_WAIT, CELL_OURS, 0, 0, 0);
 		atomic_store(&shared->cell_sleeps, 0);
 	}
-	return turn;
 }
 
-static void make_changes(void)
+/* false: not all of them; then no guest code must run. */
+static bool make_changes(void)
 {
 	const struct cell_change *change = shared->change;
-	long ret = 0;
+	long ret;
 
 	for (; shared->changes; shared->changes--, change++) {
 		if (change->protection)
 			ret = call(__NR_mmap, (long)change->linear, (long)change->bytes,
-				   (long)change->protection, MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+				   (long)change->protection, MAP_FLAGS,
 				   CELL_FD_MEMORY, (long)change->offset);
 		else
 			ret = call(__NR_munmap, (long)change->linear, (long)change->bytes, 0, 0, 0, 0);
-		if (ret < 0 && ret > -4096)
-			shared->failed = (int32_t)ret;
+		if (ret < 0 && ret > -4096) {
+			shared->failed = (int32_t)-ret;
+			return false;
+		}
 	}
+	return true;
 }
 
 #define SELECTOR(name) ({ uint16_t value; __asm__ volatile("mov %%" #name ", %0" : "=r"(value)); value; })
@@ -129,7 +131,6 @@ static void set_selectors(void)
 static void handle(int number, siginfo_t *info, void *context)
 {
 	uint64_t ran = __builtin_ia32_rdtsc() - entered_at;
-	uint32_t turn;
 
 	shared->guest_ticks += ran < shared->guest_ticks_most ? ran : shared->guest_ticks_most;
 	shared->signal = (uint32_t)number;
@@ -144,9 +145,9 @@ static void handle(int number, siginfo_t *info, void *context)
 	shared->gs = SELECTOR(gs);
 	do {
 		give_turn();
-		turn = wait_for_turn();
-		make_changes();
-	} while (turn == CELL_MAP);
+		wait_for_turn();
+	} while (!make_changes());
+	atomic_store(&shared->turn, CELL_TAKEN);
 	set_selectors();
 	__builtin_ia32_wrfsbase64(shared->fs_base);
 	__builtin_ia32_wrgsbase64(shared->gs_base);
@@ -158,6 +159,18 @@ static void handle(int number, siginfo_t *info, void *context)
 __attribute__((naked)) static void restorer(void)
 {
 	__asm__("mov %0, %%eax\n\tsyscall" : : "i"(__NR_rt_sigreturn));
+}
+
+#define SIGNAL_BIT(number) (1ul << ((number) - 1))
+
+/* The other ones stay blocked: they were for the monitor, which is in the same process group. */
+static void unblock_signals(void)
+{
+	const unsigned long blocked = ~(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) |
+					SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGTRAP) | SIGNAL_BIT(SIGSYS) |
+					SIGNAL_BIT(SIGUSR1));
+
+	call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0, 0);
 }
 
 static void take_signals(void)
@@ -197,9 +210,14 @@ static void filter_calls(void)
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		ALLOW(__NR_futex),
 		ALLOW(__NR_rt_sigreturn),
-		ALLOW(__NR_mmap),
 		ALLOW(__NR_munmap),
-		ALLOW(__NR_exit_group),
+		/* The guest's memory, and none of the host's. */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mmap, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MAP_FLAGS, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CELL_FD_MEMORY, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
 	};
 	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
@@ -276,17 +294,31 @@ static void settle_on_signal_stack(void)
 	__asm__ volatile("ud2");
 }
 
+/* Where we want it, and what we want it for, stands in itself. */
+static void map_shared(void)
+{
+	long first = call(__NR_mmap, 0, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  CELL_FD_SHARED, 0);
+	uint64_t self;
+
+	if (first < 0 && first > -4096)
+		leave(1);
+	self = ((const struct cell_shared *)first)->self;
+	if (call(__NR_mmap, (long)self, sizeof(*shared), PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED_NOREPLACE, CELL_FD_SHARED, 0) != (long)self)
+		leave(1);
+	shared = (struct cell_shared *)self;
+}
+
 static _Noreturn __attribute__((used)) void cell_main(void)
 {
-	long at = call(__NR_mmap, 0, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
-		       CELL_FD_SHARED, 0);
-
-	if (at < 0 && at > -4096)
+	map_shared();
+	/* It may have ended before it could be said that we end with it. */
+	if (call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0) ||
+	    call(__NR_getppid, 0, 0, 0, 0, 0, 0) != (long)shared->parent)
 		leave(1);
-	shared = (struct cell_shared *)at;
-	shared->self = (uint64_t)at;
-	if (call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0))
-		leave(1);
+	call(__NR_prctl, PR_SET_NAME, (long)"ringlet cell", 0, 0, 0, 0);
+	unblock_signals();
 	settle_on_signal_stack();
 	leave(1);
 }

@@ -2,12 +2,18 @@
 /* See cell.h. */
 #include "host/cell.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -18,6 +24,16 @@
 /* Above all that the cell is given. */
 #define SPARE_FD 16
 #define CHECK_ALIVE_NS 200000000
+/* So often, and it does not answer to a kick any more. */
+#define PATIENCE 50
+/* The turn changes once or twice while we wait for it; who does it more often wants to keep us busy. */
+#define TURNS_MOST 1000
+/* The program's pages, and from the second on the shared ones. */
+#define PLACE_SHARED (1ull << 20)
+#define PLACE_PAGES 1024u
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
 
 /* The build puts the program of cell/ here. */
 __asm__(".section .rodata\n"
@@ -47,10 +63,13 @@ static _Noreturn void become_cell(int image, int shared, int file)
 {
 	static char name[] = "ringlet cell";
 	char *const argv[] = { name, NULL }, *const envp[] = { NULL };
-	sigset_t none;
+	const struct rlimit no_core = { 0, 0 };
+	sigset_t all;
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Our handlers must not run here, and what a terminal sends is for us alone: the cell takes some back. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	setrlimit(RLIMIT_CORE, &no_core);
 	image = fcntl(image, F_DUPFD_CLOEXEC, SPARE_FD);
 	shared = fcntl(shared, F_DUPFD_CLOEXEC, SPARE_FD);
 	file = fcntl(file, F_DUPFD_CLOEXEC, SPARE_FD);
@@ -64,12 +83,58 @@ static _Noreturn void become_cell(int image, int shared, int file)
 	_exit(1);
 }
 
-static int image_file(void)
+/*
+ * Where the cell's own pages are. Linux puts programs, heaps, stacks and libraries below the first part of these
+ * or above the last one.
+ */
+static int choose_place(uint64_t *place)
+{
+	const uint64_t first = 34, parts = 134, pages = 1ull << (CELL_PART_SHIFT - 12);
+	uint64_t random[2];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return -errno;
+	*place = (first + random[0] % parts) << CELL_PART_SHIFT;
+	*place += random[1] % (pages - PLACE_PAGES) << 12;
+	return 0;
+}
+
+/* The program runs wherever it is; Linux puts it where it says if it claims not to. */
+static void claim_place(uint8_t *image, uint64_t place)
+{
+	Elf64_Ehdr *header = (Elf64_Ehdr *)image;
+	Elf64_Phdr *segment = (Elf64_Phdr *)(image + header->e_phoff);
+
+	header->e_type = ET_EXEC;
+	header->e_entry += place;
+	for (unsigned i = 0; i < header->e_phnum; i++) {
+		segment[i].p_vaddr += place;
+		segment[i].p_paddr += place;
+	}
+}
+
+static int write_image(int fd, uint64_t place)
 {
 	size_t bytes = (size_t)(cell_image_end - cell_image_start);
-	int fd = memfd_create("ringlet cell", MFD_CLOEXEC);
+	uint8_t *image = malloc(bytes);
+	ssize_t written;
 
-	if (fd >= 0 && write(fd, cell_image_start, bytes) != (ssize_t)bytes) {
+	if (!image)
+		return -ENOMEM;
+	memcpy(image, cell_image_start, bytes);
+	claim_place(image, place);
+	written = write(fd, image, bytes);
+	free(image);
+	return written == (ssize_t)bytes ? 0 : -EIO;
+}
+
+static int image_file(uint64_t place)
+{
+	int fd = memfd_create("ringlet cell", MFD_CLOEXEC | MFD_EXEC);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("ringlet cell", MFD_CLOEXEC); /* Linux before 6.3 */
+	if (fd >= 0 && write_image(fd, place)) {
 		close(fd);
 		fd = -1;
 	}
@@ -86,22 +151,33 @@ static __attribute__((noinline)) int vfork_cell(int image, int shared, int file)
 	return pid;
 }
 
-static int spawn(struct cell *cell, int file)
+static int map_shared(struct cell *cell, int fd)
 {
-	int image = image_file(), shared = memfd_create("ringlet cell's memory", MFD_CLOEXEC);
-	void *memory = MAP_FAILED;
-	int ret = 0;
+	void *memory;
 
-	if (image >= 0 && shared >= 0 && !ftruncate(shared, sizeof(struct cell_shared)))
-		memory = mmap(NULL, sizeof(struct cell_shared), PROT_READ | PROT_WRITE, MAP_SHARED,
-			      shared, 0);
-	if (memory != MAP_FAILED) {
-		cell->shared = memory;
-		atomic_store(&cell->shared->turn, CELL_RUN);
+	if (ftruncate(fd, sizeof(struct cell_shared)))
+		return -errno;
+	memory = mmap(NULL, sizeof(struct cell_shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	cell->shared = memory;
+	atomic_store(&cell->shared->turn, CELL_RUN);
+	cell->shared->self = cell->self;
+	cell->shared->parent = (uint32_t)getpid();
+	return 0;
+}
+
+static int spawn(struct cell *cell, uint64_t place, int file)
+{
+	int image = image_file(place), shared = memfd_create("ringlet cell's memory", MFD_CLOEXEC);
+	int ret = image < 0 || shared < 0 ? -errno : 0;
+
+	if (!ret)
+		ret = map_shared(cell, shared);
+	if (!ret) {
 		cell->pid = vfork_cell(image, shared, file);
+		ret = cell->pid < 0 ? -errno : 0;
 	}
-	if (memory == MAP_FAILED || cell->pid < 0)
-		ret = -errno;
 	if (image >= 0)
 		close(image);
 	if (shared >= 0)
@@ -118,11 +194,13 @@ static bool is_alive(const struct cell *cell)
 	       !info.si_pid;
 }
 
+/* false: it is gone, or as good as that. */
 static bool wait_for_turn(struct cell *cell)
 {
 	struct cell_shared *shared = cell->shared;
 	const struct timespec patience = { .tv_nsec = CHECK_ALIVE_NS };
 	uint64_t start = __builtin_ia32_rdtsc();
+	unsigned waits = 0, turns = 0;
 	uint32_t turn;
 
 	while ((turn = atomic_load(&shared->turn)) != CELL_OURS) {
@@ -131,37 +209,58 @@ static bool wait_for_turn(struct cell *cell)
 			continue;
 		}
 		atomic_store(&shared->we_sleep, 1);
-		if (syscall(SYS_futex, &shared->turn, FUTEX_WAIT, turn, &patience, NULL, 0) &&
-		    errno == ETIMEDOUT && !is_alive(cell))
-			return false;
+		if (syscall(SYS_futex, &shared->turn, FUTEX_WAIT, turn, &patience, NULL, 0)) {
+			if (errno == EAGAIN && ++turns == TURNS_MOST)
+				return false;
+			if (errno == ETIMEDOUT &&
+			    (!is_alive(cell) || (atomic_load(&cell->kicked) && ++waits == PATIENCE)))
+				return false;
+		}
 		atomic_store(&shared->we_sleep, 0);
 	}
 	return true;
 }
 
+static void remember(struct cell *cell)
+{
+	cell->cpuid_faults = cell->shared->cpuid_faults;
+	for (unsigned i = 0; i < CELL_RANGES; i++)
+		cell->range[i] = cell->shared->range[i];
+}
+
 int cell_start(struct cell *cell, int file, struct error *err)
 {
-	int ret;
+	uint64_t place = 0;
+	int ret = choose_place(&place);
 
-	*cell = (struct cell){ .pid = -1, .owner = my_number() };
-	ret = spawn(cell, file);
+	*cell = (struct cell){ .pid = -1, .owner = my_number(), .self = place + PLACE_SHARED };
+	if (!ret)
+		ret = spawn(cell, place, file);
 	if (!ret && !wait_for_turn(cell))
 		ret = -ECHILD;
-	if (!ret)
+	if (!ret) {
+		remember(cell);
 		return 0;
+	}
 	cell_end(cell);
 	return error_set_errno(err, ENOTSUP, "no process for direct execution: error %d", -ret);
 }
 
 void cell_end(struct cell *cell)
 {
-	if (cell->pid > 0) {
-		kill(cell->pid, SIGKILL);
-		waitpid(cell->pid, NULL, 0);
+	int pid = atomic_exchange(&cell->pid, -1);
+
+	/* Who saw the number sends its signal before it is somebody else's. */
+	while (atomic_load(&cell->kickers))
+		sched_yield();
+	if (pid > 0) {
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
 	}
 	if (cell->shared)
 		munmap(cell->shared, sizeof(*cell->shared));
-	*cell = (struct cell){ .pid = -1 };
+	cell->shared = NULL;
 }
 
 bool cell_is_mine(const struct cell *cell)
@@ -171,21 +270,33 @@ bool cell_is_mine(const struct cell *cell)
 
 /* ---- turns ---- */
 
-bool cell_turn(struct cell *cell, enum cell_turn turn)
+int cell_turn(struct cell *cell)
 {
 	struct cell_shared *shared = cell->shared;
 
-	atomic_store(&shared->turn, turn);
+	memcpy(shared->change, cell->change, cell->changes * sizeof(cell->change[0]));
+	shared->changes = cell->changes;
+	cell->changes = 0;
+	shared->failed = 0;
+	atomic_store(&cell->kicked, false);
+	atomic_store(&shared->turn, CELL_RUN);
 	if (atomic_load(&shared->cell_sleeps))
 		syscall(SYS_futex, &shared->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
-	return wait_for_turn(cell);
+	if (!wait_for_turn(cell))
+		return atomic_load(&shared->turn) == CELL_RUN ? -ESRCH : -ECHILD;
+	return shared->failed ? -ENOMEM : 0;
 }
 
 void cell_kick(struct cell *cell)
 {
-	int pid = cell->pid;
+	int pid;
 
+	atomic_fetch_add(&cell->kickers, 1);
+	pid = atomic_load(&cell->pid);
 	/* A negative number would be everybody. */
-	if (atomic_load(&cell->runs) && pid > 0)
+	if (atomic_load(&cell->runs) && pid > 0) {
+		atomic_store(&cell->kicked, true);
 		kill(pid, SIGUSR1);
+	}
+	atomic_fetch_sub(&cell->kickers, 1);
 }

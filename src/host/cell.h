@@ -6,7 +6,8 @@
  * shared memory. See cell/cell.c for that side; this header is what both agree on.
  *
  * Everything in the shared memory is to be distrusted: a guest program that finds where it lies could
- * write it. That is why the cell's own pages are at random addresses.
+ * write it, also while it is our turn, because it could say that it is. What we need to know of the cell is kept in
+ * struct cell, and what we hand over is made there.
  */
 #ifndef RINGLET_HOST_CELL_H
 #define RINGLET_HOST_CELL_H
@@ -20,8 +21,8 @@ struct error;
 /* Descriptors of the cell. */
 enum { CELL_FD_SHARED = 3, CELL_FD_MEMORY = 4 };
 
-/* Whose turn it is; CELL_MAP: the cell's, to change its mappings and give the turn back. */
-enum cell_turn { CELL_OURS, CELL_RUN, CELL_MAP };
+/* Whose turn it is; the cell's: to be taken, and taken. */
+enum cell_turn { CELL_OURS, CELL_RUN, CELL_TAKEN };
 
 /* Maps bytes of the guest's memory; protection 0 unmaps. All are multiples of the page size. */
 struct cell_change {
@@ -34,6 +35,13 @@ struct cell_change {
 #define CELL_RANGES 4
 #define CELL_LIMIT 0x7ffffffff000ull /* user space ends here */
 
+/*
+ * The cell's own pages are all in the part of this size that self is in, where programs rarely have anything; but for
+ * what the host's kernel put elsewhere and does not let go. Where the guest's program has pages in that part, the
+ * cell is not for it: it would find other memory there than its own.
+ */
+#define CELL_PART_SHIFT 39
+
 struct cell_range {
 	uint64_t start, end;
 };
@@ -45,7 +53,11 @@ struct cell_shared {
 	uint32_t spin_ticks;           /* of the TSC, before one of us sleeps */
 	uint64_t guest_ticks;          /* that guest code ran, signals' cost included … */
 	uint64_t guest_ticks_most;     /* … of which a turn counts for no more: it may have been preempted */
+	uint32_t parent;               /* our process */
+
 	uint64_t self;                 /* where this lies in the cell */
+
+	/* What it says at first. */
 	bool cpuid_faults;             /* in the cell: the host can */
 	uint32_t ranges;               /* what the cell needs for itself */
 	struct cell_range range[CELL_RANGES];
@@ -54,7 +66,7 @@ struct cell_shared {
 	uint32_t signal;
 	int32_t code;                  /* siginfo's */
 	uint64_t call_address;         /* siginfo's, of a SIGSYS */
-	int32_t failed;                /* -errno of a change that could not be made */
+	int32_t failed;                /* errno of a change that could not be made; then nothing ran */
 	uint64_t context;              /* address of the signal handler's struct ucontext, in stack */
 	uint64_t fs_base, gs_base;     /* and what we say */
 	uint16_t ds, es, fs, gs;       /* … */
@@ -69,15 +81,25 @@ struct cell_shared {
 #include <sys/types.h>
 
 struct cell {
-	int pid;
+	_Atomic int pid;          /* or -1 */
+	_Atomic unsigned kickers; /* threads that use pid now */
 	pid_t owner;
 	struct cell_shared *shared;
-	_Atomic bool runs; /* guest code; then a kick has an effect */
+	_Atomic bool runs;        /* guest code; then a kick has an effect */
+	_Atomic bool kicked;      /* in this turn */
+
+	uint64_t self;            /* where shared lies there */
+	/* What it said before it ran any guest code: see struct cell_shared. */
+	bool cpuid_faults;
+	struct cell_range range[CELL_RANGES];
+
+	unsigned changes;         /* for its next turn */
+	struct cell_change change[CELL_CHANGES];
 };
 
 /*
  * Starts a cell for the memory that lies in file. It ends with the calling thread, at the latest. -ENOTSUP: this host
- * cannot, err says why.
+ * cannot, err says why. cell is zeroed, or was ended.
  */
 int cell_start(struct cell *cell, int file, struct error *err);
 void cell_end(struct cell *cell);
@@ -85,8 +107,12 @@ void cell_end(struct cell *cell);
 /* Was it started by this thread, and not ended? */
 bool cell_is_mine(const struct cell *cell);
 
-/* Gives it the turn and waits until it gives it back. false: it has died. The thread that uses the cell. */
-bool cell_turn(struct cell *cell, enum cell_turn turn);
+/*
+ * Gives it the turn and waits until it gives it back; its changes are made. The thread that uses the cell.
+ * -ENOMEM: not all changes could be made, and no guest code was run. -ECHILD: it is gone, or does not answer; what its
+ * registers were is not known. -ESRCH: it is gone, and had not run guest code before.
+ */
+int cell_turn(struct cell *cell);
 
 /* Makes a cell that runs guest code stop soon; any thread. */
 void cell_kick(struct cell *cell);

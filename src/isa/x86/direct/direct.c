@@ -8,6 +8,7 @@
  */
 #include "isa/x86/direct/direct.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,7 +55,9 @@ struct direct {
 	struct direct_policy policy;
 	uint64_t ticks_per_us;     /* of the TSC */
 	uint64_t host_xcr0;
+	uint64_t host_cr4;         /* as far as user code sees it without a fault */
 	uint16_t host_cs, host_ss;
+	struct log_limit log_limit;
 	uint64_t entered, kicked, calls, others; /* counted: by how it came back */
 	uint64_t chosen, given_up;
 	struct slot slot[SLOTS];
@@ -66,7 +69,7 @@ int direct_create(struct x86_cpu *cpu, const char *model, struct error *err)
 {
 	const struct translator *translator = cpu->cpu.env.translator;
 	struct direct *direct;
-	uint32_t low, high;
+	uint32_t low, high, leaf[4];
 
 	if (!translator || translator->direct == TRANSLATOR_DIRECT_NEVER || translator->lockstep ||
 	    (model && strcmp(model, "host")) || cpu->cpu.env.limit || mem_file(cpu->cpu.env.mem) < 0 ||
@@ -86,6 +89,8 @@ int direct_create(struct x86_cpu *cpu, const char *model, struct error *err)
 	direct->host_xcr0 = (uint64_t)high << 32 | low;
 	__asm__ volatile("mov %%cs, %0" : "=r"(direct->host_cs));
 	__asm__ volatile("mov %%ss, %0" : "=r"(direct->host_ss));
+	if (__get_cpuid_count(7, 0, &leaf[0], &leaf[1], &leaf[2], &leaf[3]) && leaf[2] & bit_OSPKE)
+		direct->host_cr4 = X86_CR4_PKE;
 	cpu->direct = direct;
 	cpu->direct_on = direct->when == TRANSLATOR_DIRECT_ALWAYS;
 	return 0;
@@ -177,7 +182,7 @@ static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 	return cpu->mode == X86_MODE_64 && cpu->cpl == 3 && !cpu->debug_active && !cpu->single_step &&
 	       !state->shadow_sti && !state->shadow_mov_ss &&
 	       (state->cr0 & (cr0 | X86_CR0_EM | X86_CR0_TS)) == cr0 &&
-	       (state->cr4 & (cr4 | X86_CR4_TSD | X86_CR4_LA57)) == cr4 &&
+	       (state->cr4 & (cr4 | X86_CR4_TSD | X86_CR4_LA57 | X86_CR4_PKE)) == (cr4 | direct->host_cr4) &&
 	       (state->efer & (X86_EFER_SCE | X86_EFER_NXE)) == (X86_EFER_SCE | X86_EFER_NXE) &&
 	       state->xcr0 == direct->host_xcr0 && !(state->pkru & 3) &&
 	       !(vec_get64(state->xsave, VEC_XSTATE_BV) & VEC_AMX) &&
@@ -244,15 +249,6 @@ static unsigned access_of(uint64_t error)
 	return error & X86_PF_W ? PROT_WRITE : PROT_READ;
 }
 
-static _Noreturn void died(struct x86_cpu *cpu)
-{
-	struct error err;
-
-	error_set(&err, ECHILD, "the process that ran the guest's code is gone");
-	cpu->cpu.env.failed(cpu->cpu.env.opaque, &cpu->cpu, &err);
-	longjmp(cpu->unwind, X86_UNWIND_STOP);
-}
-
 /* Is what runs directly worth it, after this? */
 static bool goes_on(struct x86_cpu *cpu, struct slot *slot)
 {
@@ -277,26 +273,57 @@ static bool map(struct x86_cpu *cpu, struct slot *slot, const struct direct_even
 	return false;
 }
 
-/* In the cell until it needs more than mappings. */
-static void stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
+/*
+ * In the cell until it needs more than mappings. 0; -ENOMEM, -ESRCH: it did not run, what is in its frame is as it was;
+ * -ECHILD: what is there is nothing to go on with.
+ */
+static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
 {
 	bool mapped;
+	int ret;
 
 	do {
 		*event = (struct direct_event){ .signal = SIGUSR1 };
 		atomic_store(&slot->cell.runs, true);
 		if (cpu_requested(&cpu->cpu, ~0u)) {
 			atomic_store(&slot->cell.runs, false);
-			return;
+			return 0;
 		}
 		slot->used_at = ++cpu->direct->entered;
-		if (!cell_turn(&slot->cell, CELL_RUN) ||
-		    !direct_frame_event(slot->cell.shared, event))
-			died(cpu);
+		ret = cell_turn(&slot->cell);
 		atomic_store(&slot->cell.runs, false);
+		if (!ret && !direct_frame_event(&slot->cell, event))
+			ret = -ECHILD;
+		if (ret)
+			return ret;
 		mapped = map(cpu, slot, event);
 	} while ((event->signal == SIGUSR1 || goes_on(cpu, slot)) && mapped &&
 		 !slot->pages.all_stale);
+	return 0;
+}
+
+/* It cannot run now; the engines can. */
+static enum direct_next do_without(struct x86_cpu *cpu, struct slot *slot, int error)
+{
+	if (error == -ESRCH)
+		cell_end(&slot->cell);
+	else
+		slot->pages.all_stale = true;
+	if (cpu->direct->when != TRANSLATOR_DIRECT_ALWAYS)
+		give_up(cpu, slot);
+	return DIRECT_TRANSLATE;
+}
+
+/*
+ * Its registers are gone with it, or are such that no program of the guest's has. That is the program's work, or the
+ * host's, which has killed the cell: the guest's kernel may do with the program what it does after a fault.
+ */
+static enum direct_next lost(struct x86_cpu *cpu, struct slot *slot)
+{
+	log_guest(&cpu->direct->log_limit, "CPU %u: the process that ran a program's code is gone, or out of control: the program gets #GP",
+		  cpu->cpu.index);
+	do_without(cpu, slot, -ESRCH);
+	x86_general_protection(cpu);
 }
 
 /* The host's kernel was entered: back to where the engines enter the guest's. */
@@ -367,16 +394,19 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 	struct direct_event event;
 	enum direct_next next;
 	uint64_t flags;
+	int ret;
 
 	x86_vec_park(cpu);
 	if (!slot)
 		slot = take_slot(cpu);
 	if (!have_cell(cpu, slot))
 		return DIRECT_TRANSLATE;
-	if (!direct_frame_flags(slot->cell.shared, &flags))
-		died(cpu);
+	if (!direct_frame_flags(&slot->cell, &flags))
+		return do_without(cpu, slot, -ESRCH);
 	if (!may_enter(cpu, flags) || !agrees(cpu, slot))
 		return DIRECT_TRANSLATE;
+	if (!direct_pages_fit(cpu, &slot->pages))
+		return do_without(cpu, slot, -EEXIST);
 	direct_pages_freshen(cpu, &slot->pages);
 	if (direct_pages_refused(&slot->pages, cpu->state.rip))
 		return refuse(slot);
@@ -387,10 +417,13 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 	}
 	slot->visit = 0;
 	cpu->insn = NULL;
-	direct_frame_load(cpu, slot->cell.shared);
-	stay(cpu, slot, &event);
-	direct_frame_store(cpu, slot->cell.shared);
+	direct_frame_load(cpu, &slot->cell);
+	ret = stay(cpu, slot, &event);
 	cpu->block_stop = true;
+	if (ret == -ECHILD || !direct_frame_store(cpu, &slot->cell))
+		return lost(cpu, slot);
+	if (ret)
+		return do_without(cpu, slot, ret);
 	next = settle(cpu, &event);
 	if (next == DIRECT_STEP && direct_pages_refused(&slot->pages, cpu->state.rip))
 		next = refuse(slot);

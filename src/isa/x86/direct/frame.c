@@ -2,6 +2,8 @@
 /*
  * See frame.h. The frame is Linux's for 64-bit programs: struct ucontext, and an XSAVE image in the standard
  * format with a note in its unused bytes, by which the kernel knows it again.
+ *
+ * A guest program that found the frame may change it while it is read here, so what is checked is read once.
  */
 #include "isa/x86/direct/frame.h"
 
@@ -22,57 +24,61 @@
 struct frame {
 	greg_t *regs;
 	uint8_t *image;
-	const struct _fpx_sw_bytes *note;
+	uint32_t bytes; /* of image, its note at the end excluded */
 };
 
+#define READ_ONCE(place) (*(const volatile __typeof__(place) *)&(place))
+
 /* Where an address of the cell is here, if all of [address, address + bytes) is on its signal stack. */
-static void *on_stack(const struct cell_shared *shared, uint64_t address, uint64_t bytes, uint64_t align)
+static void *on_stack(const struct cell *cell, uint64_t address, uint64_t bytes, uint64_t align)
 {
-	uint64_t offset = address - shared->self - offsetof(struct cell_shared, stack);
+	uint64_t offset = address - cell->self - offsetof(struct cell_shared, stack);
 
 	if (offset > CELL_STACK_BYTES || bytes > CELL_STACK_BYTES - offset || address % align)
 		return NULL;
-	return (uint8_t *)shared->stack + offset;
+	return cell->shared->stack + offset;
 }
 
-static bool find_frame(const struct cell_shared *shared, struct frame *frame)
+static bool find_frame(const struct cell *cell, struct frame *frame)
 {
 	/* The kernel's is as long as this, the libc's longer. */
-	ucontext_t *context = on_stack(shared, shared->context, offsetof(ucontext_t, uc_sigmask), 8);
+	ucontext_t *context = on_stack(cell, READ_ONCE(cell->shared->context),
+				       offsetof(ucontext_t, uc_sigmask), 8);
+	const struct _fpx_sw_bytes *note;
 	uint64_t image;
 
 	if (!context)
 		return false;
 	frame->regs = context->uc_mcontext.gregs;
-	image = (uintptr_t)context->uc_mcontext.fpregs;
-	frame->image = on_stack(shared, image, VEC_HEADER_END, 64);
+	image = (uintptr_t)READ_ONCE(context->uc_mcontext.fpregs);
+	frame->image = on_stack(cell, image, VEC_HEADER_END, 64);
 	if (!frame->image)
 		return false;
-	frame->note = (const struct _fpx_sw_bytes *)(frame->image + NOTE_OFFSET);
-	return frame->note->magic1 == FP_XSTATE_MAGIC1 &&
-	       frame->note->xstate_size >= VEC_HEADER_END &&
-	       on_stack(shared, image, frame->note->xstate_size, 64);
+	note = (const struct _fpx_sw_bytes *)(frame->image + NOTE_OFFSET);
+	frame->bytes = READ_ONCE(note->xstate_size);
+	return note->magic1 == FP_XSTATE_MAGIC1 && frame->bytes >= VEC_HEADER_END &&
+	       on_stack(cell, image, frame->bytes, 64);
 }
 
-bool direct_frame_flags(const struct cell_shared *shared, uint64_t *flags)
+bool direct_frame_flags(const struct cell *cell, uint64_t *flags)
 {
 	struct frame frame;
 
-	if (!find_frame(shared, &frame))
+	if (!find_frame(cell, &frame))
 		return false;
 	*flags = (uint64_t)frame.regs[REG_EFL] & USER_FLAGS;
 	return true;
 }
 
-bool direct_frame_event(const struct cell_shared *shared, struct direct_event *event)
+bool direct_frame_event(const struct cell *cell, struct direct_event *event)
 {
 	struct frame frame;
 
-	if (!find_frame(shared, &frame))
+	if (!find_frame(cell, &frame))
 		return false;
 	*event = (struct direct_event){
-		.signal = shared->signal, .code = shared->code,
-		.call_address = shared->call_address, .vector = (uint64_t)frame.regs[REG_TRAPNO],
+		.signal = cell->shared->signal, .code = cell->shared->code,
+		.call_address = cell->shared->call_address, .vector = (uint64_t)frame.regs[REG_TRAPNO],
 		.error = (uint64_t)frame.regs[REG_ERR], .address = (uint64_t)frame.regs[REG_CR2],
 	};
 	return true;
@@ -129,7 +135,7 @@ static void load_vectors(struct x86_cpu *cpu, const struct frame *frame)
 {
 	const struct hostexec *he = cpu->hostexec;
 	struct x86_state *state = &cpu->state;
-	uint32_t limit = frame->note->xstate_size;
+	uint32_t limit = frame->bytes;
 	uint64_t bv;
 
 	if (state->fpu_ip || state->fpu_dp || state->fpu_opcode)
@@ -154,7 +160,7 @@ static void store_vectors(struct x86_cpu *cpu, const struct frame *frame)
 	struct x86_state *state = &cpu->state;
 	uint64_t bv = vec_get64(frame->image, VEC_XSTATE_BV) & he->components;
 
-	bv = copy_components(he, state->xsave, frame->image, bv, frame->note->xstate_size);
+	bv = copy_components(he, state->xsave, frame->image, bv, frame->bytes);
 	vec_put64(state->xsave, VEC_XSTATE_BV, bv);
 	vec_put64(state->xsave, VEC_XCOMP_BV, 0);
 	state->fpu_ip = state->fpu_dp = state->fpu_opcode = 0;
@@ -184,62 +190,76 @@ static void load_segments(const struct x86_state *state, struct cell_shared *sha
  */
 static void store_segment(struct x86_cpu *cpu, enum x86_seg_index index, uint16_t selector)
 {
-	struct x86_seg *seg = &cpu->state.seg[index];
+	if (cpu->state.seg[index].selector != selector)
+		x86_load_segment(cpu, index, selector);
+}
+
+/* false: not one that user code can have. */
+static bool store_code_segment(struct x86_cpu *cpu, uint16_t selector)
+{
+	struct x86_seg *cs = &cpu->state.seg[X86_CS];
 	struct x86_descriptor desc;
 
-	if (seg->selector == selector)
-		return;
-	if (index != X86_CS) {
-		x86_load_segment(cpu, index, selector);
-	} else if (x86_descriptor_find(cpu, selector, &desc)) {
-		x86_descriptor_to_seg(&desc, seg);
-		seg->selector = selector;
-		x86_update_mode(cpu);
-	}
+	if (cs->selector == selector)
+		return true;
+	if ((selector & 3) != 3 || !x86_descriptor_find(cpu, selector, &desc) ||
+	    !x86_attr_is_code(x86_descriptor_attr(&desc)) || !x86_descriptor_present(&desc) ||
+	    (x86_descriptor_dpl(&desc) != 3 && !x86_attr_is_conforming(x86_descriptor_attr(&desc))))
+		return false;
+	x86_descriptor_to_seg(&desc, cs);
+	cs->selector = selector;
+	x86_update_mode(cpu);
+	return true;
+}
+
+static uint64_t canonical(const struct x86_cpu *cpu, uint64_t base)
+{
+	return x86_canonical(cpu, base) ? base : 0;
 }
 
 /* CS, GS, FS, SS: 16 bits each, of which the middle two may be older than the handler's. */
-static void store_segments(struct x86_cpu *cpu, const struct cell_shared *shared, uint64_t selectors)
+static bool store_segments(struct x86_cpu *cpu, const struct cell_shared *shared, uint64_t selectors)
 {
 	struct x86_state *state = &cpu->state;
 
-	store_segment(cpu, X86_CS, (uint16_t)selectors);
+	if (!store_code_segment(cpu, (uint16_t)selectors))
+		return false;
 	store_segment(cpu, X86_SS, (uint16_t)(selectors >> 48));
 	store_segment(cpu, X86_DS, shared->ds);
 	store_segment(cpu, X86_ES, shared->es);
 	store_segment(cpu, X86_FS, shared->fs);
 	store_segment(cpu, X86_GS, shared->gs);
-	state->seg[X86_FS].base = shared->fs_base;
-	state->seg[X86_GS].base = shared->gs_base;
+	state->seg[X86_FS].base = canonical(cpu, READ_ONCE(shared->fs_base));
+	state->seg[X86_GS].base = canonical(cpu, READ_ONCE(shared->gs_base));
+	return true;
 }
 
 /* ---- all ---- */
 
-bool direct_frame_load(struct x86_cpu *cpu, struct cell_shared *shared)
+bool direct_frame_load(struct x86_cpu *cpu, const struct cell *cell)
 {
 	struct frame frame;
 
-	if (!find_frame(shared, &frame))
+	if (!find_frame(cell, &frame))
 		return false;
 	load_registers(&cpu->state, frame.regs);
 	load_vectors(cpu, &frame);
-	load_segments(&cpu->state, shared);
+	load_segments(&cpu->state, cell->shared);
 	frame.regs[REG_CSGSFS] = (greg_t)(cpu->state.seg[X86_CS].selector |
 					  (uint64_t)cpu->state.seg[X86_SS].selector << 48);
 	return true;
 }
 
-bool direct_frame_store(struct x86_cpu *cpu, struct cell_shared *shared)
+bool direct_frame_store(struct x86_cpu *cpu, const struct cell *cell)
 {
 	struct frame frame;
 	uint64_t ac = cpu->state.rflags & X86_AC;
 
-	if (!find_frame(shared, &frame))
+	if (!find_frame(cell, &frame))
 		return false;
 	store_registers(&cpu->state, frame.regs);
 	store_vectors(cpu, &frame);
-	store_segments(cpu, shared, (uint64_t)frame.regs[REG_CSGSFS]);
 	if ((cpu->state.rflags & X86_AC) != ac)
 		x86_update_mmu(cpu);
-	return true;
+	return store_segments(cpu, cell->shared, (uint64_t)frame.regs[REG_CSGSFS]);
 }

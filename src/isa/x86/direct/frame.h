@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct cell_shared;
+struct cell;
 struct x86_cpu;
 
 /* Why the cell gave the turn: the exception, if signal is one's. */
@@ -22,13 +22,14 @@ struct direct_event {
 };
 
 /* Flags that user code can change, as they are in the cell; false: there is no sound frame. */
-bool direct_frame_flags(const struct cell_shared *shared, uint64_t *flags);
+bool direct_frame_flags(const struct cell *cell, uint64_t *flags);
 
 /* What happened. */
-bool direct_frame_event(const struct cell_shared *shared, struct direct_event *event);
+bool direct_frame_event(const struct cell *cell, struct direct_event *event);
 
-/* The guest's registers to the frame, and back. false: there is no sound frame, nothing is done. */
-bool direct_frame_load(struct x86_cpu *cpu, struct cell_shared *shared);
-bool direct_frame_store(struct x86_cpu *cpu, struct cell_shared *shared);
+/* The guest's registers to the frame, and back. false: what is there is no frame of user code's; the registers
+ * may be what it says. */
+bool direct_frame_load(struct x86_cpu *cpu, const struct cell *cell);
+bool direct_frame_store(struct x86_cpu *cpu, const struct cell *cell);
 
 #endif

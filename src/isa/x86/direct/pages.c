@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See pages.h. Changes are noted in the cell's shared memory, for it to make before it runs guest code again.
+ * See pages.h. Changes are noted for the cell to make before it runs guest code again.
  *
  * A fault costs two signals and two turns, so pages around the one that is missing come with it, if the guest's
  * tables have them and nothing would be marked there. A flush drops nothing: each entry is compared with the
@@ -127,28 +127,29 @@ static bool follows(const struct cell_change *last, const struct cell_change *ne
 static bool change(struct direct_pages *pages, uint64_t linear, uint64_t bytes, uint64_t offset,
 		   unsigned protection)
 {
-	struct cell_shared *shared = pages->cell->shared;
+	struct cell *cell = pages->cell;
 	const struct cell_change next = { linear, bytes, offset, protection };
 
-	if (shared->changes && follows(&shared->change[shared->changes - 1], &next)) {
-		shared->change[shared->changes - 1].bytes += bytes;
+	if (cell->changes && follows(&cell->change[cell->changes - 1], &next)) {
+		cell->change[cell->changes - 1].bytes += bytes;
 		return true;
 	}
-	if (shared->changes >= CELL_CHANGES)
+	if (cell->changes >= CELL_CHANGES)
 		return false;
-	shared->change[shared->changes++] = next;
+	cell->change[cell->changes++] = next;
 	return true;
 }
 
 /* Does the cell need any of this itself, or is it no user memory? */
 static bool taken(const struct direct_pages *pages, uint64_t linear, uint64_t bytes)
 {
-	const struct cell_shared *shared = pages->cell->shared;
+	const struct cell *cell = pages->cell;
 
-	if (linear >= CELL_LIMIT || linear + bytes > CELL_LIMIT)
+	if (linear >= CELL_LIMIT || linear + bytes > CELL_LIMIT ||
+	    linear >> CELL_PART_SHIFT == cell->self >> CELL_PART_SHIFT)
 		return true;
 	for (unsigned i = 0; i < CELL_RANGES; i++)
-		if (linear < shared->range[i].end && linear + bytes > shared->range[i].start)
+		if (linear < cell->range[i].end && linear + bytes > cell->range[i].start)
 			return true;
 	return false;
 }
@@ -156,20 +157,20 @@ static bool taken(const struct direct_pages *pages, uint64_t linear, uint64_t by
 /* Where the cell's own range after start begins, and where that ends. */
 static struct cell_range next_range(const struct direct_pages *pages, uint64_t start)
 {
-	const struct cell_shared *shared = pages->cell->shared;
+	const struct cell *cell = pages->cell;
 	struct cell_range next = { CELL_LIMIT, CELL_LIMIT };
 
 	for (unsigned i = 0; i < CELL_RANGES; i++)
-		if (shared->range[i].start >= start && shared->range[i].start < next.start &&
-		    shared->range[i].start < shared->range[i].end)
-			next = shared->range[i];
+		if (cell->range[i].start >= start && cell->range[i].start < next.start &&
+		    cell->range[i].start < cell->range[i].end)
+			next = cell->range[i];
 	return next;
 }
 
 /* Everything but what is the cell's own. */
 static void drop_all(struct direct_pages *pages)
 {
-	pages->cell->shared->changes = 0;
+	pages->cell->changes = 0;
 	for (uint64_t start = 0; start < CELL_LIMIT;) {
 		struct cell_range next = next_range(pages, start);
 
@@ -205,6 +206,28 @@ void direct_pages_init(struct direct_pages *pages, struct cell *cell)
 {
 	pages->cell = cell;
 	pages->all_stale = true;
+}
+
+/* The part that the cell's own pages are in is what an entry of the guest's root table maps. */
+bool direct_pages_fit(struct x86_cpu *cpu, const struct direct_pages *pages)
+{
+	const struct cell *cell = pages->cell;
+	struct x86_walk_trace trace;
+	uint64_t phys;
+
+	x86_walk_trace(cpu, cell->self, &trace);
+	if (trace.steps > 1)
+		return false;
+	for (unsigned i = 0; i < CELL_RANGES; i++) {
+		uint64_t at = cell->range[i].start;
+
+		if (at >> CELL_PART_SHIFT == cell->self >> CELL_PART_SHIFT)
+			continue;
+		for (; at < cell->range[i].end; at += PAGE_BYTES)
+			if (x86_walk_debug(cpu, at, &phys))
+				return false;
+	}
+	return true;
 }
 
 /* ---- entries ---- */
@@ -474,7 +497,7 @@ void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 	uint64_t generation = cpu->mapping_generation[X86_JUMP_USER], root = direct_space_of(cpu);
 	uint32_t writes = blocks_exec_writes(cpu->cpu.env.blocks);
 	unsigned quiet = (cpu->state.tsc_offset ? SCAN_RDTSC : 0) |
-			 (pages->cell->shared->cpuid_faults ? 0 : SCAN_CPUID);
+			 (pages->cell->cpuid_faults ? 0 : SCAN_CPUID);
 
 	if (root != pages->root || quiet != pages->quiet)
 		pages->all_stale = true;

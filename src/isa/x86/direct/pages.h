@@ -50,6 +50,9 @@ struct direct_pages {
 /* cell has been started. */
 void direct_pages_init(struct direct_pages *pages, struct cell *cell);
 
+/* Has the guest no memory where the cell has its own? */
+bool direct_pages_fit(struct x86_cpu *cpu, const struct direct_pages *pages);
+
 /* Before the cell runs: nothing is mapped there then that the guest's TLB might not hold. */
 void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages);
 
