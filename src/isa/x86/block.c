@@ -37,9 +37,12 @@ void x86_blocks_destroy(struct x86_cpu *cpu)
 	free(cpu->scratch);
 }
 
+/* Few blocks begin within four bytes; the fewer cache lines hold the slots of those that do the better. */
 static struct x86_block **jump_slot(const struct x86_cpu *cpu, uint64_t phys)
 {
-	return &cpu->jump_cache[(phys ^ phys >> JUMP_CACHE_BITS) & ((1u << JUMP_CACHE_BITS) - 1)];
+	uint64_t place = phys >> 2;
+
+	return &cpu->jump_cache[(place ^ place >> JUMP_CACHE_BITS) & ((1u << JUMP_CACHE_BITS) - 1)];
 }
 
 /* ---- making blocks ---- */
