@@ -27,7 +27,8 @@
 #include <Zydis/Zydis.h>
 
 #define PAGE_BYTES 4096u
-#define SWEEPS 8u
+#define MOST_PREFIXES 12u
+#define SWEEPS 15u
 #define SWEEP_BYTES 40u /* within so many, disassemblies agree on where instructions begin */
 
 static bool tells(ZydisMnemonic mnemonic)
@@ -36,14 +37,19 @@ static bool tells(ZydisMnemonic mnemonic)
 	       mnemonic == ZYDIS_MNEMONIC_SIDT || mnemonic == ZYDIS_MNEMONIC_SMSW;
 }
 
-/* In a disassembly that begins at start, is the byte at at one of such an instruction? */
-static bool sweep_tells(const ZydisDecoder *decoder, const uint8_t *bytes, unsigned start, unsigned at)
+/* In a disassembly that begins at start, is the byte at at one of such an instruction, or may it be? */
+static bool sweep_tells(const ZydisDecoder *decoder, const uint8_t *bytes, unsigned known, unsigned start,
+			unsigned at)
 {
 	ZydisDecodedInstruction insn = { .mnemonic = ZYDIS_MNEMONIC_INVALID };
 
 	while (start <= at) {
-		if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(decoder, NULL, bytes + start,
-							      PAGE_BYTES - start, &insn))) {
+		ZyanStatus status =
+			ZydisDecoderDecodeInstruction(decoder, NULL, bytes + start, known - start, &insn);
+
+		if (status == ZYDIS_STATUS_NO_MORE_DATA)
+			return true;
+		if (ZYAN_FAILED(status)) {
 			insn.mnemonic = ZYDIS_MNEMONIC_INVALID;
 			start++;
 		} else {
@@ -53,25 +59,32 @@ static bool sweep_tells(const ZydisDecoder *decoder, const uint8_t *bytes, unsig
 	return tells(insn.mnemonic);
 }
 
-static bool begins_instruction(const uint8_t *bytes, unsigned at)
+static bool begins_instruction(const uint8_t *bytes, unsigned known, unsigned at)
 {
 	ZydisDecoder decoder;
 
 	ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	for (unsigned i = 0; i < SWEEPS; i++) {
-		unsigned before = SWEEP_BYTES + i;
-
-		if (sweep_tells(&decoder, bytes, at > before ? at - before : 0, at))
+	/* An instruction of the page before may end in any of the first bytes. */
+	for (unsigned i = 0; i < SWEEPS && i <= at; i++)
+		if (sweep_tells(&decoder, bytes, known,
+				at > SWEEP_BYTES + i ? at - SWEEP_BYTES - i : i, at))
 			return true;
-		if (at <= before)
-			break;
-	}
 	return false;
 }
 
-/* The same for what is found at [at] = 0F. next: the bytes behind it, 0 where unknown. */
-static bool differs(const uint8_t *bytes, unsigned at, uint8_t next, uint8_t modrm, unsigned quiet)
+/* Among what can be prefixes of an opcode at at. Those in the page before are not known. */
+static bool may_have_prefix(const uint8_t *bytes, unsigned at, uint8_t prefix)
 {
+	for (unsigned i = 1; i <= MOST_PREFIXES; i++)
+		if (i > at || bytes[at - i] == prefix)
+			return true;
+	return false;
+}
+
+/* The same for what is found at [at] = 0F, of which two bytes are known at least. */
+static bool differs(const uint8_t *bytes, unsigned known, unsigned at, unsigned quiet)
+{
+	uint8_t next = bytes[at + 1], modrm = at + 2 < known ? bytes[at + 2] : 0;
 	unsigned reg = modrm >> 3 & 7;
 
 	switch (next) {
@@ -84,15 +97,14 @@ static bool differs(const uint8_t *bytes, unsigned at, uint8_t next, uint8_t mod
 	case 0xae:
 		return modrm < 0xc0 && reg == 5;
 	case 0xc7:
-		return modrm >= 0xf8 && ((at > 0 && bytes[at - 1] == 0xf3) ||
-					 (at > 1 && bytes[at - 2] == 0xf3));
+		return modrm >= 0xf8 && may_have_prefix(bytes, at, 0xf3);
 	case 0x03:
-		return begins_instruction(bytes, at);
+		return begins_instruction(bytes, known, at);
 	case 0x01:
 		if (modrm == 0xc1 || modrm == 0xd9 || modrm == 0xef || modrm == 0xf9 || modrm == 0xfd)
 			return true;
 		return (modrm < 0xc0 ? reg == 0 || reg == 1 || reg == 4 : reg == 4) &&
-		       begins_instruction(bytes, at);
+		       begins_instruction(bytes, known, at);
 	default:
 		return false;
 	}
@@ -100,13 +112,10 @@ static bool differs(const uint8_t *bytes, unsigned at, uint8_t next, uint8_t mod
 
 bool scan_is_clean(const uint8_t *bytes, unsigned behind, unsigned quiet)
 {
-	for (unsigned at = 0; at < PAGE_BYTES; at++) {
-		unsigned left = PAGE_BYTES + behind - at;
+	unsigned known = PAGE_BYTES + behind;
 
-		if (bytes[at] != 0x0f || left < 2)
-			continue;
-		if (differs(bytes, at, bytes[at + 1], left > 2 ? bytes[at + 2] : 0, quiet))
+	for (unsigned at = 0; at < PAGE_BYTES && at + 1 < known; at++)
+		if (bytes[at] == 0x0f && differs(bytes, known, at, quiet))
 			return false;
-	}
 	return true;
 }
