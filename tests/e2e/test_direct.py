@@ -17,7 +17,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
 MINUTES = 600
-FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static", "-pthread"]
+FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static", "-pthread",
+         "-mfsgsbase", "-mxsave"]
 
 
 @functools.cache
@@ -55,7 +56,8 @@ def machine_fixture(start_for_module, debian_kernel, tmp_path_factory):
 
     @functools.cache
     def started(direct, cpus):
-        return start_for_module("-k", debian_kernel, "-i", initramfs, "-p", PARAMS, "-m", "1G",
+        return start_for_module("-k", debian_kernel, "-i", initramfs, "-p",
+                                f"{PARAMS} vsyscall=xonly", "-m", "1G",
                                 "--accel", "translate", "--direct", direct, "-c", cpus).ready()
     return started
 

@@ -99,7 +99,8 @@ void code_run(const greg_t regs[NGREG], struct outcome *outcome)
 	memcpy(run.start, regs, sizeof(run.start));
 	memset(&run.outcome, 0, sizeof(run.outcome));
 	raise(START_SIGNAL);
-	__asm__ volatile("fninit\n\tcld" : : : "memory");
+	/* Only null selectors let a cell be entered again. */
+	__asm__ volatile("fninit\n\tcld\n\tmov %0, %%ds\n\tmov %0, %%es" : : "r"(0) : "memory");
 	__builtin_ia32_ldmxcsr(0x1f80);
 	*outcome = run.outcome;
 }

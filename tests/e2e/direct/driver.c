@@ -53,7 +53,9 @@ void say_end_of(int pid)
 {
 	int status;
 
-	must(waitpid(pid, &status, 0));
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			give_up("waitpid");
 	say(" [child]");
 	say_status(status);
 }

@@ -1,14 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* All groups of cases. */
+/* All groups of cases: each is in a file of its own. */
 #ifndef DIRECT_GROUPS_H
 #define DIRECT_GROUPS_H
 
 #include "cases.h"
 
-extern const struct direct_group faults_group, traps_group, steps_group, huge_group;
+#define GROUPS(X)                                                                                  \
+	X(faults)                                                                                  \
+	X(traps)                                                                                   \
+	X(steps)                                                                                   \
+	X(huge)                                                                                    \
+	X(calls)                                                                                   \
+	X(signals)                                                                                 \
+	X(segments)                                                                                \
+	X(machine)                                                                                 \
+	X(memory)                                                                                  \
+	X(code)
 
-static const struct direct_group *const groups[] = {
-	&faults_group, &traps_group, &steps_group, &huge_group, NULL,
-};
+#define DECLARED(name) extern const struct direct_group name##_group;
+#define LISTED(name) &name##_group,
+
+GROUPS(DECLARED)
+
+static const struct direct_group *const groups[] = { GROUPS(LISTED) NULL };
 
 #endif
