@@ -61,6 +61,9 @@ int pc_memory_map(const struct vm *vm, struct e820_map *map, struct error *err)
 	for (unsigned i = 0; i < mem_region_count(vm->env.mem) && !ret; i++) {
 		const struct mem_region *region = mem_region_at(vm->env.mem, i);
 
+		/* Where PCI devices are, there is no RAM. */
+		if (region->is_window)
+			continue;
 		ret = e820_set(map, region->gpa, region->size_bytes,
 			       region->readonly ? E820_RESERVED : E820_RAM);
 	}

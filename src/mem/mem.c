@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "mem/window.h"
 
 #define MEM_REGIONS_MAX 64
 #define HUGE_MASK (MEM_HUGE_SIZE - 1)
@@ -67,6 +68,8 @@ static uint64_t huge_pages(const struct mem_region *region)
 
 static void region_unmap(struct mem_region *region)
 {
+	if (region->is_window && region->host)
+		mem_window_leave(region);
 	if (region->host)
 		munmap(region->host, region->size_bytes);
 	if (region->page_flags)
@@ -127,9 +130,9 @@ static int map_host(struct mem *mem, struct mem_region *region)
 	if (host == MAP_FAILED)
 		return -errno;
 	region->host = host;
-	if (mem->file >= 0)
+	if (mem->file >= 0 && !region->is_window)
 		ret = map_file(mem, region);
-	else
+	else if (!region->is_window)
 		/* A wish: a host without huge pages does as well, only slower. */
 		madvise(host, region->size_bytes, MADV_HUGEPAGE);
 	madvise(host, region->size_bytes, MADV_DONTDUMP);
@@ -187,32 +190,45 @@ static int check_range(const struct mem *mem, uint64_t gpa, uint64_t size_bytes,
 	return 0;
 }
 
-int mem_add(struct mem *mem, uint64_t gpa, uint64_t size_bytes, bool readonly, const char *name,
-	    struct error *err)
+static int add(struct mem *mem, const struct mem_region *wanted, struct error *err)
 {
 	struct mem_region *region;
 	unsigned at;
-	int result = check_range(mem, gpa, size_bytes, name, err);
+	int result = check_range(mem, wanted->gpa, wanted->size_bytes, wanted->name, err);
 
 	if (result)
 		return result;
 	region = &mem->region[mem->count];
-	*region = (struct mem_region){
-		.gpa = gpa, .size_bytes = size_bytes, .readonly = readonly, .name = name,
-	};
+	*region = *wanted;
 	result = map_host(mem, region);
 	if (!result)
 		result = map_flags(region);
 	if (result) {
 		region_unmap(region);
-		return error_set_errno(err, -result, "guest memory %s: cannot map %llu MiB", name,
-				       (unsigned long long)(size_bytes >> 20));
+		return error_set_errno(err, -result, "guest memory %s: cannot map %llu MiB",
+				       wanted->name, (unsigned long long)(wanted->size_bytes >> 20));
 	}
-	for (at = mem->count; at > 0 && mem->order[at - 1]->gpa > gpa; at--)
+	for (at = mem->count; at > 0 && mem->order[at - 1]->gpa > wanted->gpa; at--)
 		mem->order[at] = mem->order[at - 1];
 	mem->order[at] = region;
 	mem->count++;
 	return 0;
+}
+
+int mem_add(struct mem *mem, uint64_t gpa, uint64_t size_bytes, bool readonly, const char *name,
+	    struct error *err)
+{
+	return add(mem, &(struct mem_region){ .gpa = gpa, .size_bytes = size_bytes,
+					      .readonly = readonly, .name = name }, err);
+}
+
+int mem_add_window(struct mem *mem, uint64_t gpa, uint64_t size_bytes, const char *name,
+		   struct error *err)
+{
+	int result = add(mem, &(struct mem_region){ .gpa = gpa, .size_bytes = size_bytes,
+						    .is_window = true, .name = name }, err);
+
+	return result ? result : mem_window_enter(&mem->region[mem->count - 1], err);
 }
 
 unsigned mem_region_count(const struct mem *mem)
@@ -368,7 +384,7 @@ static void discard_piece(const struct mem *mem, const struct mem_region *region
 	uint64_t mask = MEM_PAGE_SIZE - 1;
 	uint64_t start = (offset + mask) & ~mask, end = (offset + len) & ~mask;
 
-	if (region->readonly || start >= end)
+	if (region->readonly || region->is_window || start >= end)
 		return;
 	if (mem->file >= 0)
 		fallocate(mem->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

@@ -30,6 +30,7 @@ struct mem_region {
 	uint8_t *host;
 	_Atomic uint8_t *page_flags; /* one byte a page */
 	bool readonly;               /* ROM: guest writes are dropped */
+	bool is_window;              /* of a device, not the guest's to use freely: window.h */
 	const char *name;
 	uint64_t file_offset;        /* in mem_file, if there is one */
 	_Atomic uint8_t *settled;    /* a byte for each huge page: has been asked for; NULL: private */

@@ -236,7 +236,9 @@ static const struct mem_region *region_of(struct x86_cpu *cpu, uint64_t phys, ui
 {
 	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
 
-	return region && bytes <= region->size_bytes - (phys - region->gpa) ? region : NULL;
+	/* What a window shows is not in the machine's file. */
+	return region && !region->is_window && bytes <= region->size_bytes - (phys - region->gpa) ?
+		       region : NULL;
 }
 
 static _Atomic uint8_t *flags_of(const struct mem_region *region, uint64_t phys)

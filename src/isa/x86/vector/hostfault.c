@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/mirror.h"
+#include "mem/window.h"
 
 #define SIGNALS 4
 
@@ -96,6 +97,9 @@ static void handle(int signal, siginfo_t *info, void *context)
 	const struct host_stub *stub = running_stub((uint64_t)machine->gregs[REG_RIP]);
 	uint64_t vector = guest_vector(machine);
 
+	/* A device's memory, whatever the instruction. */
+	if (signal == SIGBUS && info->si_code == BUS_ADRERR && mem_window_fault(info->si_addr))
+		return;
 	if (info->si_code > 0 && (vector || machine->gregs[REG_TRAPNO] == X86_DE) &&
 	    resume_translated(machine))
 		return;
