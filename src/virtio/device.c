@@ -228,6 +228,7 @@ int virtio_device_init(struct virtio_device *dev, const struct virtio_setup *set
 	dev->config = setup->config;
 	dev->config_bytes = setup->config_bytes;
 	dev->queue_count = setup->queue_count;
+	dev->window = setup->window;
 	if (setup->queue_count > QUEUES_MAX)
 		return error_set(err, EINVAL, "%s: more than %u queues", setup->class->name,
 				 QUEUES_MAX);

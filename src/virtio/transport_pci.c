@@ -26,6 +26,7 @@
 #define SUBSYSTEM 0x1100
 
 #define BAR_MSIX 1
+#define BAR_WINDOW 2 /* would be */
 #define BAR_REGISTERS 4
 #define BAR_BYTES 0x4000u
 #define PAGE_BYTES 0x1000u
@@ -213,6 +214,34 @@ static unsigned add_capability(struct virtio_pci *pci, uint8_t type, enum page p
 	return offset;
 }
 
+/*
+ * Shared memory stays at its place, whatever the guest would like: so it is no BAR but what Enhanced
+ * Allocation (PCI 3.0's ECN) has instead of one.
+ */
+static void add_window(struct virtio_pci *pci)
+{
+	const struct virtio_window *window = &pci->virtio->window;
+	const uint64_t max_offset = window->bytes - 1;
+	const uint32_t entry[] = {
+		1, /* how many there are */
+		PCI_EA_ENABLE | PCI_EA_P_MEM_PREFETCH << 16 | PCI_EA_P_MEM_PREFETCH << 8 |
+			BAR_WINDOW << 4 | 4 /* words that follow */,
+		(uint32_t)window->gpa | PCI_EA_IS_64,
+		((uint32_t)max_offset & PCI_EA_FIELD_MASK) | PCI_EA_IS_64,
+		(uint32_t)(window->gpa >> 32), (uint32_t)(max_offset >> 32),
+	};
+	unsigned offset = pci_add_capability(&pci->function, PCI_CAP_ID_EA, sizeof(entry));
+
+	pci_set_initial(&pci->function, offset + PCI_EA_NUM_ENT, 2, entry[0], 0);
+	for (unsigned i = 1; i < sizeof(entry) / sizeof(entry[0]); i++)
+		pci_set_initial(&pci->function, offset + 4 * i, 4, entry[i], 0);
+	offset = add_capability(pci, VIRTIO_PCI_CAP_SHARED_MEMORY_CFG, 0, (uint32_t)window->bytes,
+				sizeof(struct virtio_pci_cap64) - sizeof(struct virtio_pci_cap));
+	pci_set_initial(&pci->function, offset + VIRTIO_PCI_CAP_BAR, 1, BAR_WINDOW, 0);
+	pci_set_initial(&pci->function, offset + offsetof(struct virtio_pci_cap64, length_hi), 4,
+			(uint32_t)(window->bytes >> 32), 0);
+}
+
 static void add_capabilities(struct virtio_pci *pci)
 {
 	uint32_t config_bytes = ((uint32_t)pci->virtio->config_bytes + 3) & ~3u;
@@ -232,6 +261,8 @@ static void add_capabilities(struct virtio_pci *pci)
 	pci_set_initial(&pci->function, pci->window + VIRTIO_PCI_CAP_OFFSET, 4, 0, ~0u);
 	pci_set_initial(&pci->function, pci->window + VIRTIO_PCI_CAP_LENGTH, 4, 0, ~0u);
 	pci_set_initial(&pci->function, pci->window + sizeof(struct virtio_pci_cap), 4, 0, ~0u);
+	if (pci->virtio->window.bytes)
+		add_window(pci);
 }
 
 /* ---- life ---- */

@@ -64,6 +64,11 @@ struct virtio_class {
 	void (*destroy)(struct virtio_device *dev);
 };
 
+/* Memory that device and driver share (2.10), its number 0: a window of mem/window.h. bytes 0: none. */
+struct virtio_window {
+	uint64_t gpa, bytes;
+};
+
 struct virtio_device {
 	const struct virtio_class *class;
 	const struct device_env *env;
@@ -72,6 +77,7 @@ struct virtio_device {
 	const void *config;       /* device-specific configuration, little-endian */
 	size_t config_bytes;
 	unsigned queue_count;
+	struct virtio_window window;
 	struct log_limit log_limit;
 
 	/* the core's own */
@@ -94,6 +100,7 @@ struct virtio_setup {
 	size_t config_bytes;
 	unsigned queue_count; /* 1 … 64 */
 	unsigned queue_size;  /* the largest: a power of two up to VIRTIO_QUEUE_SIZE_MAX */
+	struct virtio_window window;
 };
 
 /* dev is zeroed memory within the device's own struct. 0 or -errno. */
