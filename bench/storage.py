@@ -32,7 +32,7 @@ class Storage:
     def options(self, engine):
         """For a machine that has both."""
         if engine != "tcg":
-            return ["-d", self.disk, "--fs", f"{self.shared},{TAG}"]
+            return ["-d", self.disk, "--fs", f"{self.shared},{TAG},dax"]
         return ["-drive", f"file={self.disk},if=none,id=disk,format=raw", "-device",
                 "virtio-blk-pci,drive=disk", "-fsdev",
                 f"local,id=share,path={self.shared},security_model=none", "-device",

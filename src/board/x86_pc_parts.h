@@ -21,6 +21,7 @@
 #define PC_VIRTIO_MAX PCI_INTX_GSIS
 #define PC_MMIO64_START (1ull << 38) /* above the largest RAM */
 #define PC_MMIO64_SIZE (1ull << 38)
+#define PC_WINDOW_BYTES (256ull << 20) /* of a share; from the end of these addresses down */
 
 struct e820_map;
 struct irqchip_backend;
@@ -37,6 +38,7 @@ struct pc {
 	const struct irqchip_backend *backend; /* local APICs that are not ours; NULL: they are */
 	bool firmware_loaded;
 	unsigned next_slot; /* of the PCI bus, for devices in the order they come */
+	unsigned windows; /* shares have */
 	unsigned virtio_mmio_count; /* devices that are not on it */
 	struct irq_share com_irq[2];          /* COM1 and 3, COM2 and 4 */
 	struct irq_share gsi_irq[PCI_INTX_GSIS]; /* I/O APIC pins from PCI_INTX_GSI_FIRST */

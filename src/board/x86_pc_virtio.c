@@ -12,6 +12,7 @@
 #include "block/block.h"
 #include "board/x86_pc_parts.h"
 #include "legacy/pci_host.h"
+#include "mem/window.h"
 #include "net/options.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
@@ -222,16 +223,33 @@ static int add_networks(struct pc *pc, struct error *err)
 	return ret;
 }
 
+/*
+ * Memory in which the guest sees a share's files. KVM has no way to go on when a file became shorter.
+ */
+static int add_window(struct pc *pc, const struct vm_share *share, struct virtio_window *window,
+		      struct error *err)
+{
+	if (pc->vm->config->virtio_mmio)
+		return error_set(err, EINVAL, "--fs: 'dax' is for PCI, not for --virtio-mmio");
+	if (pc->vm->host_accel)
+		return error_set(err, EINVAL, "--fs: 'dax' wants --accel translate or interp");
+	window->bytes = PC_WINDOW_BYTES;
+	window->gpa = PC_MMIO64_START + PC_MMIO64_SIZE - ++pc->windows * PC_WINDOW_BYTES;
+	return mem_add_window(pc->vm->env.mem, window->gpa, window->bytes, share->tag, err);
+}
+
 static int add_fs(struct pc *pc, const struct vm_share *share, const struct tree_config *tree,
 		  struct error *err)
 {
-	const struct virtio_fs_config_host config = {
+	struct virtio_fs_config_host config = {
 		.tag = share->tag,
 		.fuse = { .tree = *tree, .cache_ms = share->cache_ms, .direct = share->direct },
 	};
 	struct virtio_device *virtio = NULL;
-	int ret = virtio_fs_create(&pc->vm->env, &config, &virtio, err);
+	int ret = share->dax ? add_window(pc, share, &config.window, err) : 0;
 
+	if (!ret)
+		ret = virtio_fs_create(&pc->vm->env, &config, &virtio, err);
 	return plug(pc, ret, virtio, err);
 }
 

@@ -89,7 +89,7 @@ const struct option_spec run_options[] = {
 	  .help = "directory of which the guest writes a copy, lost with the machine" },
 	{ .name = "fs", .type = OPTION_LIST, .offset = ARG(root.shares), .metavar = "DIR,TAG[,...]",
 	  .help = "directory that the guest can mount (mount -t virtiofs TAG WHERE); options behind "
-		  "the tag: ro, map=none|xattr, cache=always|auto|none" },
+		  "the tag: ro, map=none|xattr, cache=always|auto|none, dax" },
 	{ .name = "9p", .type = OPTION_LIST, .offset = ARG(root.shares_9p), .metavar = "DIR,TAG[,...]",
 	  .help = "the same by another protocol (mount -t 9p -o trans=virtio,version=9p2000.L TAG "
 		  "WHERE); options behind the tag: ro, map=none|xattr" },

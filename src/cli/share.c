@@ -15,7 +15,7 @@
 
 /* What may be said of a share, as it is written. */
 struct words {
-	bool readonly;
+	bool readonly, dax;
 	const char *map, *cache;
 };
 
@@ -26,6 +26,7 @@ static const struct suboption fs_words[] = {
 	WORD("ro", FLAG, readonly),
 	WORD("map", STRING, map),
 	WORD("cache", STRING, cache),
+	WORD("dax", FLAG, dax),
 	{ .name = NULL },
 };
 
@@ -80,6 +81,7 @@ static int take_words(struct vm_share *share, char *text, struct error *err)
 		return error_set(err, ENOMEM, "no memory");
 	ret = suboptions_parse(is_9p ? p9_words : fs_words, &words, text, subject, err);
 	share->readonly = words.readonly;
+	share->dax = words.dax;
 	if (!ret && words.map)
 		ret = take_map(share, words.map, subject, err);
 	if (!ret && words.cache)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * "DIR,TAG[,ro][,map=none|xattr][,cache=always|auto|none]": a share as --fs and --9p take it. Main
+ * "DIR,TAG[,ro][,map=none|xattr][,cache=always|auto|none][,dax]": a share as --fs and --9p take it. Main
  * thread.
  */
 #ifndef RINGLET_CLI_SHARE_H

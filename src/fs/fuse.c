@@ -73,6 +73,8 @@ static const struct op ops[OPCODES] = {
 	[FUSE_READDIRPLUS] = { fuse_readdirplus, ARGS(fuse_read_in), 0, 0, SLOW },
 	[FUSE_FALLOCATE] = { fuse_fallocate, ARGS(fuse_fallocate_in), 0, 0, CHANGES | NO_NODE | SLOW },
 	[FUSE_LSEEK] = { fuse_lseek, ARGS(fuse_lseek_in), 0, 0, NO_NODE },
+	[FUSE_SETUPMAPPING] = { fuse_setup_mapping, ARGS(fuse_setupmapping_in), 0, 0, 0 },
+	[FUSE_REMOVEMAPPING] = { fuse_remove_mapping, ARGS(fuse_removemapping_in), 0, 0, NO_NODE },
 	[FUSE_COPY_FILE_RANGE] = { fuse_copy_range, ARGS(fuse_copy_file_range_in), 0, 0,
 				   CHANGES | NO_NODE | SLOW },
 };
@@ -125,6 +127,21 @@ size_t fuse_reply(struct fuse_call *call, const void *data, size_t size)
 
 /* ---- the session ---- */
 
+/* Which files are to be seen in it, we say of each. */
+static void offer_window(const struct fuse_call *call, const struct fuse_init_in *in,
+			 struct fuse_init_out *out)
+{
+	const uint32_t flags = FUSE_MAP_ALIGNMENT | FUSE_INIT_EXT;
+
+	/* We do not see what is written there. */
+	out->flags &= ~(uint32_t)FUSE_HANDLE_KILLPRIV_V2;
+	if (call->args_bytes < sizeof(*in) || (in->flags & flags) != flags)
+		return;
+	out->flags |= flags;
+	out->flags2 = in->flags2 & (uint32_t)(FUSE_HAS_INODE_DAX >> 32);
+	out->map_alignment = FUSE_WINDOW_SHIFT;
+}
+
 static size_t fuse_init(struct fuse_call *call)
 {
 	const struct fuse_init_in *in = (const struct fuse_init_in *)call->args;
@@ -139,6 +156,8 @@ static size_t fuse_init(struct fuse_call *call)
 		.time_gran = 1, .max_pages = FUSE_PAGES_MAX,
 	};
 
+	if (call->fuse->window)
+		offer_window(call, in, &out);
 	if (in->major != FUSE_KERNEL_VERSION || in->minor < VERSION_MINOR_MIN)
 		return fuse_reply_error(call, EPROTO);
 	return fuse_reply(call, &out, sizeof(out));
@@ -267,6 +286,7 @@ int fuse_create(struct fuse **out, const struct fuse_config *config, struct erro
 	pthread_mutex_init(&fuse->mutex, NULL);
 	fuse->cache_ms = config->cache_ms;
 	fuse->direct = config->direct;
+	fuse->window = config->window;
 	ret = tree_open(&fuse->tree, &config->tree, err);
 	if (ret) {
 		fuse_destroy(fuse);
@@ -278,6 +298,8 @@ int fuse_create(struct fuse **out, const struct fuse_config *config, struct erro
 
 void fuse_reset(struct fuse *fuse)
 {
+	if (fuse->window)
+		fuse->window->clear(fuse->window->opaque);
 	fuse_files_clear(fuse);
 	nodes_clear(fuse->tree.nodes);
 }

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/uio.h>
 
 #include "fs/tree.h"
@@ -19,10 +20,26 @@
 struct error;
 struct fuse;
 
+/* Pieces of 2 MiB, or multiples: Linux' own, and few mappings on the host. */
+#define FUSE_WINDOW_SHIFT 21
+
+/*
+ * Memory that the guest sees files in. Offsets count from its begin; what lies beyond its end is the
+ * window's to refuse. Any thread; 0 or an errno.
+ */
+struct fuse_window {
+	/* Shows size bytes of fd, which the caller closes; not shared: writes are not the file's. */
+	int (*map)(void *opaque, uint64_t at, uint64_t size, int fd, uint64_t offset, bool shared);
+	int (*unmap)(void *opaque, uint64_t at, uint64_t size);
+	void (*clear)(void *opaque);
+	void *opaque;
+};
+
 struct fuse_config {
 	struct tree_config tree;
 	unsigned cache_ms; /* how long the guest may believe what it was told */
 	bool direct;       /* what it read, it reads again */
+	const struct fuse_window *window; /* NULL: there is none; lives as long as the server */
 };
 
 /* The errors of tree_open. */

@@ -23,6 +23,7 @@ void fuse_fill_attr(struct fuse *fuse, const struct stat *status, struct fuse_at
 		.gid = status->st_gid,
 		.rdev = (uint32_t)status->st_rdev,
 		.blksize = (uint32_t)status->st_blksize,
+		.flags = fuse->window && S_ISREG(status->st_mode) ? FUSE_ATTR_DAX : 0,
 	};
 }
 

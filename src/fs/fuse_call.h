@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include "fs/fuse.h"
 #include "fs/tree.h"
 
 /* Pages of a READ or WRITE: 1 MiB. */
@@ -35,6 +36,7 @@ struct fuse {
 	struct tree tree;
 	unsigned cache_ms;
 	bool direct;
+	const struct fuse_window *window;
 	pthread_mutex_t mutex; /* files */
 	struct fuse_file **files; /* by number; number 0 is never used */
 	unsigned file_limit, file_hint;
@@ -96,6 +98,7 @@ fuse_op fuse_symlink, fuse_mknod, fuse_mkdir, fuse_unlink, fuse_rmdir, fuse_rena
 fuse_op fuse_open, fuse_release, fuse_read, fuse_write, fuse_fsync, fuse_fallocate, fuse_lseek,
 	fuse_copy_range;
 fuse_op fuse_opendir, fuse_readdir, fuse_readdirplus;
+fuse_op fuse_setup_mapping, fuse_remove_mapping;
 fuse_op fuse_setxattr, fuse_getxattr, fuse_listxattr, fuse_removexattr;
 
 #endif

@@ -119,8 +119,9 @@ size_t fuse_open(struct fuse_call *call)
 	const struct fuse_open_in *in = (const struct fuse_open_in *)call->args;
 	int fd, error = tree_open_node(&call->fuse->tree, call->node, fuse_open_flags(in->flags), &fd);
 
-	/* It was truncated. */
-	if (!error && in->open_flags & FUSE_OPEN_KILL_SUIDGID)
+	/* Where we have not promised to see to it (fuse_init), there is no flag. */
+	if (!error && in->flags & O_TRUNC &&
+	    (call->head.uid || in->open_flags & FUSE_OPEN_KILL_SUIDGID))
 		tree_drop_privileges(&call->fuse->tree, call->node);
 	return error ? fuse_reply_error(call, error) :
 		       reply_open(call, fd, fuse_open_answer(call->fuse));

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "mem/window.h"
 #include "virtio/pool.h"
 
 /* Linux asks for no more pages at once than this, less a few: so that all of FUSE's 256 may be. */
@@ -26,7 +27,53 @@ struct virtio_fs {
 	struct virtio_fs_config config;
 	struct fuse *fuse;
 	struct virtio_pool *pool;
+	struct fuse_window window; /* of virtio.window */
 };
+
+/* ---- the window ---- */
+
+static bool is_in_window(const struct virtio_fs *fs, uint64_t at, uint64_t size)
+{
+	const uint64_t bytes = fs->virtio.window.bytes;
+
+	return size && !((at | size) & ((1ull << FUSE_WINDOW_SHIFT) - 1)) && size <= bytes &&
+	       at <= bytes - size;
+}
+
+/* Code that was made of what was there is stale. */
+static int window_map(void *opaque, uint64_t at, uint64_t size, int fd, uint64_t offset, bool shared)
+{
+	const struct virtio_fs *fs = opaque;
+	const struct dma *dma = &fs->virtio.env->dma;
+	const uint64_t gpa = fs->virtio.window.gpa + at;
+	int ret = is_in_window(fs, at, size) ?
+			  mem_window_map(dma->mem, gpa, size, fd, offset, shared) : -EINVAL;
+
+	if (!ret)
+		dma_wrote(dma, gpa, size);
+	return -ret;
+}
+
+static int window_unmap(void *opaque, uint64_t at, uint64_t size)
+{
+	const struct virtio_fs *fs = opaque;
+	const struct dma *dma = &fs->virtio.env->dma;
+	const uint64_t gpa = fs->virtio.window.gpa + at;
+	int ret = is_in_window(fs, at, size) ? mem_window_unmap(dma->mem, gpa, size) : -EINVAL;
+
+	if (!ret)
+		dma_wrote(dma, gpa, size);
+	return -ret;
+}
+
+static void window_clear(void *opaque)
+{
+	const struct virtio_fs *fs = opaque;
+
+	window_unmap(opaque, 0, fs->virtio.window.bytes);
+}
+
+/* ---- requests ---- */
 
 static size_t answer(void *opaque, const struct virtio_chain *chain)
 {
@@ -86,6 +133,17 @@ static const struct virtio_class fs_class = {
 	.destroy = fs_destroy,
 };
 
+static int create_server(struct virtio_fs *fs, const struct fuse_config *given, struct error *err)
+{
+	struct fuse_config config = *given;
+
+	fs->window = (struct fuse_window){ .map = window_map, .unmap = window_unmap,
+					   .clear = window_clear, .opaque = fs };
+	if (fs->virtio.window.bytes)
+		config.window = &fs->window;
+	return fuse_create(&fs->fuse, &config, err);
+}
+
 int virtio_fs_create(const struct device_env *env, const struct virtio_fs_config_host *config,
 		     struct virtio_device **dev, struct error *err)
 {
@@ -106,10 +164,11 @@ int virtio_fs_create(const struct device_env *env, const struct virtio_fs_config
 							 .config = &fs->config,
 							 .config_bytes = sizeof(fs->config),
 							 .queue_count = QUEUES,
-							 .queue_size = QUEUE_SIZE },
+							 .queue_size = QUEUE_SIZE,
+							 .window = config->window },
 				 err);
 	if (!ret)
-		ret = fuse_create(&fs->fuse, &config->fuse, err);
+		ret = create_server(fs, &config->fuse, err);
 	if (!ret)
 		ret = virtio_pool_create(&fs->pool, &fs->virtio, "virtio-fs", answer, fs, err);
 	if (ret) {

@@ -13,7 +13,8 @@
 
 struct virtio_fs_config_host {
 	const char *tag; /* at most VIRTIO_FS_TAG_BYTES */
-	struct fuse_config fuse;
+	struct fuse_config fuse;        /* but its window */
+	struct virtio_window window;    /* to see files in */
 };
 
 /* -EINVAL: the tag; and the errors of fuse_create. */

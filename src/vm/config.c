@@ -93,6 +93,7 @@ void vm_config_describe(const struct vm_config *config, struct json *json)
 		json_bool(json, "fs", config->shares[i].as & VM_SHARE_FS);
 		json_bool(json, "9p", config->shares[i].as & VM_SHARE_9P);
 		json_bool(json, "readonly", config->shares[i].readonly);
+		json_bool(json, "dax", config->shares[i].dax);
 		json_object_end(json);
 	}
 	json_array_end(json);

@@ -50,6 +50,7 @@ struct vm_share {
 	enum tree_map map;
 	unsigned cache_ms; /* FS: how long the guest may believe what it was told … */
 	bool direct;       /* … and whether it asks again for what it has read */
+	bool dax;          /* … and whether it sees files in memory that it shares with the host */
 };
 
 struct vm_config {

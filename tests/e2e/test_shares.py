@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Shared directories by both protocols: what shares/ asks of a file system, and what hosts do."""
+import hashlib
 import json
 import os
 import pathlib
@@ -26,6 +27,8 @@ NO_9P = ["fallocate", "rename_flags", "times", "lent_descriptors"]
 VARIANTS = {
     "fs": ("--fs", "", []),
     "fs-none": ("--fs", ",cache=none", ["shared_mmap"]),
+    "fs-always": ("--fs", ",cache=always", []),
+    "fs-dax": ("--fs", ",dax", ["late_times"]),
     "fs-map": ("--fs", ",map=xattr", ["link_owner"]),
     "9p-none": ("--9p", "", NO_9P + ["shared_mmap"]),
     "9p-mmap": ("--9p", "", NO_9P + ["coherent_maps"]),
@@ -84,6 +87,49 @@ def test_the_checks_themselves(tmp_path):
     outcomes = dict(map(json.loads, done.stdout.splitlines()))
     assert list(outcomes) == list(shares.CHECKS)
     assert not any(outcomes.values()), outcomes
+
+
+# ---- files in shared memory ----
+
+def test_memory_shared_with_the_host(in_guest, tmp_path):
+    """What either side writes into a file, the other one sees in its mapping, and at once. What the guest sees of a file
+    that the host makes shorter is its own affair."""
+    share, exchange = tmp_path / "share", tmp_path / "exchange"
+    share.mkdir()
+    exchange.mkdir()
+    (share / "file").write_bytes(b"host" + bytes(3 << 20))
+    (share / "shrinks").write_bytes(b"x" * (1 << 20))
+    (share / "secret").write_bytes(b"read only")
+
+    def host():
+        while not (exchange / "ready").exists():
+            time.sleep(0.05)
+        with open(share / "file", "r+b") as stream:
+            stream.seek(1 << 20)
+            stream.write(b"seen")
+        os.truncate(share / "shrinks", 0)
+        (exchange / "go").touch()
+    thread = threading.Thread(target=host)
+    thread.start()
+    output = in_guest(["--fs", f"{share},tag,dax", "--fs", f"{exchange},exchange,cache=none"],
+                      f"mkdir /tmp/mnt /tmp/ex; mount -t virtiofs tag /tmp/mnt; "
+                      f"mount -t virtiofs exchange /tmp/ex; "
+                      f"{PYTHON} {HERE}/shares/mapping.py /tmp/mnt /tmp/ex")
+    thread.join()
+    done = json.loads(output)
+    assert done["before"] == "host" and done["seen"] == "seen"
+    assert done["digest"] == hashlib.sha256(b"host" + bytes(3 << 20)).hexdigest()
+    assert (share / "file").read_bytes()[:8] == b"GUEST" + bytes(3)
+    assert done["shrunk"] in ("zeros", "signal"), done
+    # Hidden files of ours do not come about.
+    assert sorted(os.listdir(share)) == ["file", "secret", "shrinks"]
+
+
+def test_memory_that_cannot_be_shared(ringlet, debian_kernel, tmp_path):
+    done = subprocess.run([ringlet, "run", "-k", debian_kernel, "--fs", f"{tmp_path},tag,dax",
+                           "--virtio-mmio", "--", "true"], check=False, capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode and "'dax' is for PCI" in done.stderr
 
 
 # ---- what hosts have, and do ----

@@ -22,8 +22,9 @@ static void must(bool ok)
 /* What a device says it wrote is memory. */
 static void wrote(void *opaque, uint64_t gpa, uint64_t len)
 {
-	(void)opaque;
-	must(len && gpa < TARGET_RAM && len <= TARGET_RAM - gpa);
+	const struct device_target *target = opaque;
+
+	must(len && mem_ptr(target->env.mem, gpa, len));
 }
 
 static void open_target(struct device_target *target)
@@ -36,7 +37,7 @@ static void open_target(struct device_target *target)
 	must(!loop_create(&env->loop, NULL));
 	must(!mem_create(&env->mem, NULL));
 	must(!mem_add(env->mem, 0, TARGET_RAM, false, "ram", NULL));
-	env->dma = (struct dma){ .mem = env->mem, .wrote = wrote };
+	env->dma = (struct dma){ .mem = env->mem, .wrote = wrote, .opaque = target };
 	must(!bus_create(&env->pio, "pio", env->loop, NULL));
 	must(!bus_create(&env->mmio, "mmio", env->loop, NULL));
 }

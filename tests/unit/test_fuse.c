@@ -31,14 +31,19 @@ struct setup {
 	size_t reply_bytes; /* of data */
 };
 
-static void start(struct setup *setup, bool readonly)
+static void start_with(struct setup *setup, bool readonly, const struct fuse_window *window)
 {
 	struct fuse_config config = { .tree = { .path = setup->dir.path, .readonly = readonly },
-					.cache_ms = 1000 };
+					.cache_ms = 1000, .window = window };
 
 	*setup = (struct setup){ .dir = shared_dir_make() };
 	shared_dir_write(&setup->dir, "hello", "hello, world");
 	assert_int_equal(fuse_create(&setup->fuse, &config, NULL), 0);
+}
+
+static void start(struct setup *setup, bool readonly)
+{
+	start_with(setup, readonly, NULL);
 }
 
 static void finish(struct setup *setup)
@@ -352,6 +357,102 @@ static void test_attributes(void **state)
 	finish(&setup);
 }
 
+/* ---- a window ---- */
+
+struct shown {
+	uint64_t at, size, offset;
+	bool shared;
+	char first; /* of fd */
+	unsigned maps, unmaps, clears;
+};
+
+static int show(void *opaque, uint64_t at, uint64_t size, int fd, uint64_t offset, bool shared)
+{
+	struct shown *shown = opaque;
+
+	if (at + size > 1 << 21)
+		return EINVAL;
+	*shown = (struct shown){ .at = at, .size = size, .offset = offset, .shared = shared,
+				 .maps = shown->maps + 1, .unmaps = shown->unmaps,
+				 .clears = shown->clears };
+	assert_int_equal(pread(fd, &shown->first, 1, 0), 1);
+	return 0;
+}
+
+static int hide(void *opaque, uint64_t at, uint64_t size)
+{
+	struct shown *shown = opaque;
+
+	shown->at = at;
+	shown->size = size;
+	shown->unmaps++;
+	return at ? 0 : ENXIO;
+}
+
+static void clear(void *opaque)
+{
+	((struct shown *)opaque)->clears++;
+}
+
+static int set_up(struct setup *setup, uint64_t node, uint64_t flags, uint64_t at)
+{
+	struct fuse_setupmapping_in in = { .fh = UINT64_MAX, .foffset = 4096, .len = 8192,
+					   .flags = flags, .moffset = at };
+
+	return ask(setup, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0);
+}
+
+/* Which files are shown is the server's to say; where, the guest's. */
+static void test_window(void **state)
+{
+	struct shown shown = { 0 };
+	const struct fuse_window window = { .map = show, .unmap = hide, .clear = clear, .opaque = &shown };
+	struct fuse_init_in init = { .major = 7, .minor = 36, .flags = ~0u, .flags2 = ~0u };
+	const struct fuse_init_out *out;
+	struct {
+		struct fuse_removemapping_in head;
+		struct fuse_removemapping_one one[2];
+	} __attribute__((packed)) remove = { { 3 }, { { 4096, 8192 }, { 0, 4096 } } };
+	struct setup setup;
+	uint64_t file;
+
+	(void)state;
+	start_with(&setup, false, &window);
+	assert_int_equal(ask(&setup, FUSE_INIT, 0, &init, sizeof(init), NULL, 0), 0);
+	out = (const void *)setup.reply.data;
+	assert_true(out->flags & FUSE_MAP_ALIGNMENT && out->flags2 == FUSE_HAS_INODE_DAX >> 32);
+	assert_false(out->flags & FUSE_HANDLE_KILLPRIV_V2);
+	assert_int_equal(out->map_alignment, FUSE_WINDOW_SHIFT);
+	file = look_up(&setup, FUSE_ROOT_ID, "hello");
+	assert_int_equal(((struct fuse_entry_out *)setup.reply.data)->attr.flags, FUSE_ATTR_DAX);
+	assert_int_equal(set_up(&setup, file, FUSE_SETUPMAPPING_FLAG_READ, 4096), 0);
+	assert_true(shown.at == 4096 && shown.size == 8192 && shown.offset == 4096 && !shown.shared);
+	assert_int_equal(shown.first, 'h');
+	assert_int_equal(set_up(&setup, file, FUSE_SETUPMAPPING_FLAG_WRITE, 0), 0);
+	assert_true(shown.shared);
+	assert_int_equal(set_up(&setup, file, 0, 1 << 21), EINVAL);
+	assert_int_equal(set_up(&setup, FUSE_ROOT_ID, 0, 0), EINVAL);
+	assert_int_equal(set_up(&setup, 99, 0, 0), ESTALE);
+	assert_int_equal(shown.maps, 2);
+	/* No more than there are, until one fails. */
+	assert_int_equal(ask(&setup, FUSE_REMOVEMAPPING, 0, &remove, sizeof(remove), NULL, 0), ENXIO);
+	assert_int_equal(shown.unmaps, 2);
+	fuse_reset(setup.fuse);
+	assert_int_equal(shown.clears, 1);
+	finish(&setup);
+	start_with(&setup, true, &window);
+	file = look_up(&setup, FUSE_ROOT_ID, "hello");
+	assert_int_equal(set_up(&setup, file, FUSE_SETUPMAPPING_FLAG_WRITE, 0), EROFS);
+	finish(&setup);
+	start(&setup, false);
+	assert_int_equal(ask(&setup, FUSE_INIT, 0, &init, sizeof(init), NULL, 0), 0);
+	assert_false(((const struct fuse_init_out *)setup.reply.data)->flags & FUSE_MAP_ALIGNMENT);
+	file = look_up(&setup, FUSE_ROOT_ID, "hello");
+	assert_int_equal(((struct fuse_entry_out *)setup.reply.data)->attr.flags, 0);
+	assert_int_equal(set_up(&setup, file, 0, 0), ENOSYS);
+	finish(&setup);
+}
+
 /* Asks for a write of size bytes as the guest's CPU does. */
 static size_t write_now(struct setup *setup, uint64_t fh, uint32_t size)
 {
@@ -413,6 +514,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_now),
+		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_session),    cmocka_unit_test(test_read),
 		cmocka_unit_test(test_readonly),   cmocka_unit_test(test_write),
 		cmocka_unit_test(test_privileges),

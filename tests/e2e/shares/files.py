@@ -5,6 +5,7 @@ import fcntl
 import mmap
 import os
 import random
+import time
 
 from .tools import (as_user, check, fails, get, mode_of, opened, punch, put, refused, without)
 
@@ -220,6 +221,8 @@ def times_of_change():
         with opened("file", os.O_WRONLY) as fd:
             os.write(fd, b"y")
             os.fsync(fd)
+        if "late_times" in without:
+            time.sleep(1.1)
     pass_over("file", write, "st_mtime_ns")
 
 

@@ -16,6 +16,7 @@ LIMITS = {
     "times": "times that are set are whole seconds, and not before 1970",
     "coherent_maps": "who reads does not see what is in a mapping until it is written back",
     "link_owner": "a link's owner is not kept",
+    "late_times": "when a file was written to shows a second later",
     "lent_descriptors": "who writes is taken for who opened the file",
 }
 CHECKS = {}
