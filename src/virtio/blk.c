@@ -142,9 +142,10 @@ static void host_did(struct blk *blk)
 	blk->waited = false;
 }
 
+/* In a reset. What was read is in the guest's memory all the same. */
 static void forget(struct blk_request *request)
 {
-	virtio_chain_drop(request->queue, request->chain);
+	virtio_queue_push(request->queue, request->chain, request->chain->in_bytes);
 	free(request);
 }
 

@@ -131,6 +131,8 @@ void virtio_reset(struct virtio_device *dev)
 	/* Chains that come back from now on are of a life that is over. */
 	bool started = dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
 
+	/* What stop pushes changes no ring. */
+	dev->resetting = started;
 	if (started && dev->class->stop)
 		dev->class->stop(dev);
 	dev->generation++;

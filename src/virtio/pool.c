@@ -155,13 +155,14 @@ void virtio_pool_answer_after(struct virtio_pool *pool, uint16_t tag, struct vir
 	before->followers = job;
 }
 
+/* In a reset. Who waits for another was not answered, and has written nothing. */
 static void drop(struct job *job)
 {
 	while (job) {
 		struct job *next = job->next_out;
 
 		drop(job->followers);
-		virtio_chain_drop(job->queue, job->chain);
+		virtio_queue_push(job->queue, job->chain, job->written);
 		free(job);
 		job = next;
 	}

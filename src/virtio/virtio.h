@@ -51,8 +51,9 @@ struct virtio_class {
 	bool (*quiesce)(struct virtio_device *dev);
 	/*
 	 * The device no longer runs (a reset; only after start). On return nothing touches guest
-	 * memory any more, chains that were popped are dropped, and the state is as it was before
-	 * start. May be NULL.
+	 * memory any more, chains that were popped are dropped, or pushed if something was written to
+	 * them (which then counts as written, and no more), and the state is as it was before start.
+	 * May be NULL.
 	 */
 	void (*stop)(struct virtio_device *dev);
 	/* The driver wrote size bytes of configuration. NULL: it is read-only. */
@@ -85,7 +86,7 @@ struct virtio_device {
 	uint8_t status;
 	uint8_t config_generation;
 	uint32_t generation; /* counts resets */
-	bool resetting;      /* virtio_quiet is awaited */
+	bool resetting;      /* virtio_quiet is awaited, or stop runs */
 	const struct virtio_transport *transport;
 	void *transport_opaque;
 	struct loop_timer *deferral;

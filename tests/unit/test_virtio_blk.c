@@ -480,6 +480,43 @@ static void test_reset_under_way(void **state)
 	driver_kick(&b->driver, 0);
 }
 
+/* Bytes of DATA that count as written, by whoever has code or pages of them. */
+static void note_written(void *opaque, uint64_t gpa, uint64_t len)
+{
+	if (gpa == DATA)
+		*(uint64_t *)opaque += len;
+}
+
+/* A read that a reset overtakes has changed the guest's memory, and that is known. */
+static void test_what_a_reset_overtakes(void **state)
+{
+	const struct driver_buffer buffers[3] = {
+		{ HEADER, 16, false }, { DATA, 512, true }, { STATUS, 1, true },
+	};
+	struct bench *b = *state;
+	uint64_t written = 0;
+	uint16_t id;
+	uint32_t len;
+
+	b->driver.fixture->env.dma.wrote = note_written;
+	b->driver.fixture->env.dma.opaque = &written;
+	driver_start(&b->driver, DRIVER_SPLIT, 1ull << VIRTIO_BLK_F_FLUSH);
+	for (unsigned by_machine = 0; by_machine < 2; by_machine++) {
+		put_header(b, VIRTIO_BLK_T_IN, 0);
+		driver_add(&b->driver, 0, buffers, 3, 0);
+		driver_kick(&b->driver, 0);
+		written = 0;
+		if (by_machine)
+			b->driver.dev->class->reset(b->driver.dev);
+		else
+			driver_reset(&b->driver);
+		assert_int_equal(written, 512);
+		assert_false(driver_used(&b->driver, 0, &id, &len));
+		if (!by_machine)
+			driver_start(&b->driver, DRIVER_PACKED, 1ull << VIRTIO_BLK_F_FLUSH);
+	}
+}
+
 /* A disk that hangs: the reset takes place when it goes on; until then all but that goes on. */
 static void test_reset_of_a_disk_that_hangs(void **state)
 {
@@ -530,6 +567,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pausing, setup_pause, teardown),
 		cmocka_unit_test_setup_teardown(test_reporting_no_space, setup_report, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_under_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_a_reset_overtakes, setup_diary, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_of_a_disk_that_hangs, setup_diary, teardown),
 	};
 
