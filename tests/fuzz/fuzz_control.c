@@ -56,6 +56,12 @@ static void press(struct vm *vm)
 	(void)vm;
 }
 
+static bool press_nmi(struct vm *vm)
+{
+	(void)vm;
+	return true;
+}
+
 static void release(struct block *block)
 {
 	(void)block;
@@ -81,7 +87,8 @@ static void must(bool fine)
 
 static void open_machine(struct bench *b)
 {
-	static const struct vm_board board = { .name = "none", .press_power_button = press };
+	static const struct vm_board board = { .name = "none", .press_power_button = press,
+						.press_nmi_button = press_nmi };
 	static const struct chardev_ops ops = { .write = swallow };
 	const struct chardev_front front = { .can_receive = has_room, .receive = take_key,
 					     .receive_break = ignore };
