@@ -240,7 +240,9 @@ void block_drain(struct block *block)
 	/* What the ring gives back goes to the threads. */
 	if (block->ring)
 		block_ring_drain(block->ring);
-	workers_drain(block->workers);
+	/* Who opened it as a format, without block_open, has none. */
+	if (block->workers)
+		workers_drain(block->workers);
 }
 
 const char *block_io_name(const struct block *block)
