@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* Cells (host/cell.h), and what runs in them when it is hostile: it may know where everything lies. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "host/cell.h"
+
+#define CODE_AT 0x10000000ul
+#define PAGE 4096ul
+#define X32 0x40000000
+
+struct fixture {
+	struct cell cell;
+	int file;
+	uint8_t *code; /* the file's only page */
+};
+
+static int set_up(void **state)
+{
+	static struct fixture fixture;
+	struct error err;
+
+	fixture = (struct fixture){ .file = memfd_create("guest", 0) };
+	assert_int_equal(ftruncate(fixture.file, PAGE), 0);
+	fixture.code = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fixture.file, 0);
+	assert_ptr_not_equal(fixture.code, MAP_FAILED);
+	if (cell_start(&fixture.cell, fixture.file, &err))
+		fail_msg("%s", err.message);
+	*state = &fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	cell_end(&fixture->cell);
+	munmap(fixture->code, PAGE);
+	close(fixture->file);
+	return 0;
+}
+
+static greg_t *registers(struct fixture *fixture)
+{
+	struct cell_shared *shared = fixture->cell.shared;
+	ucontext_t *context = (ucontext_t *)((uint8_t *)shared + (shared->context - fixture->cell.self));
+
+	return context->uc_mcontext.gregs;
+}
+
+static void add_change(struct fixture *fixture, uint64_t linear, uint64_t offset, unsigned protection)
+{
+	fixture->cell.change[fixture->cell.changes++] =
+		(struct cell_change){ linear, PAGE, offset, protection };
+}
+
+/* Code that will run at CODE_AT in the next turn. */
+static void put_code(struct fixture *fixture, const void *code, size_t bytes)
+{
+	memcpy(fixture->code, code, bytes);
+	add_change(fixture, CODE_AT, 0, PROT_READ | PROT_EXEC);
+	registers(fixture)[REG_RIP] = CODE_AT;
+}
+
+#define PUT_CODE(fixture, ...)                                                                     \
+	do {                                                                                       \
+		static const uint8_t put_bytes[] = { __VA_ARGS__ };                                \
+		put_code(fixture, put_bytes, sizeof(put_bytes));                                   \
+	} while (0)
+
+static void runs_code(void **state)
+{
+	struct fixture *fixture = *state;
+
+	/* inc rax; ud2 */
+	PUT_CODE(fixture, 0x48, 0xff, 0xc0, 0x0f, 0x0b);
+	registers(fixture)[REG_RAX] = 41;
+	assert_int_equal(cell_turn(&fixture->cell), 0);
+	assert_int_equal(fixture->cell.shared->signal, SIGILL);
+	assert_int_equal(registers(fixture)[REG_RAX], 42);
+	assert_int_equal(registers(fixture)[REG_RIP], CODE_AT + 3);
+}
+
+/* Calls of every kind come back, and are not made. */
+static void makes_no_calls(void **state)
+{
+	const long numbers[] = { SYS_getpid, SYS_exit_group, SYS_mmap, SYS_munmap, SYS_rt_sigreturn,
+				 SYS_futex, SYS_write | X32, -1 };
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		PUT_CODE(fixture, 0x0f, 0x05);
+		registers(fixture)[REG_RAX] = numbers[i];
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		assert_int_equal(fixture->cell.shared->signal, SIGSYS);
+		assert_int_equal(registers(fixture)[REG_RAX], numbers[i]);
+		/* int 0x80, where 1 is exit */
+		PUT_CODE(fixture, 0xcd, 0x80);
+		registers(fixture)[REG_RAX] = 1;
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		assert_int_equal(fixture->cell.shared->signal, SIGSYS);
+	}
+}
+
+/* Where the cell's own code makes calls, or 0. */
+static uint64_t find_syscall(const struct fixture *fixture)
+{
+	const struct cell_range *image = &fixture->cell.range[0];
+	uint8_t bytes[8 * PAGE];
+	char path[32];
+	ssize_t got;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", fixture->cell.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && image->end - image->start <= sizeof(bytes));
+	got = pread(fd, bytes, image->end - image->start, (off_t)image->start);
+	close(fd);
+	for (ssize_t i = PAGE; i + 1 < got; i++)
+		if (bytes[i] == 0x0f && bytes[i + 1] == 0x05)
+			return image->start + (uint64_t)i;
+	return 0;
+}
+
+/* Who jumps to the cell's own calls gets the guest's memory there, and nothing of the host's. */
+static void makes_no_calls_of_its_own(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t at = find_syscall(fixture);
+	const long calls[][4] = {
+		{ SYS_getpid }, { SYS_exit_group }, { SYS_execve }, { SYS_kill, 1 },
+		{ SYS_mmap, MAP_PRIVATE | MAP_ANONYMOUS, -1 },
+		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE, CELL_FD_SHARED },
+		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE | MAP_ANONYMOUS, CELL_FD_MEMORY },
+	};
+
+	assert_true(at);
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		greg_t *regs = registers(fixture);
+
+		regs[REG_RIP] = (greg_t)at;
+		regs[REG_RAX] = calls[i][0];
+		regs[REG_RDI] = CODE_AT;
+		regs[REG_RSI] = PAGE;
+		regs[REG_RDX] = PROT_READ;
+		regs[REG_R10] = calls[i][1];
+		regs[REG_R8] = calls[i][2];
+		regs[REG_R9] = 0;
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		assert_int_equal(fixture->cell.shared->signal, SIGSYS);
+	}
+}
+
+/* Guest code writes what it likes, says that it is our turn, and goes on. */
+static void lies(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cell_shared *shared = fixture->cell.shared;
+
+	/* mov [rdi], eax; mov dword [rsi], 0; jmp . */
+	PUT_CODE(fixture, 0x89, 0x07, 0xc7, 0x06, 0, 0, 0, 0, 0xeb, 0xfe);
+	registers(fixture)[REG_RAX] = -1;
+	registers(fixture)[REG_RDI] = (greg_t)(fixture->cell.self + offsetof(struct cell_shared, changes));
+	registers(fixture)[REG_RSI] = (greg_t)fixture->cell.self;
+	assert_int_equal(cell_turn(&fixture->cell), 0);
+	assert_int_equal(shared->changes, ~0u);
+	shared->self = 0;
+	add_change(fixture, CODE_AT, 0, PROT_READ);
+	fixture->cell.runs = true;
+	cell_kick(&fixture->cell);
+	/* It comes back once or twice: from the lie, and from the kick. */
+	assert_int_equal(cell_turn(&fixture->cell), 0);
+	assert_int_equal(fixture->cell.changes, 0);
+	assert_int_not_equal(fixture->cell.self, 0);
+}
+
+/* It takes the signal stack away from its cell: no signal can be delivered any more. */
+static void loses_its_stack(void **state)
+{
+	struct fixture *fixture = *state;
+	greg_t *regs = registers(fixture);
+
+	regs[REG_RIP] = (greg_t)find_syscall(fixture);
+	regs[REG_RAX] = SYS_munmap;
+	regs[REG_RDI] = (greg_t)fixture->cell.self;
+	regs[REG_RSI] = sizeof(struct cell_shared);
+	assert_int_equal(cell_turn(&fixture->cell), -ECHILD);
+}
+
+static void is_killed(void **state)
+{
+	struct fixture *fixture = *state;
+	siginfo_t info;
+
+	kill(fixture->cell.pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, (id_t)fixture->cell.pid, &info, WEXITED | WNOWAIT), 0);
+	assert_int_equal(cell_turn(&fixture->cell), -ESRCH);
+	assert_true(cell_is_mine(&fixture->cell));
+	cell_end(&fixture->cell);
+	assert_false(cell_is_mine(&fixture->cell));
+	/* To nobody. */
+	fixture->cell.runs = true;
+	cell_kick(&fixture->cell);
+}
+
+/* What a terminal or a supervisor sends to the process group is not for it. */
+static void is_not_meant(void **state)
+{
+	const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGQUIT, SIGPIPE, SIGUSR2, SIGALRM };
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		kill(fixture->cell.pid, numbers[i]);
+	runs_code(state);
+	assert_true(cell_is_mine(&fixture->cell));
+}
+
+/* A change that the host refuses: nothing runs, and what was there before is told. */
+static void cannot_change(void **state)
+{
+	struct fixture *fixture = *state;
+	greg_t rip;
+
+	runs_code(state);
+	rip = registers(fixture)[REG_RIP];
+	add_change(fixture, CODE_AT + 1, 0, PROT_READ);
+	assert_int_equal(cell_turn(&fixture->cell), -ENOMEM);
+	assert_int_equal(registers(fixture)[REG_RIP], rip);
+	runs_code(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(runs_code, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(makes_no_calls, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(makes_no_calls_of_its_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(lies, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(loses_its_stack, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(is_not_meant, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(cannot_change, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
