@@ -18,7 +18,7 @@ ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
 MINUTES = 600
 FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static", "-pthread",
-         "-mfsgsbase", "-mxsave"]
+         "-mfsgsbase", "-mxsave", "-mxsaveopt", "-mxsavec"]
 
 
 @functools.cache

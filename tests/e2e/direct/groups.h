@@ -15,7 +15,10 @@
 	X(segments)                                                                                \
 	X(machine)                                                                                 \
 	X(memory)                                                                                  \
-	X(code)
+	X(code)                                                                                    \
+	X(vectors)                                                                                 \
+	X(processes)                                                                               \
+	X(hostile)
 
 #define DECLARED(name) extern const struct direct_group name##_group;
 #define LISTED(name) &name##_group,
