@@ -8,6 +8,7 @@
  *	0F 31            RDTSC, where the guest's counter is not the host's
  *	0F AE /5 mem     XRSTOR (it may load PKRU, as below)
  *	0F 01 C1, D9     VMCALL, VMMCALL
+ *	0F 01 EE         RDPKRU (the guest may not have switched keys on)
  *	0F 01 EF         WRPKRU (pages have the guest's keys in its tables only)
  *	0F 01 F9, FD     RDTSCP, RDPRU
  *	F3 0F C7 /7 reg  RDPID
@@ -101,7 +102,8 @@ static bool differs(const uint8_t *bytes, unsigned known, unsigned at, unsigned 
 	case 0x03:
 		return begins_instruction(bytes, known, at);
 	case 0x01:
-		if (modrm == 0xc1 || modrm == 0xd9 || modrm == 0xef || modrm == 0xf9 || modrm == 0xfd)
+		if (modrm == 0xc1 || modrm == 0xd9 || modrm == 0xee || modrm == 0xef ||
+		    modrm == 0xf9 || modrm == 0xfd)
 			return true;
 		return (modrm < 0xc0 ? reg == 0 || reg == 1 || reg == 4 : reg == 4) &&
 		       begins_instruction(bytes, known, at);
