@@ -84,12 +84,13 @@ static _Noreturn void become_cell(int image, int shared, int file)
 }
 
 /*
- * Where the cell's own pages are. Linux puts programs, heaps, stacks and libraries below the first part of these
- * or above the last one.
+ * Where the cell's own pages are. Linux puts programs, heaps, stacks and libraries far above the last one of these parts;
+ * below the first one are places that programs choose by themselves: V8's random ones, garbage collectors' and
+ * sanitizers'.
  */
 static int choose_place(uint64_t *place)
 {
-	const uint64_t first = 34, parts = 134, pages = 1ull << (CELL_PART_SHIFT - 12);
+	const uint64_t first = 128, parts = 32, pages = 1ull << (CELL_PART_SHIFT - 12);
 	uint64_t random[2];
 
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))

@@ -95,6 +95,18 @@ static void runs_code(void **state)
 	assert_int_equal(registers(fixture)[REG_RIP], CODE_AT + 3);
 }
 
+/* Its own pages are where programs have nothing: above what V8 takes at random, below Linux's. */
+static void is_out_of_the_way(void **state)
+{
+	const struct fixture *fixture = *state;
+	const struct cell_range *range = fixture->cell.range;
+
+	assert_in_range(fixture->cell.self, 1ull << 46, 0x500000000000);
+	assert_int_equal(range[1].start, fixture->cell.self);
+	assert_int_equal(range[0].start >> CELL_PART_SHIFT, fixture->cell.self >> CELL_PART_SHIFT);
+	assert_int_equal((range[1].end - 1) >> CELL_PART_SHIFT, fixture->cell.self >> CELL_PART_SHIFT);
+}
+
 /* Calls of every kind come back, and are not made. */
 static void makes_no_calls(void **state)
 {
@@ -247,6 +259,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(runs_code, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(is_out_of_the_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_no_calls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_no_calls_of_its_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lies, set_up, tear_down),

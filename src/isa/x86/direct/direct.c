@@ -190,7 +190,7 @@ static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 	       state->seg[X86_CS].selector == direct->host_cs &&
 	       state->seg[X86_SS].selector == direct->host_ss && !state->seg[X86_DS].selector &&
 	       !state->seg[X86_ES].selector && !state->seg[X86_FS].selector &&
-	       !state->seg[X86_GS].selector && state->rip < CELL_LIMIT;
+	       !state->seg[X86_GS].selector && !state->ldtr.selector && state->rip < CELL_LIMIT;
 }
 
 /* Asked for once an address space. */
