@@ -42,6 +42,7 @@ struct slot {
 	uint64_t space;     /* what runs directly here, or NOWHERE */
 	uint64_t agreed;    /* the one under which tables were last found to agree */
 	unsigned visit;     /* blocks interpreted since the cell was left */
+	enum direct_fault fault; /* whose the last page fault was */
 	uint64_t missed;    /* address that the guest's tables did not have when it was last asked for, or 0 */
 	uint64_t used_at;   /* in turns of this CPU */
 	struct cell cell;
@@ -58,7 +59,7 @@ struct direct {
 	uint64_t host_cr4;         /* as far as user code sees it without a fault */
 	uint16_t host_cs, host_ss;
 	struct log_limit log_limit;
-	uint64_t entered, kicked, calls, others; /* counted: by how it came back */
+	uint64_t entered, kicked, calls, faults, others; /* counted: by how it came back */
 	uint64_t chosen, given_up;
 	struct slot slot[SLOTS];
 };
@@ -262,15 +263,18 @@ static bool goes_on(struct x86_cpu *cpu, struct slot *slot)
 	return false;
 }
 
-/* The page that the cell wants, if that is what it wants and can have. */
-static bool map(struct x86_cpu *cpu, struct slot *slot, const struct direct_event *event)
+/* If it is a page that the cell wants: maps it, or says whose fault it is. */
+static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
 {
+	enum direct_fault fault;
+	uint32_t error;
+
 	if (event->signal != SIGSEGV || event->vector != X86_PF_FAULT)
-		return false;
-	if (direct_pages_fault(cpu, &slot->pages, event->address, access_of(event->error)))
-		return true;
-	slot->missed = event->address;
-	return false;
+		return DIRECT_OURS;
+	fault = direct_pages_fault(cpu, &slot->pages, event->address, access_of(event->error), &error);
+	if (fault == DIRECT_DENIED)
+		event->error = error;
+	return fault;
 }
 
 /*
@@ -279,11 +283,12 @@ static bool map(struct x86_cpu *cpu, struct slot *slot, const struct direct_even
  */
 static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
 {
-	bool mapped;
+	bool worth;
 	int ret;
 
 	do {
 		*event = (struct direct_event){ .signal = SIGUSR1 };
+		slot->fault = DIRECT_OURS;
 		atomic_store(&slot->cell.runs, true);
 		if (cpu_requested(&cpu->cpu, ~0u)) {
 			atomic_store(&slot->cell.runs, false);
@@ -296,9 +301,9 @@ static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *eve
 			ret = -ECHILD;
 		if (ret)
 			return ret;
-		mapped = map(cpu, slot, event);
-	} while ((event->signal == SIGUSR1 || goes_on(cpu, slot)) && mapped &&
-		 !slot->pages.all_stale);
+		slot->fault = map(cpu, slot, event);
+		worth = event->signal == SIGUSR1 || goes_on(cpu, slot);
+	} while (slot->fault == DIRECT_MAPPED && worth && !slot->pages.all_stale);
 	return 0;
 }
 
@@ -390,6 +395,7 @@ static enum direct_next refuse(struct slot *slot)
 
 enum direct_next direct_run(struct x86_cpu *cpu)
 {
+	struct direct *direct = cpu->direct;
 	struct slot *slot = find_slot(cpu);
 	struct direct_event event;
 	enum direct_next next;
@@ -424,6 +430,13 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 		return lost(cpu, slot);
 	if (ret)
 		return do_without(cpu, slot, ret);
+	if (slot->fault == DIRECT_MAPPED)
+		return DIRECT_EVENTS;
+	if (slot->fault == DIRECT_DENIED) {
+		direct->faults++;
+		slot->missed = event.address;
+		x86_raise_page_fault(cpu, event.address, (uint32_t)event.error);
+	}
 	next = settle(cpu, &event);
 	if (next == DIRECT_STEP && direct_pages_refused(&slot->pages, cpu->state.rip))
 		next = refuse(slot);
@@ -459,7 +472,7 @@ int direct_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 	}
 	return snprintf(text, size,
 			"direct execution: chosen %lu, given up %lu; entered %lu; left for system calls %lu, "
-			"events %lu, other %lu; pages mapped %lu, all dropped %lu\n",
+			"page faults %lu, events %lu, other %lu; pages mapped %lu, all dropped %lu\n",
 			direct->chosen, direct->given_up, direct->entered, direct->calls,
-			direct->kicked, direct->others, mapped, dropped);
+			direct->faults, direct->kicked, direct->others, mapped, dropped);
 }

@@ -438,8 +438,8 @@ void direct_pages_foresee(struct x86_cpu *cpu, struct direct_pages *pages, uint6
 		pages->all_stale = true;
 }
 
-bool direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
-			unsigned protection)
+enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
+				     unsigned protection, uint32_t *error)
 {
 	enum x86_walk_access access = protection & PROT_EXEC	? X86_WALK_FETCH
 				      : protection & PROT_WRITE ? X86_WALK_WRITE
@@ -449,20 +449,22 @@ bool direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_
 	struct x86_walk walk;
 	unsigned before;
 
-	if (linear >= CELL_LIMIT || !x86_walk(cpu, linear, access, X86_MMU_USER, &walk))
-		return false;
+	if (!x86_walk(cpu, linear, access, X86_MMU_USER, &walk)) {
+		*error = walk.error;
+		return DIRECT_DENIED;
+	}
 	page = entry_for(cpu, pages, linear, &walk, execute);
 	if (!page)
-		return false;
+		return DIRECT_OURS;
 	before = page->protection;
 	if (!enter(cpu, pages, page, &walk, execute || page->protection & PROT_EXEC)) {
 		pages->all_stale = true;
-		return false;
+		return DIRECT_OURS;
 	}
 	if (!(page->protection & protection) || page->protection == before)
-		return false;
+		return DIRECT_OURS;
 	enter_around(cpu, pages, linear, execute);
-	return true;
+	return DIRECT_MAPPED;
 }
 
 bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear)

@@ -56,12 +56,15 @@ bool direct_pages_fit(struct x86_cpu *cpu, const struct direct_pages *pages);
 /* Before the cell runs: nothing is mapped there then that the guest's TLB might not hold. */
 void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages);
 
-/*
- * The cell needs linear for an access (PROT_READ, PROT_WRITE or PROT_EXEC). false: it cannot have it, for the
- * guest must not, or we must see it: somebody else carries out the instruction.
- */
-bool direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
-			unsigned protection);
+enum direct_fault {
+	DIRECT_MAPPED,
+	DIRECT_DENIED, /* by the guest's tables: it is the guest's #PF, with this error code */
+	DIRECT_OURS,   /* we must see the access: somebody else carries out the instruction */
+};
+
+/* The cell needs linear for an access (PROT_READ, PROT_WRITE or PROT_EXEC). */
+enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
+				     unsigned protection, uint32_t *error);
 
 /* The cell will need linear: maps what a look at the tables finds. */
 void direct_pages_foresee(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear);
