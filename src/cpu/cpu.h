@@ -92,9 +92,7 @@ struct cpu_env {
 
 struct cpu {
 	const struct isa *isa;
-	struct cpu_env env;
-	unsigned index; /* 0 … count-1; the APIC ID on a PC */
-	unsigned count; /* CPUs of the machine */
+	/* In front, where generated code has the shortest way to them. */
 	_Atomic uint32_t requests;
 	/*
 	 * What generated code finds the way with from one page of code to another: its turn, below 65536, and
@@ -103,6 +101,9 @@ struct cpu {
 	 */
 	_Atomic uint32_t jump_turn[CPU_TABLES];
 	_Atomic uint64_t jump_key[CPU_TABLES];
+	struct cpu_env env;
+	unsigned index; /* 0 … count-1; the APIC ID on a PC */
+	unsigned count; /* CPUs of the machine */
 	_Atomic uint32_t sipi_vector;
 	_Atomic uint32_t asleep;    /* futex word: 1 while cpu_sleep waits */
 	bool in_run;                /* exclusive.c: between enter and leave */
