@@ -161,7 +161,7 @@ sanitize:
 
 # The functions that TSan calls at each access use vector registers, so no test that keeps the guest's
 # there can run: those that race.
-RACING := races loop block qcow2 virtio_blk virtio_p9 p9
+RACING := races cell loop block qcow2 virtio_blk virtio_p9 p9
 #: make tsan          the tests of threads against each other under the thread sanitizer
 tsan:
 	$(MAKE) BUILD=$(BUILD)/tsan CFLAGS="-O1 -g -fsanitize=thread" \

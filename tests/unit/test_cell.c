@@ -2,6 +2,7 @@
 /* Cells (host/cell.h), and what runs in them when it is hostile: it may know where everything lies. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -229,6 +230,44 @@ static void is_killed(void **state)
 	cell_kick(&fixture->cell);
 }
 
+struct kicker {
+	struct cell *cell;
+	_Atomic bool stop;
+};
+
+static void *kick_on(void *opaque)
+{
+	struct kicker *kicker = opaque;
+
+	while (!atomic_load(&kicker->stop))
+		cell_kick(kicker->cell);
+	return NULL;
+}
+
+/* No kick is lost, and none goes elsewhere when the cell ends meanwhile. */
+static void is_kicked_by_all(void **state)
+{
+	struct fixture *fixture = *state;
+	struct kicker kicker = { .cell = &fixture->cell };
+	pthread_t threads[3];
+
+	/* jmp . */
+	PUT_CODE(fixture, 0xeb, 0xfe);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, kick_on, &kicker), 0);
+	for (unsigned i = 0; i < 300; i++) {
+		atomic_store(&fixture->cell.runs, true);
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		assert_int_equal(fixture->cell.shared->signal, SIGUSR1);
+		assert_int_equal(registers(fixture)[REG_RIP], CODE_AT);
+		atomic_store(&fixture->cell.runs, i % 2);
+	}
+	cell_end(&fixture->cell);
+	atomic_store(&kicker.stop, true);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+}
+
 /* What a terminal or a supervisor sends to the process group is not for it. */
 static void is_not_meant(void **state)
 {
@@ -265,6 +304,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(loses_its_stack, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(is_kicked_by_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_meant, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_change, set_up, tear_down),
 	};
