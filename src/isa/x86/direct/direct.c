@@ -428,8 +428,11 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 	cpu->block_stop = true;
 	if (ret == -ECHILD || !direct_frame_store(cpu, &slot->cell))
 		return lost(cpu, slot);
-	if (ret)
-		return do_without(cpu, slot, ret);
+	if (ret) {
+		/* What ran until then may have set TF. */
+		do_without(cpu, slot, ret);
+		return DIRECT_STEP;
+	}
 	if (slot->fault == DIRECT_MAPPED)
 		return DIRECT_EVENTS;
 	if (slot->fault == DIRECT_DENIED) {

@@ -184,7 +184,7 @@ static void drop_all(struct direct_pages *pages)
 		pages->cut[i] = 0;
 	pages->cut_giant = false;
 	pages->used = pages->free = 0;
-	pages->all_stale = pages->stale = pages->code_written = false;
+	pages->all_stale = false;
 	pages->dropped++;
 }
 

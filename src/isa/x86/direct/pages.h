@@ -32,8 +32,6 @@ struct direct_page {
 struct direct_pages {
 	struct cell *cell;
 	bool all_stale;           /* everything that is mapped must go first */
-	bool code_written;        /* scanned pages may have changed */
-	bool stale;               /* the guest flushed: each entry must be looked up again */
 	unsigned used, free;      /* of page: begun to be used; first free one, number + 1 */
 	uint32_t code_writes;     /* the code cache's count, when all scanned pages were as scanned */
 	uint64_t generation;      /* of translations: cpu->mapping_generation */
