@@ -13,6 +13,7 @@
 #define FRAME 0x800000ul
 #define VECTOR 0x61
 #define LOOPS 20000ul
+#define SLEEPS 200ul
 #define DR7_EXECUTE 0x1ul
 #define DR7_WRITE_8 0x90001ul
 #define DR6_BS (1ul << 14)
@@ -29,6 +30,7 @@ CODE(loop, "xor %eax, %eax; xor %edx, %edx; 1: add $0x7fffffff, %eax; adc $0, %r
 CODE(tight, "1: dec %rcx; jnz 1b; ret");
 CODE(spins, "1: pause; cmp %rcx, (%rdi); jb 1b; ret");
 /* The same by other ways around than a loop's. */
+CODE(sleeps, "1: sti; hlt; cli; cmp %rcx, (%rdi); jb 1b; ret");
 CODE(by_ret, "lea 1f(%rip), %rax; 1: cmp %rcx, (%rdi); jae 2f; push %rax; ret; 2: ret");
 CODE(by_jump, "lea 1f(%rip), %rax; 1: cmp %rcx, (%rdi); jae 2f; jmp *%rax; 2: ret");
 CODE(by_call, "lea 1f(%rip), %rax; push %rax; 1: lea 8(%rsp), %rsp; cmp %rcx, (%rdi); jae 2f\n"
@@ -93,6 +95,7 @@ static void interrupted(void)
 		asm volatile("cli");
 		wrong += ONCE(place[1]) < until;
 	}
+	run(sleeps, ONCE(place[1]) + SLEEPS, &place[1]);
 	hook[VECTOR] = NULL;
 	tick_every(0);
 	CHECK_EQ(wrong, 0);

@@ -40,11 +40,12 @@ static bool emit_cli(struct emit *e)
 /*
  * Interrupts are taken between blocks only, which is later than the one instruction that STI holds
  * them off for, as long as STI does not end its block. One that waits already is taken behind
- * that instruction, by the interpreter: the next one may be CLI.
+ * that instruction, by the interpreter: the next one may be CLI. In lock-step a stretch may end before that
+ * instruction, where the shadow that is not cast here would be missed.
  */
 static bool emit_sti(struct emit *e)
 {
-	if (!in_kernel(e) || e->insn->position + 1u == e->member->count)
+	if (!in_kernel(e) || e->insn->position + 1u == e->member->count || e->translator->lockstep)
 		return false;
 	mirror_spare_flags(e);
 	masm_alu_imm_mem(e->m, false, ALU_CMP, H_CPU, CPU_FIELD(cpu.requests), 0);
