@@ -63,7 +63,7 @@ static int create(const struct cpu_env *env, unsigned index, unsigned count, con
 	if (!ret)
 		ret = x86_hostexec_create(cpu, err);
 	if (!ret)
-		ret = direct_create(cpu, model, err);
+		direct_create(cpu, model);
 	if (!ret)
 		ret = lockstep_create(cpu, err);
 	if (ret) {

@@ -25,6 +25,7 @@
 #include "isa/x86/direct/policy.h"
 #include "isa/x86/direct/tables.h"
 #include "isa/x86/memory/paging.h"
+#include "isa/x86/memory/tlb.h"
 #include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/translator.h"
 #include "isa/x86/vector/vec.h"
@@ -66,7 +67,7 @@ struct direct {
 
 /* ---- life ---- */
 
-int direct_create(struct x86_cpu *cpu, const char *model, struct error *err)
+void direct_create(struct x86_cpu *cpu, const char *model)
 {
 	const struct translator *translator = cpu->cpu.env.translator;
 	struct direct *direct;
@@ -75,10 +76,10 @@ int direct_create(struct x86_cpu *cpu, const char *model, struct error *err)
 	if (!translator || translator->direct == TRANSLATOR_DIRECT_NEVER || translator->lockstep ||
 	    (model && strcmp(model, "host")) || cpu->cpu.env.limit || mem_file(cpu->cpu.env.mem) < 0 ||
 	    !tables_host_can())
-		return 0;
+		return;
 	direct = calloc(1, sizeof(*direct));
 	if (!direct)
-		return error_set(err, ENOMEM, "no memory for CPU %u's direct execution", cpu->cpu.index);
+		return; /* everything is translated then */
 	direct->when = translator->direct;
 	for (unsigned i = 0; i < SLOTS; i++) {
 		direct->slot[i].space = direct->slot[i].agreed = NOWHERE;
@@ -94,7 +95,6 @@ int direct_create(struct x86_cpu *cpu, const char *model, struct error *err)
 		direct->host_cr4 = X86_CR4_PKE;
 	cpu->direct = direct;
 	cpu->direct_on = direct->when == TRANSLATOR_DIRECT_ALWAYS;
-	return 0;
 }
 
 void direct_destroy(struct x86_cpu *cpu)
@@ -438,6 +438,9 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 	if (slot->fault == DIRECT_DENIED) {
 		direct->faults++;
 		slot->missed = event.address;
+		/* A fault forgets what it contradicts (SDM vol. 3, 4.10.4.1), here and there. */
+		direct_pages_forget(&slot->pages, event.address);
+		x86_tlb_denied(cpu, event.address);
 		x86_raise_page_fault(cpu, event.address, (uint32_t)event.error);
 	}
 	next = settle(cpu, &event);

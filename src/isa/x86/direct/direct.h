@@ -16,11 +16,11 @@
 #include "cpu/isa.h"
 #include "isa/x86/x86.h"
 
-struct error;
-
-/* CPUs of this model may run code directly if config says so: cpu->direct. Without a file that holds the guest's
- * memory (mem.h), never. -ENOMEM. */
-int direct_create(struct x86_cpu *cpu, const char *model, struct error *err);
+/*
+ * The CPU, of this model, may run code directly if config says so: cpu->direct. It never does without a file that
+ * holds the guest's memory (mem.h), nor on a host that cannot.
+ */
+void direct_create(struct x86_cpu *cpu, const char *model);
 void direct_destroy(struct x86_cpu *cpu);
 
 /* Address spaces are known by where their tables are; the PCID may change. */

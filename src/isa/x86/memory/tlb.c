@@ -590,6 +590,17 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 	make_tags(cpu, set, slot, page);
 }
 
+void x86_tlb_denied(struct x86_cpu *cpu, uint64_t linear)
+{
+	struct x86_tlb *set = set_of(cpu->tlb_bank, cpu->tlb_bank->current, X86_MMU_USER);
+	unsigned slot = slot_find(set, linear);
+
+	if (slot == X86_TLB_SLOTS)
+		return;
+	drop(set, slot);
+	x86_tlb_forget(cpu);
+}
+
 bool x86_tlb_fetch(struct x86_cpu *cpu, uint64_t linear, uint64_t *phys, const uint8_t **host)
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;

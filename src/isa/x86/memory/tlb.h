@@ -38,6 +38,9 @@ bool x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear);
 /* phys_page became a code page: no entry of cpu may write to it directly any more. */
 void x86_tlb_drop_phys(struct x86_cpu *cpu, uint64_t phys_page);
 
+/* User code got #PF for linear: a fault forgets the translation that it contradicts (SDM 4.10.4.1). */
+void x86_tlb_denied(struct x86_cpu *cpu, uint64_t linear);
+
 /* Translated code must ask anew for all translations that it remembers. */
 void x86_tlb_forget(struct x86_cpu *cpu);
 
