@@ -183,7 +183,7 @@ static volatile unsigned written, ran;
 
 static void *write_code(void *opaque)
 {
-	for (unsigned i = 1; i <= 40; i++) {
+	for (unsigned i = 1; i <= 20; i++) {
 		put_function(shared_code, i);
 		written = i;
 		while (ran < i)
@@ -199,7 +199,7 @@ static void by_another_thread(void)
 
 	shared_code = map(PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	must(-!!pthread_create(&thread, NULL, write_code, NULL));
-	for (unsigned i = 1; i <= 40; i++) {
+	for (unsigned i = 1; i <= 20; i++) {
 		unsigned a, b, c, d;
 
 		while (written < i)

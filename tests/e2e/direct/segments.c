@@ -99,7 +99,7 @@ CODE(to_32_and_address, WITH_DATA IN_32("mov $0xfffffff0, %ebx\n\tmov 0x20000010
 CODE(to_32_and_syscall, IN_32("syscall"));
 CODE(to_32_and_wide_vector, IN_32("vpcmpeqd %ymm1, %ymm1, %ymm1\n\tvmovd %xmm1, %ecx"));
 CODE(to_32_and_arpl, IN_32("mov $3, %eax\n\tmov $0x10, %ecx\n\tarpl %ax, %cx"));
-CODE(to_32_and_spin, IN_32("mov $20000000, %ecx\n1:\tdec %ecx\n\tjnz 1b"));
+CODE(to_32_and_spin, IN_32("mov $1000000, %ecx\n1:\tdec %ecx\n\tjnz 1b"));
 CODE(to_32_and_load_segment, IN_32("mov $0x2b, %eax\n\tmov %eax, %ds\n\tmov %eax, %es\n\tmov (%edi), %ecx\n\t"
 				   "xor %eax, %eax\n\tmov %eax, %ds\n\tmov %eax, %es"));
 CODE(to_32_with_null_segment, IN_32("mov %ds:(%edi), %ecx"));

@@ -229,6 +229,38 @@ static void in_a_frame(void)
 	OVER("ud2");
 }
 
+#define PERMIT_COMPONENT 0x1023 /* arch_prctl */
+#define TILE_DATA 18
+
+/* Tiles, with a system call while they are in use. */
+static void tiles(void)
+{
+	static const uint8_t config[64] __attribute__((aligned(64))) = {
+		[0] = 1, [16] = 64, [18] = 64, [20] = 64, [48] = 16, [49] = 16, [50] = 16,
+	};
+	static uint8_t in[1024], out[1024];
+	long pid = 0;
+
+	if (syscall(SYS_arch_prctl, PERMIT_COMPONENT, TILE_DATA)) {
+		say(" none");
+		return;
+	}
+	for (unsigned i = 0; i < sizeof(in); i++)
+		in[i] = (uint8_t)(i * 7);
+	for (unsigned i = 0; i < 20; i++) {
+		__asm__ volatile("ldtilecfg %2\n\ttileloadd (%3,%4,1), %%tmm1\n\ttileloadd (%3,%4,1), %%tmm2\n\t"
+				 "tilezero %%tmm0\n\tmov $39, %%eax\n\tsyscall\n\tmov %%rax, %0\n\t"
+				 "tdpbssd %%tmm2, %%tmm1, %%tmm0\n\ttilestored %%tmm0, (%5,%4,1)\n\ttilerelease"
+				 : "=&r"(pid), "+m"(out)
+				 : "m"(config), "r"(in), "r"(64l), "r"(out)
+				 : "rax", "rcx", "r11", "memory");
+		in[i]++;
+	}
+	say(" %d", pid == getpid());
+	for (unsigned i = 0; i < sizeof(out); i += 129)
+		say(" %x", out[i]);
+}
+
 static const struct direct_case cases[] = {
 	{ "over nothing", over_nothing, false },
 	{ "over system calls", over_system_calls, false },
@@ -238,6 +270,7 @@ static const struct direct_case cases[] = {
 	{ "over switches", over_switches, false },
 	{ "saved and loaded", saved_and_loaded, false },
 	{ "in a frame", in_a_frame, false },
+	{ "tiles", tiles, false },
 	{ NULL, NULL, false },
 };
 const struct direct_group vectors_group = { "vectors", cases, false };
