@@ -263,13 +263,19 @@ static bool goes_on(struct x86_cpu *cpu, struct slot *slot)
 	return false;
 }
 
+static bool in_vsyscall_page(uint64_t linear)
+{
+	return (linear & ~0xfffull) == VSYSCALL_PAGE;
+}
+
 /* If it is a page that the cell wants: maps it, or says whose fault it is. */
 static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
 {
 	enum direct_fault fault;
 	uint32_t error;
 
-	if (event->signal != SIGSEGV || event->vector != X86_PF_FAULT)
+	/* In that page the host's kernel makes up faults of its own, and tells of the last one before. */
+	if (event->signal != SIGSEGV || event->vector != X86_PF_FAULT || in_vsyscall_page(event->rip))
 		return DIRECT_OURS;
 	fault = direct_pages_fault(cpu, &slot->pages, event->address, access_of(event->error), &error);
 	if (fault == DIRECT_DENIED)
@@ -334,7 +340,7 @@ static enum direct_next lost(struct x86_cpu *cpu, struct slot *slot)
 /* The host's kernel was entered: back to where the engines enter the guest's. */
 static void undo_call(struct x86_cpu *cpu, const struct direct_event *event)
 {
-	if ((event->call_address & ~0xfffull) == VSYSCALL_PAGE) {
+	if (in_vsyscall_page(event->call_address)) {
 		/* A jump to where the host's kernel emulates calls. It has done the RET, too. */
 		cpu->state.rip = event->call_address;
 		cpu->state.gpr[X86_RSP] -= 8;

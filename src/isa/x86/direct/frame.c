@@ -78,7 +78,8 @@ bool direct_frame_event(const struct cell *cell, struct direct_event *event)
 		return false;
 	*event = (struct direct_event){
 		.signal = cell->shared->signal, .code = cell->shared->code,
-		.call_address = cell->shared->call_address, .vector = (uint64_t)frame.regs[REG_TRAPNO],
+		.call_address = cell->shared->call_address, .rip = (uint64_t)frame.regs[REG_RIP],
+		.vector = (uint64_t)frame.regs[REG_TRAPNO],
 		.error = (uint64_t)frame.regs[REG_ERR], .address = (uint64_t)frame.regs[REG_CR2],
 	};
 	return true;

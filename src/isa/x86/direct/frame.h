@@ -18,6 +18,7 @@ struct direct_event {
 	uint32_t signal;
 	int32_t code;                    /* of its siginfo */
 	uint64_t call_address;           /* of a SIGSYS: where the kernel was entered from */
+	uint64_t rip;
 	uint64_t vector, error, address; /* trap number, error code, CR2 */
 };
 
