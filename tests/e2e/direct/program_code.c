@@ -327,6 +327,11 @@ static void replaced(void)
 		must(pwrite(fd, code, sizeof(code), (off_t)(i * PAGE)));
 	}
 	for (unsigned i = 0; i < 300; i++) {
+		/* A page that was written before it was run. */
+		must(mmap(at, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			  -1, 0));
+		put_function(at, 99);
+		wrong += run(at) != 99;
 		must(mmap(at, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, (off_t)(i % 8 * PAGE)));
 		wrong += run(at) != i % 8;
 	}
