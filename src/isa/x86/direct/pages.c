@@ -449,9 +449,6 @@ enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *p
 	struct x86_walk walk;
 	unsigned before;
 
-	/* Up there, it may be the host's kernel that faults in the program's name (vsyscall). */
-	if (linear >= CELL_LIMIT)
-		return DIRECT_OURS;
 	if (!x86_walk(cpu, linear, access, X86_MMU_USER, &walk)) {
 		*error = walk.error;
 		return DIRECT_DENIED;
