@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The program of a cell (src/host/cell.h). It has no libc and no data but its own few pages and the shared
- * memory; when it has set itself up it unmaps everything else. What follows is one signal handler:
+ * The program of a cell (src/host/cell.h). It has no libc and no data but its own few pages and the
+ * shared memory; when it has set itself up it unmaps everything else. What follows is one signal
+ * handler:
  *
- *	guest code … a fault, a system call or a kick
- *	handler: registers are in the signal's frame, in shared memory; give the turn, wait for it,
- *	make the changes of mappings that were asked for, return to what is in the frame now
+ * 	guest code … a fault, a system call or a kick
+ * 	handler: registers are in the signal's frame, in shared memory; give the turn, wait for it,
+ * 	make the changes of mappings that were asked for, return to what is in the frame now
  *
  * A filter turns every system call into SIGSYS that does not come from this program's own code.
  *
- * Compiled without vector instructions: the guest's vector state is in the frame, which sigreturn reads, but
- * the handler's time is what counts.
+ * Compiled without vector instructions: the guest's vector state is in the frame, which sigreturn
+ * reads, but the handler's time is what counts.
  */
 #include <asm/prctl.h>
 #include <asm/sigcontext.h>

@@ -26,7 +26,10 @@
 #define CHECK_ALIVE_NS 200000000
 /* So often, and it does not answer to a kick any more. */
 #define PATIENCE 50
-/* The turn changes once or twice while we wait for it; who does it more often wants to keep us busy. */
+/*
+ * The turn changes once or twice while we wait for it; who does it more often wants to keep us
+ * busy.
+ */
 #define TURNS_MOST 1000
 /* The program's pages, and from the second on the shared ones. */
 #define PLACE_SHARED (1ull << 20)
@@ -44,8 +47,8 @@ __asm__(".section .rodata\n"
 extern const uint8_t cell_image_start[], cell_image_end[];
 
 /*
- * This thread's number. Its pthread_t may be that of a thread that has ended, as when a paused machine goes
- * on, and with whom its cells have died. Asked for once, since each turn wants it.
+ * This thread's number. Its pthread_t may be that of a thread that has ended, as when a paused
+ * machine goes on, and with whom its cells have died. Asked for once, since each turn wants it.
  */
 static pid_t my_number(void)
 {
@@ -66,7 +69,10 @@ static _Noreturn void become_cell(int image, int shared, int file)
 	const struct rlimit no_core = { 0, 0 };
 	sigset_t all;
 
-	/* Our handlers must not run here, and what a terminal sends is for us alone: the cell takes some back. */
+	/*
+	 * Our handlers must not run here, and what a terminal sends is for us alone: the cell takes
+	 * some back.
+	 */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setrlimit(RLIMIT_CORE, &no_core);
@@ -84,9 +90,9 @@ static _Noreturn void become_cell(int image, int shared, int file)
 }
 
 /*
- * Where the cell's own pages are. Linux puts programs, heaps, stacks and libraries far above the last one of these parts;
- * below the first one are places that programs choose by themselves: V8's random ones, garbage collectors' and
- * sanitizers'.
+ * Where the cell's own pages are. Linux puts programs, heaps, stacks and libraries far above the
+ * last one of these parts; below the first one are places that programs choose by themselves: V8's
+ * random ones, garbage collectors' and sanitizers'.
  */
 static int choose_place(uint64_t *place)
 {
@@ -186,7 +192,9 @@ static int spawn(struct cell *cell, uint64_t place, int file)
 	return ret;
 }
 
-/* Until cell_end it remains a zombie at least, so that its number is nobody else's: kicks go there. */
+/*
+ * Until cell_end it remains a zombie at least, so that its number is nobody else's: kicks go there.
+ */
 static bool is_alive(const struct cell *cell)
 {
 	siginfo_t info = { .si_pid = 0 };

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A cell: a process that has nothing but guest memory, mapped where a guest program has it, and that runs the
- * guest program's code as it is. Whatever it does that is not mere computing (a system call, a fault, a
- * signal that we send) ends in a signal handler there, which hands the turn and all registers over to us by
- * shared memory. See cell/cell.c for that side; this header is what both agree on.
+ * A cell: a process that has nothing but guest memory, mapped where a guest program has it, and
+ * that runs the guest program's code as it is. Whatever it does that is not mere computing (a
+ * system call, a fault, a signal that we send) ends in a signal handler there, which hands the turn
+ * and all registers over to us by shared memory. See cell/cell.c for that side; this header is what
+ * both agree on.
  *
- * Everything in the shared memory is to be distrusted: a guest program that finds where it lies could
- * write it, also while it is our turn, because it could say that it is. What we need to know of the cell is kept in
- * struct cell, and what we hand over is made there.
+ * Everything in the shared memory is to be distrusted: a guest program that finds where it lies
+ * could write it, also while it is our turn, because it could say that it is. What we need to know
+ * of the cell is kept in struct cell, and what we hand over is made there.
  */
 #ifndef RINGLET_HOST_CELL_H
 #define RINGLET_HOST_CELL_H
@@ -36,9 +37,10 @@ struct cell_change {
 #define CELL_LIMIT 0x7ffffffff000ull /* user space ends here */
 
 /*
- * The cell's own pages are all in the part of this size that self is in, where programs rarely have anything; but for
- * what the host's kernel put elsewhere and does not let go. Where the guest's program has pages in that part, the
- * cell is not for it: it would find other memory there than its own.
+ * The cell's own pages are all in the part of this size that self is in, where programs rarely have
+ * anything; but for what the host's kernel put elsewhere and does not let go. Where the guest's
+ * program has pages in that part, the cell is not for it: it would find other memory there than its
+ * own.
  */
 #define CELL_PART_SHIFT 39
 
@@ -98,8 +100,8 @@ struct cell {
 };
 
 /*
- * Starts a cell for the memory that lies in file. It ends with the calling thread, at the latest. -ENOTSUP: this host
- * cannot, err says why. cell is zeroed, or was ended.
+ * Starts a cell for the memory that lies in file. It ends with the calling thread, at the latest.
+ * -ENOTSUP: this host cannot, err says why. cell is zeroed, or was ended.
  */
 int cell_start(struct cell *cell, int file, struct error *err);
 void cell_end(struct cell *cell);
@@ -108,9 +110,10 @@ void cell_end(struct cell *cell);
 bool cell_is_mine(const struct cell *cell);
 
 /*
- * Gives it the turn and waits until it gives it back; its changes are made. The thread that uses the cell.
- * -ENOMEM: not all changes could be made, and no guest code was run. -ECHILD: it is gone, or does not answer; what its
- * registers were is not known. -ESRCH: it is gone, and had not run guest code before.
+ * Gives it the turn and waits until it gives it back; its changes are made. The thread that uses
+ * the cell. -ENOMEM: not all changes could be made, and no guest code was run. -ECHILD: it is gone,
+ * or does not answer; what its registers were is not known. -ESRCH: it is gone, and had not run
+ * guest code before.
  */
 int cell_turn(struct cell *cell);
 

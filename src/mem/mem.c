@@ -88,8 +88,10 @@ void mem_destroy(struct mem *mem)
 	free(mem);
 }
 
-/* Address space for a region, at the offset in a huge page that it has in the guest: so may both use such
- * pages. MAP_FAILED: none. */
+/*
+ * Address space for a region, at the offset in a huge page that it has in the guest: so may both
+ * use such pages. MAP_FAILED: none.
+ */
 static uint8_t *reserve(const struct mem_region *region)
 {
 	uint64_t room = region->size_bytes + MEM_HUGE_SIZE;
@@ -140,8 +142,8 @@ static int map_host(struct mem *mem, struct mem_region *region)
 }
 
 /*
- * A huge page is made of one that is there, whatever is in it; so a byte is read. What lies in a region only
- * in part stays on small pages.
+ * A huge page is made of one that is there, whatever is in it; so a byte is read. What lies in a
+ * region only in part stays on small pages.
  */
 void mem_settle_slow(const struct mem_region *region, uint64_t offset)
 {

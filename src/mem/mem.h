@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest-physical memory: RAM and ROM regions, backed by host memory (only touched pages cost anything):
- * private, or a file without a name that another process can map, too. Regions are added while the board is built and never move afterwards; look-ups
- * are lock-free from any thread. What is not a region here is a device's: see dev/bus.h.
+ * Guest-physical memory: RAM and ROM regions, backed by host memory (only touched pages cost
+ * anything): private, or a file without a name that another process can map, too. Regions are added
+ * while the board is built and never move afterwards; look-ups are lock-free from any thread. What
+ * is not a region here is a device's: see dev/bus.h.
  *
  * Each page carries flags (atomic bytes): MEM_PAGE_CODE says that decoded or translated code was
- * made from it, so that writers must call the code cache; see cpu/blocks.h. MEM_PAGE_EXEC, which only a page
- * with MEM_PAGE_CODE has, says that it is executed as it is.
+ * made from it, so that writers must call the code cache; see cpu/blocks.h. MEM_PAGE_EXEC, which
+ * only a page with MEM_PAGE_CODE has, says that it is executed as it is.
  */
 #ifndef RINGLET_MEM_MEM_H
 #define RINGLET_MEM_MEM_H
@@ -45,9 +46,9 @@ int mem_share(struct mem *mem);
 int mem_file(const struct mem *mem);
 
 /*
- * Somebody is about to use the memory around offset: hosts put private memory on huge pages by themselves,
- * a file's only when asked for each (MADV_COLLAPSE, Linux 6.1), which is done once. Any thread; callable
- * beside live vector state.
+ * Somebody is about to use the memory around offset: hosts put private memory on huge pages by
+ * themselves, a file's only when asked for each (MADV_COLLAPSE, Linux 6.1), which is done once. Any
+ * thread; callable beside live vector state.
  */
 void mem_settle_slow(const struct mem_region *region, uint64_t offset);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Decoded blocks: straight-line pieces of guest code, made once and executed often. x86_block_find
- * gives the one at the current CS:RIP, from this CPU's jump cache, the machine's code cache, or new.
+ * gives the one at the current CS:RIP, from this CPU's jump cache, the machine's code cache, or
+ * new.
  */
 #ifndef RINGLET_ISA_X86_BLOCK_H
 #define RINGLET_ISA_X86_BLOCK_H
@@ -27,8 +28,10 @@ void x86_blocks_destroy(struct x86_cpu *cpu);
 /* Throws all blocks of the machine away; nobody is in one but between two instructions. */
 void x86_blocks_forget(struct x86_cpu *cpu);
 
-/* Who is about to make code of a page gives it MEM_PAGE_CODE (and marks), and every CPU's direct ways to write to it
- * away: see cpu/blocks.h. In an exclusive section of its own, if it is news. */
+/*
+ * Who is about to make code of a page gives it MEM_PAGE_CODE (and marks), and every CPU's direct
+ * ways to write to it away: see cpu/blocks.h. In an exclusive section of its own, if it is news.
+ */
 void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys, uint8_t marks);
 
 static inline struct x86_block *x86_block_of(const struct insn *insn)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The run loop. Blocks, decoded or translated, run one after the other until a request comes or an instruction asks for a look
- * around (block_stop); then events are taken in the architecture's order (Intel SDM vol. 3, 6.9).
+ * The run loop. Blocks, decoded or translated, run one after the other until a request comes or an
+ * instruction asks for a look around (block_stop); then events are taken in the architecture's
+ * order (Intel SDM vol. 3, 6.9).
  *
  * The careful way, one instruction at a time, is taken while anything must be looked at between
  * instructions: TF, RF, enabled breakpoints, an interrupt shadow. All else runs whole blocks.

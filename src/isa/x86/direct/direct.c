@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See direct.h. A cell is a host process: what it computes is exact because the host's processor is the guest's.
- * What could differ is kept out in three ways. What depends on control registers is compared before a cell runs
- * (may_enter); what depends on descriptor tables, when a program is chosen (tables_agree); instructions that
- * answer with something of the host never become executable there (scan.c). All else traps, and is carried
- * out by the engines on exactly the state that the trap left.
+ * See direct.h. A cell is a host process: what it computes is exact because the host's processor is
+ * the guest's. What could differ is kept out in three ways. What depends on control registers is
+ * compared before a cell runs (may_enter); what depends on descriptor tables, when a program is
+ * chosen (tables_agree); instructions that answer with something of the host never become
+ * executable there (scan.c). All else traps, and is carried out by the engines on exactly the state
+ * that the trap left.
  */
 #include "isa/x86/direct/direct.h"
 
@@ -130,7 +131,10 @@ static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
 		cpu->direct_on = false;
 		return false;
 	}
-	/* A cell and its CPU's thread wait for each other in turn; that costs somebody, if all are busy. */
+	/*
+	 * A cell and its CPU's thread wait for each other in turn; that costs somebody, if all are
+	 * busy.
+	 */
 	if (thread_processors() > cpu->cpu.count)
 		slot->cell.shared->spin_ticks = (uint32_t)(direct->ticks_per_us * SPIN_US);
 	slot->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
@@ -274,7 +278,10 @@ static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct dire
 	enum direct_fault fault;
 	uint32_t error;
 
-	/* In that page the host's kernel makes up faults of its own, and tells of the last one before. */
+	/*
+	 * In that page the host's kernel makes up faults of its own, and tells of the last one
+	 * before.
+	 */
 	if (event->signal != SIGSEGV || event->vector != X86_PF_FAULT || in_vsyscall_page(event->rip))
 		return DIRECT_OURS;
 	fault = direct_pages_fault(cpu, &slot->pages, event->address, access_of(event->error), &error);
@@ -284,8 +291,8 @@ static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct dire
 }
 
 /*
- * In the cell until it needs more than mappings. 0; -ENOMEM, -ESRCH: it did not run, what is in its frame is as it was;
- * -ECHILD: what is there is nothing to go on with.
+ * In the cell until it needs more than mappings. 0; -ENOMEM, -ESRCH: it did not run, what is in its
+ * frame is as it was; -ECHILD: what is there is nothing to go on with.
  */
 static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
 {
@@ -326,13 +333,15 @@ static enum direct_next do_without(struct x86_cpu *cpu, struct slot *slot, int e
 }
 
 /*
- * Its registers are gone with it, or are such that no program of the guest's has. That is the program's work, or the
- * host's, which has killed the cell: the guest's kernel may do with the program what it does after a fault.
+ * Its registers are gone with it, or are such that no program of the guest's has. That is the
+ * program's work, or the host's, which has killed the cell: the guest's kernel may do with the
+ * program what it does after a fault.
  */
 static enum direct_next lost(struct x86_cpu *cpu, struct slot *slot)
 {
-	log_guest(&cpu->direct->log_limit, "CPU %u: the process that ran a program's code is gone, or out of control: the program gets #GP",
-		  cpu->cpu.index);
+	log_guest(&cpu->direct->log_limit,
+		  "CPU %u: the process that ran a program's code is gone, or out of control: "
+		  "the program gets #GP", cpu->cpu.index);
 	do_without(cpu, slot, -ESRCH);
 	x86_general_protection(cpu);
 }
@@ -345,8 +354,10 @@ static void undo_call(struct x86_cpu *cpu, const struct direct_event *event)
 		cpu->state.rip = event->call_address;
 		cpu->state.gpr[X86_RSP] -= 8;
 	} else {
-		/* SYSCALL and INT 80H have two bytes, and have changed RCX and R11 at most, which SYSCALL
-		 * does in the guest, too. */
+		/*
+		 * SYSCALL and INT 80H have two bytes, and have changed RCX and R11 at most, which
+		 * SYSCALL does in the guest, too.
+		 */
 		cpu->state.rip -= 2;
 	}
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Direct execution: a guest's 64-bit user code is run by the host's processor as it is, in a process of its
- * own (a cell, host/cell.h) that has the guest program's memory at the guest program's addresses. The kernel, and
- * programs that call it all the time, stay with the translator. docs/DIRECT.md tells how and when.
+ * Direct execution: a guest's 64-bit user code is run by the host's processor as it is, in a
+ * process of its own (a cell, host/cell.h) that has the guest program's memory at the guest
+ * program's addresses. The kernel, and programs that call it all the time, stay with the
+ * translator. docs/DIRECT.md tells how and when.
  *
  * The CPU's own thread, but for what is said to need an exclusive section.
  */
@@ -17,8 +18,8 @@
 #include "isa/x86/x86.h"
 
 /*
- * The CPU, of this model, may run code directly if config says so: cpu->direct. It never does without a file that
- * holds the guest's memory (mem.h), nor on a host that cannot.
+ * The CPU, of this model, may run code directly if config says so: cpu->direct. It never does
+ * without a file that holds the guest's memory (mem.h), nor on a host that cannot.
  */
 void direct_create(struct x86_cpu *cpu, const char *model);
 void direct_destroy(struct x86_cpu *cpu);

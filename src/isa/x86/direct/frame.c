@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See frame.h. The frame is Linux's for 64-bit programs: struct ucontext, and an XSAVE image in the standard
- * format with a note in its unused bytes, by which the kernel knows it again.
+ * See frame.h. The frame is Linux's for 64-bit programs: struct ucontext, and an XSAVE image in the
+ * standard format with a note in its unused bytes, by which the kernel knows it again.
  *
- * A guest program that found the frame may change it while it is read here, so what is checked is read once.
+ * A guest program that found the frame may change it while it is read here, so what is checked is
+ * read once.
  */
 #include "isa/x86/direct/frame.h"
 
@@ -29,7 +30,10 @@ struct frame {
 
 #define READ_ONCE(place) (*(const volatile __typeof__(place) *)&(place))
 
-/* Where an address of the cell is here, if all of [address, address + bytes) is on its signal stack. */
+/*
+ * Where an address of the cell is here, if all of [address, address + bytes) is on its signal
+ * stack.
+ */
 static void *on_stack(const struct cell *cell, uint64_t address, uint64_t bytes, uint64_t align)
 {
 	uint64_t offset = address - cell->self - offsetof(struct cell_shared, stack);
@@ -185,9 +189,9 @@ static void load_segments(const struct x86_state *state, struct cell_shared *sha
 }
 
 /*
- * A selector that the guest loaded: the host took it, whose table says the same. Its descriptor may have
- * become another one since, which the guest would not see; so what is raised here has no other chance than
- * to be raised.
+ * A selector that the guest loaded: the host took it, whose table says the same. Its descriptor may
+ * have become another one since, which the guest would not see; so what is raised here has no other
+ * chance than to be raised.
  */
 static void store_segment(struct x86_cpu *cpu, enum x86_seg_index index, uint16_t selector)
 {

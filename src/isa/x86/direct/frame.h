@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A cell's registers, which lie in the frame of its signal handler: between there and struct x86_state. What
- * a frame says may be a hostile guest's work; nothing of it can do more than user code can do to its own
- * registers. The CPU's thread, with the vector state parked.
+ * A cell's registers, which lie in the frame of its signal handler: between there and struct
+ * x86_state. What a frame says may be a hostile guest's work; nothing of it can do more than user
+ * code can do to its own registers. The CPU's thread, with the vector state parked.
  */
 #ifndef RINGLET_ISA_X86_DIRECT_FRAME_H
 #define RINGLET_ISA_X86_DIRECT_FRAME_H
@@ -28,8 +28,10 @@ bool direct_frame_flags(const struct cell *cell, uint64_t *flags);
 /* What happened. */
 bool direct_frame_event(const struct cell *cell, struct direct_event *event);
 
-/* The guest's registers to the frame, and back. false: what is there is no frame of user code's; the registers
- * may be what it says. */
+/*
+ * The guest's registers to the frame, and back. false: what is there is no frame of user code's;
+ * the registers may be what it says.
+ */
 bool direct_frame_load(struct x86_cpu *cpu, const struct cell *cell);
 bool direct_frame_store(struct x86_cpu *cpu, const struct cell *cell);
 

@@ -2,13 +2,13 @@
 /*
  * See pages.h. Changes are noted for the cell to make before it runs guest code again.
  *
- * A fault costs two signals and two turns, so pages around the one that is missing come with it, if the guest's
- * tables have them and nothing would be marked there. A flush drops nothing: each entry is compared with the
- * tables, which costs a hundredth of mapping it again.
+ * A fault costs two signals and two turns, so pages around the one that is missing come with it, if
+ * the guest's tables have them and nothing would be marked there. A flush drops nothing: each entry
+ * is compared with the tables, which costs a hundredth of mapping it again.
  *
- * Pages that the code cache knows as code (MEM_PAGE_CODE) are never writable in a cell. To be executable there,
- * a page must be such a page; MEM_PAGE_EXEC says that the code cache must tell of writes to it although it may
- * have no code of it.
+ * Pages that the code cache knows as code (MEM_PAGE_CODE) are never writable in a cell. To be
+ * executable there, a page must be such a page; MEM_PAGE_EXEC says that the code cache must tell of
+ * writes to it although it may have no code of it.
  */
 #include "isa/x86/direct/pages.h"
 
@@ -293,7 +293,10 @@ static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t l
 	return scan_is_clean(copy, behind, pages->quiet);
 }
 
-/* An instruction may begin at the end of the page before, which was judged without this one's bytes. */
+/*
+ * An instruction may begin at the end of the page before, which was judged without this one's
+ * bytes.
+ */
 static bool joins_cleanly(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
 {
 	struct direct_page *before = linear ? find(pages, linear - PAGE_BYTES, PAGE_SHIFT) : NULL;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a cell has mapped: a TLB whose entries are mappings of the host's. It obeys the architecture's rules for
- * TLBs: an entry may go at any time, and must go when the guest flushes; it holds what a walk of the
- * guest's tables found, with the accessed and dirty bits that belong to it.
+ * What a cell has mapped: a TLB whose entries are mappings of the host's. It obeys the
+ * architecture's rules for TLBs: an entry may go at any time, and must go when the guest flushes;
+ * it holds what a walk of the guest's tables found, with the accessed and dirty bits that belong to
+ * it.
  *
- * The CPU's own thread, with the vector state parked, but for what is said to need an exclusive section.
+ * The CPU's own thread, with the vector state parked, but for what is said to need an exclusive
+ * section.
  */
 #ifndef RINGLET_ISA_X86_DIRECT_PAGES_H
 #define RINGLET_ISA_X86_DIRECT_PAGES_H
@@ -37,7 +39,10 @@ struct direct_pages {
 	uint64_t generation;      /* of translations: cpu->mapping_generation */
 	uint64_t root;            /* of the tables that they are of */
 	unsigned quiet;           /* what code was scanned for: scan.h */
-	/* Where entries are pieces of larger pages of the guest's: 2 MiB regions by a hash, and any of 1 GiB. */
+	/*
+	 * Where entries are pieces of larger pages of the guest's: 2 MiB regions by a hash, and any
+	 * of 1 GiB.
+	 */
 	uint64_t cut[DIRECT_CUT_BITS / 64];
 	bool cut_giant;
 	uint64_t mapped, dropped; /* counted */
@@ -74,8 +79,8 @@ bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear);
 void direct_pages_forget(struct direct_pages *pages, uint64_t linear);
 
 /*
- * In an exclusive section, maybe one that this CPU waits for in the middle of direct_pages_fault: the page
- * became a code page. No entry goes.
+ * In an exclusive section, maybe one that this CPU waits for in the middle of direct_pages_fault:
+ * the page became a code page. No entry goes.
  */
 void direct_pages_protect(struct direct_pages *pages, uint64_t phys);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See policy.h. To leave a cell and come back costs a signal and two turns, some microseconds. Code that
- * the translator has is about half as fast as in a cell. So each exit is paid for by what is gained between exits. A
- * program may have its pages mapped, and may take a burst of faults, on credit; what it gained long ago is
- * forgotten. On a busy host a turn may last for milliseconds without any work; so no turn counts for more than
- * DIRECT_TURN_US.
+ * See policy.h. To leave a cell and come back costs a signal and two turns, some microseconds. Code
+ * that the translator has is about half as fast as in a cell. So each exit is paid for by what is
+ * gained between exits. A program may have its pages mapped, and may take a burst of faults, on
+ * credit; what it gained long ago is forgotten. On a busy host a turn may last for milliseconds
+ * without any work; so no turn counts for more than DIRECT_TURN_US.
  */
 #include "isa/x86/direct/policy.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which address spaces run directly: those whose user code is met by interrupt after interrupt, for as long as
- * they do not leave their cell so often that the translator would be faster. The CPU's thread.
+ * Which address spaces run directly: those whose user code is met by interrupt after interrupt, for
+ * as long as they do not leave their cell so often that the translator would be faster. The CPU's
+ * thread.
  */
 #ifndef RINGLET_ISA_X86_DIRECT_POLICY_H
 #define RINGLET_ISA_X86_DIRECT_POLICY_H

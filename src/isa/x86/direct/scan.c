@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Most instructions that a kernel wants to see fault in user code, and so do they in a cell. What remains are
- * those that answer with something of the processor, of the host's kernel or of the hypervisor:
+ * Most instructions that a kernel wants to see fault in user code, and so do they in a cell. What
+ * remains are those that answer with something of the processor, of the host's kernel or of the
+ * hypervisor:
  *
- *	0F 34            SYSENTER (the host forgets where it came from)
- *	0F A2            CPUID, where the processor or the host's kernel does not make it fault
- *	0F 31            RDTSC, where the guest's counter is not the host's
- *	0F AE /5 mem     XRSTOR (it may load PKRU, as below)
- *	0F 01 C1, D9     VMCALL, VMMCALL
- *	0F 01 EE         RDPKRU (the guest may not have switched keys on)
- *	0F 01 EF         WRPKRU (pages have the guest's keys in its tables only)
- *	0F 01 F9, FD     RDTSCP, RDPRU
- *	F3 0F C7 /7 reg  RDPID
- *	0F 03            LSL (Linux keeps the CPU's number in a limit)
- *	0F 01 /0, /1, /4 SGDT, SIDT, SMSW (the host's kernel may make up an answer)
+ * 	0F 34            SYSENTER (the host forgets where it came from)
+ * 	0F A2            CPUID, where the processor or the host's kernel does not make it fault
+ * 	0F 31            RDTSC, where the guest's counter is not the host's
+ * 	0F AE /5 mem     XRSTOR (it may load PKRU, as below)
+ * 	0F 01 C1, D9     VMCALL, VMMCALL
+ * 	0F 01 EE         RDPKRU (the guest may not have switched keys on)
+ * 	0F 01 EF         WRPKRU (pages have the guest's keys in its tables only)
+ * 	0F 01 F9, FD     RDTSCP, RDPRU
+ * 	F3 0F C7 /7 reg  RDPID
+ * 	0F 03            LSL (Linux keeps the CPU's number in a limit)
+ * 	0F 01 /0, /1, /4 SGDT, SIDT, SMSW (the host's kernel may make up an answer)
  *
- * All but the last two lines are looked for at every offset, whatever lies around them. Those two are common
- * as parts of displacements, and harmless; so such bytes count only where an instruction begins: where one of
- * several disassemblies comes to, begun at different places before. (A program that jumps into the middle of
- * an instruction in order to find an LSL there gets the host's answer.)
+ * All but the last two lines are looked for at every offset, whatever lies around them. Those two
+ * are common as parts of displacements, and harmless; so such bytes count only where an instruction
+ * begins: where one of several disassemblies comes to, begun at different places before. (A program
+ * that jumps into the middle of an instruction in order to find an LSL there gets the host's
+ * answer.)
  *
- * What else depends on segments (LAR, VERR, VERW, SLDT, STR, loads of segment registers) is the same because
- * direct.c looks that the guest's tables say what the host's say.
+ * What else depends on segments (LAR, VERR, VERW, SLDT, STR, loads of segment registers) is the
+ * same because direct.c looks that the guest's tables say what the host's say.
  */
 #include "isa/x86/direct/scan.h"
 
@@ -38,7 +40,10 @@ static bool tells(ZydisMnemonic mnemonic)
 	       mnemonic == ZYDIS_MNEMONIC_SIDT || mnemonic == ZYDIS_MNEMONIC_SMSW;
 }
 
-/* In a disassembly that begins at start, is the byte at at one of such an instruction, or may it be? */
+/*
+ * In a disassembly that begins at start, is the byte at at one of such an instruction, or may it
+ * be?
+ */
 static bool sweep_tells(const ZydisDecoder *decoder, const uint8_t *bytes, unsigned known, unsigned start,
 			unsigned at)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Is code free of instructions that would do something else in a cell than in the guest? See scan.c. */
+/*
+ * Is code free of instructions that would do something else in a cell than in the guest? See
+ * scan.c.
+ */
 #ifndef RINGLET_ISA_X86_DIRECT_SCAN_H
 #define RINGLET_ISA_X86_DIRECT_SCAN_H
 
@@ -12,8 +15,8 @@
 enum { SCAN_RDTSC = 1, SCAN_CPUID = 2 };
 
 /*
- * bytes: a page of code and, as far as known, SCAN_BEHIND bytes of the next one (behind of them). quiet:
- * SCAN_…. Reads no memory but that. Vector state is parked.
+ * bytes: a page of code and, as far as known, SCAN_BEHIND bytes of the next one (behind of them).
+ * quiet: SCAN_…. Reads no memory but that. Vector state is parked.
  */
 bool scan_is_clean(const uint8_t *bytes, unsigned behind, unsigned quiet);
 

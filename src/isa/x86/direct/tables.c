@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See tables.h. The host's tables are known by what LAR says of them, which is all that user code may learn
- * (Intel SDM vol. 2, LAR): nothing of what it may not use. Limits are not compared: Linux has one for all,
- * but in the descriptor that holds the CPU's number.
+ * See tables.h. The host's tables are known by what LAR says of them, which is all that user code
+ * may learn (Intel SDM vol. 2, LAR): nothing of what it may not use. Limits are not compared: Linux
+ * has one for all, but in the descriptor that holds the CPU's number.
  */
 #include "isa/x86/direct/tables.h"
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether descriptor tables say the same to user code in the guest and on the host. The CPU's thread. */
+/*
+ * Whether descriptor tables say the same to user code in the guest and on the host. The CPU's
+ * thread.
+ */
 #ifndef RINGLET_ISA_X86_DIRECT_TABLES_H
 #define RINGLET_ISA_X86_DIRECT_TABLES_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SYSCALL and SYSRET in 64-bit code: system/syscall.c's semantics as thunks, with what the run loop would do
- * between two blocks. All that is out of the ordinary is asked for before anything changes, and
- * is then the interpreter's: TF and AC on their way, an interrupt that SYSRET may let in, jump tables
- * that belong to another mapping or another kind of code, direct execution (a program's, perhaps this
- * one's). Intel SDM vol. 2, SYSCALL and SYSRET.
+ * SYSCALL and SYSRET in 64-bit code: system/syscall.c's semantics as thunks, with what the run loop
+ * would do between two blocks. All that is out of the ordinary is asked for before anything
+ * changes, and is then the interpreter's: TF and AC on their way, an interrupt that SYSRET may let
+ * in, jump tables that belong to another mapping or another kind of code, direct execution (a
+ * program's, perhaps this one's). Intel SDM vol. 2, SYSCALL and SYSRET.
  */
 #include "isa/x86/mirror/translate.h"
 #include "isa/x86/system/system.h"
