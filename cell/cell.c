@@ -32,6 +32,7 @@
 #include "host/cell.h"
 
 #define PAGE_BYTES 4096ull
+#define WIPED_BYTES 4096u
 #define SA_RESTORER_FLAG 0x04000000ul
 #define MAP_FLAGS (MAP_SHARED | MAP_FIXED | MAP_POPULATE)
 
@@ -93,6 +94,33 @@ static void wait_for_turn(void)
 	}
 }
 
+/*
+ * The filter lets a call of mmap pass that shows the key, in halves of arguments that the kernel does not look
+ * at. Nothing of it is left in registers or on the stack, which guest code might come to see.
+ */
+static long map(const struct cell_change *change)
+{
+	register long offset __asm__("r9") = (long)change->offset;
+	long ret = __NR_mmap;
+
+	__asm__ volatile("mov %[key], %%r8\n\t"
+			 "mov %%r8, %%r10\n\t"
+			 "shl $32, %%r8\n\t"
+			 "or %[fd], %%r8\n\t"
+			 "shr $32, %%r10\n\t"
+			 "shl $32, %%r10\n\t"
+			 "or %[flags], %%r10\n\t"
+			 "syscall\n\t"
+			 "xor %%r8d, %%r8d\n\t"
+			 "xor %%r10d, %%r10d"
+			 : "+a"(ret)
+			 : "D"(change->linear), "S"(change->bytes), "d"(change->protection),
+			   "r"(offset), [key] "m"(shared->key), [fd] "i"(CELL_FD_MEMORY),
+			   [flags] "i"(MAP_FLAGS)
+			 : "r8", "r10", "rcx", "r11", "memory", "cc");
+	return ret;
+}
+
 /* false: not all of them; then no guest code must run. */
 static bool make_changes(void)
 {
@@ -101,9 +129,7 @@ static bool make_changes(void)
 
 	for (; shared->changes; shared->changes--, change++) {
 		if (change->protection)
-			ret = call(__NR_mmap, (long)change->linear, (long)change->bytes,
-				   (long)change->protection, MAP_FLAGS,
-				   CELL_FD_MEMORY, (long)change->offset);
+			ret = map(change);
 		else
 			ret = call(__NR_munmap, (long)change->linear, (long)change->bytes, 0, 0, 0, 0);
 		if (ret < 0 && ret > -4096) {
@@ -148,6 +174,7 @@ static void handle(int number, siginfo_t *info, void *context)
 		give_turn();
 		wait_for_turn();
 	} while (!make_changes());
+	atomic_store(&shared->key, 0);
 	atomic_store(&shared->turn, CELL_TAKEN);
 	set_selectors();
 	__builtin_ia32_wrfsbase64(shared->fs_base);
@@ -194,7 +221,7 @@ static void take_signals(void)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 /* What is not called from this program's code is the guest's. */
-static void filter_calls(void)
+static __attribute__((noinline)) void filter_calls(void)
 {
 	uint64_t start = (uint64_t)__executable_start, end = (uint64_t)__etext;
 	struct sock_filter filter[] = {
@@ -212,12 +239,16 @@ static void filter_calls(void)
 		ALLOW(__NR_futex),
 		ALLOW(__NR_rt_sigreturn),
 		ALLOW(__NR_munmap),
-		/* The guest's memory, and none of the host's. */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mmap, 0, 5),
+		/* The guest's memory, and none of the host's; and with the key: see map. */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mmap, 0, 9),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MAP_FLAGS, 0, 3),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MAP_FLAGS, 0, 7),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3]) + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(shared->key >> 32), 0, 5),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CELL_FD_MEMORY, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CELL_FD_MEMORY, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4]) + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)shared->key, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
 	};
@@ -230,6 +261,15 @@ static void filter_calls(void)
 	    call(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
 		 (long)&program, 0, 0, 0))
 		leave(1);
+}
+
+/* What the functions before left on the stack: the key was there. */
+static __attribute__((noinline)) void wipe_stack(void)
+{
+	uint64_t dead[WIPED_BYTES / 8];
+
+	for (unsigned i = 0; i < WIPED_BYTES / 8; i++)
+		*(volatile uint64_t *)&dead[i] = 0;
 }
 
 static void need(uint64_t start, uint64_t end)
@@ -279,6 +319,7 @@ static void settle(int number, siginfo_t *info, void *context)
 	take_signals();
 	shared->cpuid_faults = !call(__NR_arch_prctl, ARCH_SET_CPUID, 0, 0, 0, 0, 0);
 	filter_calls();
+	wipe_stack();
 	handle(number, info, context);
 }
 

@@ -170,6 +170,7 @@ static int map_shared(struct cell *cell, int fd)
 	cell->shared = memory;
 	atomic_store(&cell->shared->turn, CELL_RUN);
 	cell->shared->self = cell->self;
+	cell->shared->key = cell->key;
 	cell->shared->parent = (uint32_t)getpid();
 	return 0;
 }
@@ -243,6 +244,8 @@ int cell_start(struct cell *cell, int file, struct error *err)
 	int ret = choose_place(&place);
 
 	*cell = (struct cell){ .pid = -1, .owner = my_number(), .self = place + PLACE_SHARED };
+	if (!ret && getrandom(&cell->key, sizeof(cell->key), 0) != sizeof(cell->key))
+		ret = -errno;
 	if (!ret)
 		ret = spawn(cell, place, file);
 	if (!ret && !wait_for_turn(cell))
@@ -285,6 +288,7 @@ int cell_turn(struct cell *cell)
 
 	memcpy(shared->change, cell->change, cell->changes * sizeof(cell->change[0]));
 	shared->changes = cell->changes;
+	shared->key = cell->changes ? cell->key : 0;
 	cell->changes = 0;
 	shared->failed = 0;
 	atomic_store(&cell->kicked, false);

@@ -73,6 +73,7 @@ struct cell_shared {
 	uint64_t fs_base, gs_base;     /* and what we say */
 	uint16_t ds, es, fs, gs;       /* … */
 
+	_Atomic uint64_t key;          /* makes mappings; here only while the cell is to make some */
 	uint32_t changes;              /* to be made before anything else */
 	struct cell_change change[CELL_CHANGES];
 
@@ -95,6 +96,7 @@ struct cell {
 	bool cpuid_faults;
 	struct cell_range range[CELL_RANGES];
 
+	uint64_t key;
 	unsigned changes;         /* for its next turn */
 	struct cell_change change[CELL_CHANGES];
 };

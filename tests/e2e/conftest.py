@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """What the end-to-end tests share: the guest's programs and files; machines that end with a test."""
-import itertools
 import os
 import pathlib
 import subprocess
@@ -13,11 +12,9 @@ ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
 sys.path.insert(0, str(HERE))
 
-from guest import Guest  # noqa: E402  pylint: disable=wrong-import-position
+from guest import (  # noqa: E402  pylint: disable=wrong-import-position
+    PARAMS, Guest, make_initramfs)
 from modules import modules_of  # noqa: E402  pylint: disable=wrong-import-position
-
-# The kernel's tests of its ciphers are long in an interpreter; test_kernel_log.py has them.
-PARAMS = "console=ttyS0 panic=-1 quiet cryptomgr.notests"
 
 
 @pytest.fixture(scope="session")
@@ -34,20 +31,11 @@ def programs():
     return built
 
 
-def _make_initramfs(target, added):
-    """An initramfs that runs what comes from the console, with files: pairs of name and path."""
-    subprocess.run([ROOT / "tools/make-initramfs", "--output", target,
-                    "--init", HERE / "guest/init",
-                    *itertools.chain(*(("--add", f"{name}={path}") for name, path in added))],
-                   check=True, capture_output=True)
-    return target
-
-
 @pytest.fixture(scope="session")
 def test_initramfs(programs, tmp_path_factory):
     """Path of an initramfs that runs what comes from the console."""
     target = tmp_path_factory.mktemp("initramfs") / "test.cpio"
-    return _make_initramfs(target, [(f"bin/{name}", path) for name, path in programs.items()])
+    return make_initramfs(target, [(f"bin/{name}", path) for name, path in programs.items()])
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +48,7 @@ def linux_with(debian_kernel, programs, tmp_path_factory):
         load = directory / "load"
         load.write_text("#!/bin/sh -e\n" + "".join(f"insmod /lib/{path.name}\n" for path in paths))
         load.chmod(0o755)
-        initramfs = _make_initramfs(directory / "modules.cpio",
+        initramfs = make_initramfs(directory / "modules.cpio",
                                     [(f"lib/{path.name}", path) for path in paths]
                                     + [(f"bin/{name}", path) for name, path in programs.items()]
                                     + [("bin/load", load)])

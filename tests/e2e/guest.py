@@ -5,7 +5,9 @@ The initramfs of these tests (guest/init) runs each line that comes from the con
 status, so sh() gives a command's output. Standard error is kept apart, since the guest's console
 is on standard output.
 """
+import itertools
 import os
+import pathlib
 import pty
 import re
 import subprocess
@@ -15,6 +17,11 @@ import time
 import pexpect
 import pexpect.fdpexpect
 
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+# The kernel's tests of its ciphers are long in an interpreter; test_kernel_log.py has them.
+PARAMS = "console=ttyS0 panic=-1 quiet cryptomgr.notests"
 BOOT_S = 120   # far more than any boot takes, also on a busy host
 COMMAND_S = 60
 
@@ -32,6 +39,15 @@ FINE = re.compile(
 
 
 NO_KVM = re.compile(r"^ringlet: warn: .*; the engine '\w+' runs the CPUs\r?\n", re.MULTILINE)
+
+
+def make_initramfs(target, added):
+    """An initramfs that runs what comes from the console, with files: pairs of name and path."""
+    subprocess.run([ROOT / "tools/make-initramfs", "--output", target,
+                    "--init", HERE / "guest/init",
+                    *itertools.chain(*(("--add", f"{name}={path}") for name, path in added))],
+                   check=True, capture_output=True)
+    return target
 
 
 def bad_lines(log):

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import PARAMS, _make_initramfs
+from guest import PARAMS, make_initramfs
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -51,7 +51,7 @@ def lines_here(group):
 @pytest.fixture(scope="module", name="machine")
 def machine_fixture(start_for_module, debian_kernel, tmp_path_factory):
     """machine("always", 2) is a machine with the program, started when it is first asked for."""
-    initramfs = _make_initramfs(tmp_path_factory.mktemp("initramfs") / "direct.cpio",
+    initramfs = make_initramfs(tmp_path_factory.mktemp("initramfs") / "direct.cpio",
                                 [("bin/direct", program())])
 
     @functools.cache

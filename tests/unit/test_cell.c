@@ -149,7 +149,10 @@ static uint64_t find_syscall(const struct fixture *fixture)
 	return 0;
 }
 
-/* Who jumps to the cell's own calls gets the guest's memory there, and nothing of the host's. */
+/*
+ * Who jumps to the cell's own calls gets nothing of the host's there, and of the guest's neither: it
+ * lacks the key.
+ */
 static void makes_no_calls_of_its_own(void **state)
 {
 	struct fixture *fixture = *state;
@@ -159,6 +162,8 @@ static void makes_no_calls_of_its_own(void **state)
 		{ SYS_mmap, MAP_PRIVATE | MAP_ANONYMOUS, -1 },
 		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE, CELL_FD_SHARED },
 		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE | MAP_ANONYMOUS, CELL_FD_MEMORY },
+		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE, CELL_FD_MEMORY },
+		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE | 1l << 32, CELL_FD_MEMORY | 1l << 32 },
 	};
 
 	assert_true(at);
@@ -175,6 +180,23 @@ static void makes_no_calls_of_its_own(void **state)
 		regs[REG_R9] = 0;
 		assert_int_equal(cell_turn(&fixture->cell), 0);
 		assert_int_equal(fixture->cell.shared->signal, SIGSYS);
+	}
+}
+
+/* The key is nowhere in the cell while guest code runs, though the cell has just used it. */
+static void forgets_the_key(void **state)
+{
+	struct fixture *fixture = *state;
+	const uint8_t *shared = (const uint8_t *)fixture->cell.shared;
+
+	for (unsigned turn = 0; turn < 3; turn++) {
+		PUT_CODE(fixture, 0x0f, 0x0b);
+		add_change(fixture, CODE_AT, 0, PROT_READ | PROT_EXEC);
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		for (size_t i = 0; i + 4 <= sizeof(struct cell_shared); i++) {
+			assert_memory_not_equal(shared + i, &fixture->cell.key, 4);
+			assert_memory_not_equal(shared + i, (const uint8_t *)&fixture->cell.key + 4, 4);
+		}
 	}
 }
 
@@ -301,6 +323,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(is_out_of_the_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_no_calls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_no_calls_of_its_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(forgets_the_key, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(loses_its_stack, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
