@@ -430,7 +430,10 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 		return DIRECT_TRANSLATE;
 	if (!direct_pages_fit(cpu, &slot->pages))
 		return do_without(cpu, slot, -EEXIST);
-	direct_pages_freshen(cpu, &slot->pages);
+	if (!direct_pages_freshen(cpu, &slot->pages) && direct->when != TRANSLATOR_DIRECT_ALWAYS) {
+		give_up(cpu, slot);
+		return DIRECT_TRANSLATE;
+	}
 	if (direct_pages_refused(&slot->pages, cpu->state.rip))
 		return refuse(slot);
 	if (slot->missed) {

@@ -499,31 +499,47 @@ static bool still_there(struct x86_cpu *cpu, struct direct_pages *pages, const s
 	       (walk.executable || !(page->protection & PROT_EXEC));
 }
 
-void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
+/* Looks each entry up again. true: most have stayed. */
+static bool drop_changed(struct x86_cpu *cpu, struct direct_pages *pages)
+{
+	unsigned kept = 0, dropped = 0;
+
+	for (unsigned i = 0; i < pages->used && !pages->all_stale; i++) {
+		struct direct_page *page = &pages->page[i];
+
+		if (!page->shift)
+			continue;
+		if (still_there(cpu, pages, page) && still_code(cpu, page)) {
+			kept++;
+		} else {
+			drop(pages, page);
+			dropped++;
+		}
+	}
+	if (pages->all_stale)
+		drop_all(pages);
+	return dropped <= kept;
+}
+
+bool direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 {
 	uint64_t generation = cpu->mapping_generation[X86_JUMP_USER], root = direct_space_of(cpu);
 	uint32_t writes = blocks_exec_writes(cpu->cpu.env.blocks);
 	unsigned quiet = (cpu->state.tsc_offset ? SCAN_RDTSC : 0) |
 			 (pages->cell->cpuid_faults ? 0 : SCAN_CPUID);
+	bool same = true;
 
 	if (root != pages->root || quiet != pages->quiet)
 		pages->all_stale = true;
-	if (pages->all_stale) {
+	if (pages->all_stale)
 		drop_all(pages);
-	} else if (generation != pages->generation || writes != pages->code_writes) {
-		for (unsigned i = 0; i < pages->used && !pages->all_stale; i++) {
-			struct direct_page *page = &pages->page[i];
-
-			if (page->shift && !(still_there(cpu, pages, page) && still_code(cpu, page)))
-				drop(pages, page);
-		}
-		if (pages->all_stale)
-			drop_all(pages);
-	}
+	else if (generation != pages->generation || writes != pages->code_writes)
+		same = drop_changed(cpu, pages);
 	pages->generation = generation;
 	pages->root = root;
 	pages->quiet = quiet;
 	pages->code_writes = writes;
+	return same;
 }
 
 /* INVLPG forgets the guest's whole page, in however many pieces it is mapped here. */

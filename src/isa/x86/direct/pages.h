@@ -56,8 +56,11 @@ void direct_pages_init(struct direct_pages *pages, struct cell *cell);
 /* Has the guest no memory where the cell has its own? */
 bool direct_pages_fit(struct x86_cpu *cpu, const struct direct_pages *pages);
 
-/* Before the cell runs: nothing is mapped there then that the guest's TLB might not hold. */
-void direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages);
+/*
+ * Before the cell runs: nothing is mapped there then that the guest's TLB might not hold. false: most
+ * of what was mapped had to go. So it is another program, whose tables lie where the old one's were.
+ */
+bool direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages);
 
 enum direct_fault {
 	DIRECT_MAPPED,
