@@ -57,9 +57,12 @@ void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys, uint8_t marks)
 	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
 	_Atomic uint8_t *flags = &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
 	uint64_t page = phys & ~PAGE_MASK;
+	uint8_t now = atomic_load(flags);
 
-	if ((atomic_load(flags) & (marks | MEM_PAGE_CODE)) == (marks | MEM_PAGE_CODE))
-		return;
+	/* While it stays a code page, nobody has a direct way to it: no need to stop anybody. */
+	while (now & MEM_PAGE_CODE)
+		if (!(marks & ~now) || atomic_compare_exchange_weak(flags, &now, now | marks))
+			return;
 	x86_vec_park(cpu);
 	exclusive_begin(&cpu->cpu);
 	if (!(atomic_fetch_or(flags, marks | MEM_PAGE_CODE) & MEM_PAGE_CODE))
