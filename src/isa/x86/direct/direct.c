@@ -27,7 +27,6 @@
 #include "isa/x86/direct/tables.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/memory/tlb.h"
-#include "isa/x86/mirror/lockstep.h"
 #include "isa/x86/mirror/translator.h"
 #include "isa/x86/vector/vec.h"
 #include "mem/mem.h"
@@ -365,13 +364,13 @@ static void undo_call(struct x86_cpu *cpu, const struct direct_event *event)
 /* Of the trap that RIP is behind: there is a form of one byte, and INT n of two, prefixes aside. */
 static unsigned trap_length(struct x86_cpu *cpu, uint8_t one_byte)
 {
-	const struct mem_region *region;
 	struct x86_walk walk;
+	uint8_t last;
 
-	if (!x86_walk_look(cpu, cpu->state.rip - 1, X86_MMU_USER, &walk))
+	if (!x86_walk_look(cpu, cpu->state.rip - 1, X86_MMU_USER, &walk) ||
+	    mem_read(cpu->cpu.env.mem, walk.phys, &last, 1))
 		return 1;
-	region = mem_find(cpu->cpu.env.mem, walk.phys);
-	return region && region->host[walk.phys - region->gpa] != one_byte ? 2 : 1;
+	return last == one_byte ? 1 : 2;
 }
 
 /* State is the cell's now, as it came back. */

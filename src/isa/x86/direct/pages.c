@@ -281,14 +281,12 @@ static unsigned bytes_behind(struct x86_cpu *cpu, uint64_t linear, uint8_t *byte
 static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, uint64_t phys,
 		     uint32_t *generation)
 {
-	const struct mem_region *region = region_of(cpu, phys, PAGE_BYTES);
 	uint8_t copy[PAGE_BYTES + SCAN_BEHIND];
 	unsigned behind;
 
 	*generation = blocks_generation(cpu->cpu.env.blocks, phys);
 	x86_mark_code_page(cpu, phys, MEM_PAGE_EXEC);
-	for (unsigned i = 0; i < PAGE_BYTES; i += 8)
-		*(uint64_t *)(copy + i) = *(const volatile uint64_t *)(region->host + (phys - region->gpa) + i);
+	mem_read(cpu->cpu.env.mem, phys, copy, PAGE_BYTES);
 	behind = bytes_behind(cpu, linear, copy + PAGE_BYTES);
 	return scan_is_clean(copy, behind, pages->quiet);
 }
@@ -413,7 +411,10 @@ static struct direct_page *entry_for(struct x86_cpu *cpu, struct direct_pages *p
 	return page;
 }
 
-/* Maps linear's page as a look at the tables finds it, if it is not mapped. false: no room. */
+/*
+ * Maps linear's page as a look at the tables finds it, if it is not mapped. false: it could not, and
+ * hardly can more.
+ */
 static bool enter_looked(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, bool execute)
 {
 	struct direct_page *page;
@@ -437,8 +438,7 @@ static void enter_around(struct x86_cpu *cpu, struct direct_pages *pages, uint64
 
 void direct_pages_foresee(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
 {
-	if (linear < CELL_LIMIT && !enter_looked(cpu, pages, linear, false))
-		pages->all_stale = true;
+	enter_looked(cpu, pages, linear, false);
 }
 
 enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,

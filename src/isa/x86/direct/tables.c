@@ -51,17 +51,10 @@ static uint32_t guest_rights(uint64_t low)
 
 static bool entry_of(struct x86_cpu *cpu, unsigned index, uint64_t *low)
 {
-	const struct mem_region *region;
 	struct x86_walk walk;
 
-	if (!x86_walk_look(cpu, cpu->state.gdtr.base + index * 8, X86_MMU_KERNEL, &walk) ||
-	    !walk.readable)
-		return false;
-	region = mem_find(cpu->cpu.env.mem, walk.phys);
-	if (!region)
-		return false;
-	*low = *(const volatile uint64_t *)(region->host + (walk.phys - region->gpa));
-	return true;
+	return x86_walk_look(cpu, cpu->state.gdtr.base + index * 8, X86_MMU_KERNEL, &walk) &&
+	       walk.readable && !mem_read(cpu->cpu.env.mem, walk.phys, low, sizeof(*low));
 }
 
 bool tables_agree(struct x86_cpu *cpu)
