@@ -42,10 +42,5 @@ static void setup(struct device_target *target)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int ret;
-
-	tree_target_begin(shared);
-	ret = device_target_fuzz(data, size, setup);
-	tree_target_end(shared);
-	return ret;
+	return tree_target_fuzz_device(shared, data, size, setup);
 }

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "device_target.h"
+
 #define FILE_BYTES (1u << 20)
 
 static char parent[] = "/tmp/ringlet-fuzz-tree-XXXXXX";
@@ -84,4 +86,15 @@ void tree_target_end(const char *shared)
 	tree_target_require(!strcmp(text, outside));
 	close(fd);
 	remove_tree(shared);
+}
+
+int tree_target_fuzz_device(char shared[64], const uint8_t *data, size_t size,
+			    void (*setup)(struct device_target *target))
+{
+	int ret;
+
+	tree_target_begin(shared);
+	ret = device_target_fuzz(data, size, setup);
+	tree_target_end(shared);
+	return ret;
 }
