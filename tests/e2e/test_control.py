@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Commands to machines that run, and the socket behind them (docs/CONTROL.md)."""
+import contextlib
 import json
 import os
 import re
@@ -443,20 +444,27 @@ def test_a_guest_that_ignores_the_button(ask, idle):
     assert machine.wait() == 0
 
 
-@pytest.mark.parametrize("script, status", [
-    ("echo here; sleep 1000", 143), ("trap 'exit 5' TERM; echo here; read x", 5)])
-def test_a_command_is_asked_to_end(ask, ringlet, debian_kernel, script, status):
-    """Our init has its program end, and the status is the program's."""
-    with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "--name", "one", "--", "sh", "-c",
+@contextlib.contextmanager
+def said_here(ringlet, kernel, script):
+    """A machine, called one, whose script has said "here"; it does not outlive the block."""
+    with subprocess.Popen([ringlet, "run", "-k", kernel, "--name", "one", "--", "sh", "-c",
                            script], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
         try:
             first = process.stdout.readline()
             assert first == "here\n", process.communicate(timeout=30)
-            assert ask("stop", "one").returncode == 0
-            assert process.wait(60) == status
+            yield process
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("script, status", [
+    ("echo here; sleep 1000", 143), ("trap 'exit 5' TERM; echo here; read x", 5)])
+def test_a_command_is_asked_to_end(ask, ringlet, debian_kernel, script, status):
+    """Our init has its program end, and the status is the program's."""
+    with said_here(ringlet, debian_kernel, script) as process:
+        assert ask("stop", "one").returncode == 0
+        assert process.wait(60) == status
 
 
 @pytest.mark.parametrize("timeout, status, said", [(1, 255, "the machine was ended before its program"),
@@ -464,17 +472,10 @@ def test_a_command_is_asked_to_end(ask, ringlet, debian_kernel, script, status):
 def test_a_command_that_will_not_end(ask, ringlet, debian_kernel, timeout, status, said):
     """It is killed in its time, or the machine is, and then the command has not succeeded."""
     script = "trap '' TERM; echo here; while :; do sleep 0.1; done"
-    with subprocess.Popen([ringlet, "run", "-k", debian_kernel, "--name", "one", "--", "sh", "-c",
-                           script], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as process:
-        try:
-            first = process.stdout.readline()
-            assert first == "here\n", process.communicate(timeout=30)
-            assert ask("stop", "--timeout", timeout, "one").returncode == 0
-            assert process.wait(60) == status
-            assert said in NO_KVM.sub("", process.stderr.read())
-        finally:
-            process.kill()
+    with said_here(ringlet, debian_kernel, script) as process:
+        assert ask("stop", "--timeout", timeout, "one").returncode == 0
+        assert process.wait(60) == status
+        assert said in NO_KVM.sub("", process.stderr.read())
 
 
 SERVICE = """[Service]
