@@ -31,9 +31,11 @@ static void run(struct cpu *cpu)
 {
 	exclusive_enter(cpu);
 	while (!cpu_requested(cpu, CPU_REQ_STOP)) {
-		if (cpu->isa->poll(cpu) == ISA_SLEEP) {
+		bool held = cpu_requested(cpu, CPU_REQ_HOLD);
+
+		if (held || cpu->isa->poll(cpu) == ISA_SLEEP) {
 			exclusive_leave(cpu);
-			cpu_sleep(cpu);
+			(held ? cpu_sleep_held : cpu_sleep)(cpu);
 			exclusive_enter(cpu);
 		} else {
 			cpu->isa->run(cpu, BUDGET_INSTRUCTIONS);

@@ -33,23 +33,45 @@ void cpu_set_turn(struct cpu *cpu, unsigned table, uint32_t turn)
 		store_turn(cpu, table, CPU_TURN_NONE);
 }
 
+static void wake(struct cpu *cpu)
+{
+	if (atomic_exchange(&cpu->asleep, 0))
+		syscall(SYS_futex, &cpu->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
 void cpu_request(struct cpu *cpu, uint32_t bits)
 {
 	cpu_request_quietly(cpu, bits);
-	if (atomic_exchange(&cpu->asleep, 0))
-		syscall(SYS_futex, &cpu->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	wake(cpu);
 	if (cpu->kick)
 		cpu->kick(cpu);
 }
 
-void cpu_sleep(struct cpu *cpu)
+void cpu_release(struct cpu *cpu)
 {
-	while (!atomic_load(&cpu->requests)) {
+	cpu_request_clear(cpu, CPU_REQ_HOLD);
+	wake(cpu);
+}
+
+/* While those of the requests that mask names are just these. */
+static void sleep_while(struct cpu *cpu, uint32_t mask, uint32_t requests)
+{
+	while ((atomic_load(&cpu->requests) & mask) == requests) {
 		atomic_store(&cpu->asleep, 1);
-		/* A request between the test and the store saw asleep 0 and woke nobody. */
-		if (atomic_load(&cpu->requests))
+		/* A change between the test and the store saw asleep 0 and woke nobody. */
+		if ((atomic_load(&cpu->requests) & mask) != requests)
 			break;
 		syscall(SYS_futex, &cpu->asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
 	}
 	atomic_store(&cpu->asleep, 0);
+}
+
+void cpu_sleep(struct cpu *cpu)
+{
+	sleep_while(cpu, ~0u, 0);
+}
+
+void cpu_sleep_held(struct cpu *cpu)
+{
+	sleep_while(cpu, CPU_REQ_HOLD | CPU_REQ_STOP, CPU_REQ_HOLD);
 }

@@ -36,6 +36,7 @@ enum {
 	CPU_REQ_EXCLUSIVE = 1 << 6, /* another CPU wants everyone at a safe point: see exclusive.h */
 	CPU_REQ_FLUSH_TLB = 1 << 7,
 	CPU_REQ_CODE = 1 << 8,      /* generated code that it may be in is not valid any more */
+	CPU_REQ_HOLD = 1 << 9,      /* goes no further, whatever comes but a stop; until cpu_release */
 };
 
 /* Tables in which generated code looks up where to go on: one for each kind of code that an ISA has. */
@@ -134,5 +135,10 @@ void cpu_set_turn(struct cpu *cpu, unsigned table, uint32_t turn);
 
 /* Sleeps until a request bit is set, outside of any exclusive section. */
 void cpu_sleep(struct cpu *cpu);
+
+/* Ends CPU_REQ_HOLD. Any thread. */
+void cpu_release(struct cpu *cpu);
+/* The same as cpu_sleep, while the CPU is held and not asked to stop. */
+void cpu_sleep_held(struct cpu *cpu);
 
 #endif

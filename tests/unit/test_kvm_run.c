@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -325,11 +327,106 @@ static void run_code(struct rig *rig, const uint8_t *code, size_t size)
 	assert_int_equal(mem_write(rig->env.mem, 0x1000, code, size), 0);
 	state->seg[X86_CS] = (struct x86_seg){ .limit = 0xffff, .attr = 0x9b };
 	state->rip = 0x1000;
-	assert_int_equal(accel_kvm.resume(rig->machine, &rig->cpu, 1, NULL), 0);
-	accel_kvm.run(rig->cpu);
-	assert_int_equal(accel_kvm.pause(rig->machine, NULL), 0);
+	if (rig->machine)
+		assert_int_equal(accel_kvm.resume(rig->machine, &rig->cpu, 1, NULL), 0);
+	else
+		isa_x86.state_changed(rig->cpu);
+	(rig->machine ? &accel_kvm : &accel_interp)->run(rig->cpu);
+	if (rig->machine)
+		assert_int_equal(accel_kvm.pause(rig->machine, NULL), 0);
 	bus_remove(rig->env.pio, STOP_PORT);
 }
+
+/* ---- a device that holds the CPU ---- */
+
+struct gate {
+	struct cpu *cpu;
+	pthread_t keeper;
+	bool stop; /* the CPU while it is held */
+	atomic_bool open;
+	unsigned writes;
+};
+
+static void *keep_gate(void *opaque)
+{
+	struct gate *gate = opaque;
+
+	/* Long enough for a CPU that is not held to come back. */
+	usleep(20000);
+	if (gate->stop) {
+		cpu_request(gate->cpu, CPU_REQ_STOP);
+		return NULL;
+	}
+	cpu_request(gate->cpu, CPU_REQ_INTERRUPT);
+	usleep(1000);
+	atomic_store(&gate->open, true);
+	cpu_release(gate->cpu);
+	return NULL;
+}
+
+static void enter_gate(void *opaque, uint64_t offset, unsigned size, uint64_t value, int cpu)
+{
+	struct gate *gate = opaque;
+
+	(void)offset, (void)size, (void)value, (void)cpu;
+	if (gate->writes++) {
+		assert_true(gate->open);
+		return;
+	}
+	cpu_request(gate->cpu, CPU_REQ_HOLD);
+	assert_int_equal(pthread_create(&gate->keeper, NULL, keep_gate, gate), 0);
+}
+
+static void run_through_gate(struct rig *rig, bool is_stopped)
+{
+	static const uint8_t code[] = {
+		0xb8, 0x00, 0xd0,       /* mov ax, 0xd000   */
+		0x8e, 0xd8,             /* mov ds, ax       */
+		0xa3, 0x00, 0x00,       /* mov [0], ax      */
+		0xa3, 0x00, 0x00,       /* mov [0], ax      */
+		0xe6, STOP_PORT,        /* out STOP_PORT,al */
+		0xf4,                   /* hlt              */
+	};
+	struct gate gate = { .cpu = rig->cpu, .stop = is_stopped };
+	const struct bus_range range = { .base = REGISTERS, .size = 0x1000, .name = "gate",
+					 .opaque = &gate, .read = no_value, .write = enter_gate };
+
+	assert_int_equal(bus_add(rig->env.mmio, &range, NULL), 0);
+	run_code(rig, code, sizeof(code));
+	pthread_join(gate.keeper, NULL);
+	assert_int_equal(gate.writes, is_stopped ? 1 : 2);
+	assert_int_equal(cpu_requested(rig->cpu, CPU_REQ_HOLD), is_stopped);
+	bus_remove(rig->env.mmio, REGISTERS);
+}
+
+static void test_a_held_cpu_waits(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct rig rig;
+
+		if (!rig_up(&rig, NULL))
+			skip();
+		run_through_gate(&rig, i);
+		rig_down(&rig);
+	}
+}
+
+/* The same of the engines that need no KVM. */
+static void test_a_held_cpu_waits_in_engines(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct rig rig;
+
+		rig_init(&rig);
+		rig_add_cpu(&rig);
+		run_through_gate(&rig, i);
+		rig_down(&rig);
+	}
+}
+
+/* ---- doorbells ---- */
 
 /* How often the write came to the bus, and whether it came to the file descriptor. */
 static unsigned ring(const char *without, bool *signalled)
@@ -429,6 +526,8 @@ int main(void)
 		cmocka_unit_test(test_an_engine_goes_on_with_the_event),
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_there_and_back_with_an_old_kernel),
+		cmocka_unit_test(test_a_held_cpu_waits),
+		cmocka_unit_test(test_a_held_cpu_waits_in_engines),
 		cmocka_unit_test(test_doorbell),
 		cmocka_unit_test(test_doorbell_without_events),
 		cmocka_unit_test(test_writes),

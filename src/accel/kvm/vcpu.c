@@ -260,12 +260,14 @@ static int run(struct kvm_vcpu *vcpu, struct error *err)
 	int ret = 0;
 
 	while (!ret && !cpu_requested(cpu, CPU_REQ_STOP)) {
-		ret = take_requests(vcpu, err);
+		bool held = cpu_requested(cpu, CPU_REQ_HOLD);
+
+		ret = held ? 0 : take_requests(vcpu, err);
 		if (ret)
 			break;
-		if (sleeps(vcpu)) {
+		if (held || sleeps(vcpu)) {
 			exclusive_leave(cpu);
-			cpu_sleep(cpu);
+			(held ? cpu_sleep_held : cpu_sleep)(cpu);
 			exclusive_enter(cpu);
 			continue;
 		}

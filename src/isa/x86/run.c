@@ -307,7 +307,8 @@ void x86_run(struct cpu *generic, uint64_t budget)
 			/* SYSRET that sets TF traps at once. */
 			if (unlikely(cpu->single_step))
 				deliver_debug(cpu, DR6_BS);
-			if (x86_poll(generic) == ISA_SLEEP || cpu_requested(generic, CPU_REQ_STOP))
+			if (cpu_requested(generic, CPU_REQ_STOP | CPU_REQ_HOLD) ||
+			    x86_poll(generic) == ISA_SLEEP)
 				break;
 			if (x86_must_be_careful(cpu)) {
 				end--;

@@ -87,4 +87,6 @@ void x86_phys_write(struct x86_cpu *cpu, uint64_t phys, const void *data, unsign
 		phys += size;
 		len -= size;
 	}
+	if (unlikely(cpu_requested(&cpu->cpu, CPU_REQ_HOLD)))
+		cpu->block_stop = true;
 }
