@@ -33,7 +33,10 @@ struct device_env {
 	bool doorbells; /* somebody listens to those of the buses' ranges */
 	/* Has the machine stand soon, until its user lets it go on. */
 	void (*pause)(void *opaque);
-	void *pause_opaque;
+	/* The CPU that accesses a device (its number, as buses tell it) goes no further than this
+	 * access, until it is not held any more. */
+	void (*hold)(void *opaque, int cpu, bool held);
+	void *opaque; /* of these */
 };
 
 /* One field of a device's state, for snapshots: where it lies and how long it is. */

@@ -110,7 +110,7 @@ static void wait_for_host(struct blk *blk, struct blk_request *request)
 		loop_timer_arm(blk->retry_timer, loop_timer_now(blk->retry_timer) +
 						 blk->retry_ms * (CLOCK_NS_PER_S / 1000));
 	if (pause && !blk->waiting)
-		env->pause(env->pause_opaque);
+		env->pause(env->opaque);
 	request->next = blk->waiting;
 	blk->waiting = request;
 }

@@ -22,6 +22,7 @@ struct virtio_mmio {
 	struct virtio_device *virtio;
 	uint32_t device_feature_select, driver_feature_select, queue_select;
 	uint8_t isr;
+	int resetter; /* the CPU that is held until a reset has taken place; -1: none */
 };
 
 /* ---- interrupts ---- */
@@ -53,22 +54,46 @@ static bool is_master(void *opaque)
 	return true;
 }
 
-static const struct virtio_transport transport = {
-	.queue_interrupt = queue_interrupt,
-	.config_interrupt = config_interrupt,
-	.is_master = is_master,
-};
+/* ---- resets ---- */
 
-/* ---- registers ---- */
-
-/* At once: drivers do not look when it is done. */
 static void registers_reset(struct virtio_mmio *mmio)
 {
 	virtio_reset(mmio->virtio);
 	mmio->device_feature_select = mmio->driver_feature_select = 0;
 	mmio->queue_select = 0;
 	set_isr(mmio, 0);
+	if (mmio->resetter >= 0)
+		mmio->env->hold(mmio->env->opaque, mmio->resetter, false);
+	mmio->resetter = -1;
 }
+
+static void reset_now(void *opaque)
+{
+	registers_reset(opaque);
+}
+
+/*
+ * Drivers do not look when it is done (Linux's frees the rings at once), so the CPU waits: it alone,
+ * and not here, with the machine lock.
+ */
+static void reset_by(struct virtio_mmio *mmio, int cpu)
+{
+	if (virtio_reset_begin(mmio->virtio)) {
+		registers_reset(mmio);
+	} else if (cpu >= 0) {
+		mmio->resetter = cpu;
+		mmio->env->hold(mmio->env->opaque, cpu, true);
+	}
+}
+
+static const struct virtio_transport transport = {
+	.queue_interrupt = queue_interrupt,
+	.config_interrupt = config_interrupt,
+	.reset = reset_now,
+	.is_master = is_master,
+};
+
+/* ---- registers ---- */
 
 /* Addresses are pairs of registers: the area, and by how much the value is shifted in it. */
 static bool is_area(uint64_t offset, enum virtio_queue_area *area, unsigned *shift)
@@ -131,8 +156,11 @@ static void queue_write(struct virtio_mmio *mmio, uint64_t offset, uint32_t valu
 					0xffffffffull << shift, (uint64_t)value << shift);
 }
 
-static void register_write(struct virtio_mmio *mmio, uint64_t offset, uint32_t value)
+static void register_write(struct virtio_mmio *mmio, uint64_t offset, uint32_t value, int cpu)
 {
+	/* Another CPU; it may be the one that takes the interrupts. */
+	if (mmio->virtio->resetting && offset != VIRTIO_MMIO_INTERRUPT_ACK)
+		return;
 	switch (offset) {
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
 		mmio->device_feature_select = value;
@@ -156,7 +184,7 @@ static void register_write(struct virtio_mmio *mmio, uint64_t offset, uint32_t v
 		if (value & 0xff)
 			virtio_status_write(mmio->virtio, (uint8_t)value);
 		else
-			registers_reset(mmio);
+			reset_by(mmio, cpu);
 		break;
 	default:
 		queue_write(mmio, offset, value);
@@ -178,12 +206,11 @@ static void mmio_write(void *opaque, uint64_t offset, unsigned size, uint64_t va
 {
 	struct virtio_mmio *mmio = opaque;
 
-	(void)cpu;
 	if (offset >= VIRTIO_MMIO_CONFIG)
 		virtio_config_write(mmio->virtio, offset - VIRTIO_MMIO_CONFIG, size,
 				    (uint32_t)value);
 	else if (size == 4)
-		register_write(mmio, offset, (uint32_t)value);
+		register_write(mmio, offset, (uint32_t)value, cpu);
 }
 
 /* ---- life ---- */
@@ -250,6 +277,7 @@ int virtio_mmio_create(const struct device_env *env, const struct virtio_mmio_co
 	mmio->env = env;
 	mmio->config = *config;
 	mmio->virtio = virtio;
+	mmio->resetter = -1;
 	virtio_attach(virtio, &transport, mmio);
 	*dev = &mmio->dev;
 	return 0;

@@ -161,6 +161,16 @@ static void pause_machine(void *opaque)
 	vm_pause(opaque);
 }
 
+static void hold_cpu(void *opaque, int number, bool held)
+{
+	struct cpu *cpu = ((struct vm *)opaque)->threads[number].cpu;
+
+	if (held)
+		cpu_request(cpu, CPU_REQ_HOLD);
+	else
+		cpu_release(cpu);
+}
+
 static int create_parts(struct vm *vm, struct error *err)
 {
 	int ret = loop_create(&vm->env.loop, err);
@@ -188,7 +198,8 @@ static int create_parts(struct vm *vm, struct error *err)
 	if (ret)
 		return ret;
 	vm->env.pause = pause_machine;
-	vm->env.pause_opaque = vm;
+	vm->env.hold = hold_cpu;
+	vm->env.opaque = vm;
 	vm->env.dma = (struct dma){ .mem = vm->env.mem, .wrote = device_wrote, .opaque = vm };
 	vm->threads = calloc(vm->config->cpus, sizeof(*vm->threads));
 	if (!vm->threads)

@@ -431,7 +431,7 @@ static void test_pausing(void **state)
 	unsigned pauses = 0;
 
 	b->driver.fixture->env.pause = count_pause;
-	b->driver.fixture->env.pause_opaque = &pauses;
+	b->driver.fixture->env.opaque = &pauses;
 	driver_start(&b->driver, DRIVER_SPLIT, 1ull << VIRTIO_BLK_F_FLUSH);
 	for (unsigned i = 0; i < 2; i++) {
 		b->diary->error = i ? EIO : ENOSPC;

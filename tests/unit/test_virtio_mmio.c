@@ -41,19 +41,29 @@ static void out(struct bench *b, unsigned offset, uint32_t value)
 	mmio_write32(b->fixture, BASE + offset, value, 0);
 }
 
-static int setup(void **state)
+static struct bench *bench_open(void **state)
 {
-	const struct virtio_balloon_options options = { .target_bytes = 3 << 12 };
-	struct virtio_mmio_config config = { .base = BASE };
 	struct bench *b = calloc(1, sizeof(*b));
 
 	*state = b;
-	if (device_fixture_open((void **)&b->fixture) ||
-	    mem_add(b->fixture->env.mem, 0, 1 << 20, false, "ram", NULL) ||
-	    virtio_balloon_create(&b->fixture->env, &options, &b->virtio, NULL))
-		return -1;
-	config.irq = test_wire_line(&b->wire);
+	assert_int_equal(device_fixture_open((void **)&b->fixture), 0);
+	assert_int_equal(mem_add(b->fixture->env.mem, 0, 1 << 20, false, "ram", NULL), 0);
+	return b;
+}
+
+static int bench_plug(struct bench *b)
+{
+	const struct virtio_mmio_config config = { .base = BASE, .irq = test_wire_line(&b->wire) };
+
 	return virtio_mmio_create(&b->fixture->env, &config, b->virtio, &b->dev, NULL);
+}
+
+static int setup(void **state)
+{
+	const struct virtio_balloon_options options = { .target_bytes = 3 << 12 };
+	struct bench *b = bench_open(state);
+
+	return virtio_balloon_create(&b->fixture->env, &options, &b->virtio, NULL) || bench_plug(b);
 }
 
 static int teardown(void **state)
@@ -102,6 +112,93 @@ static bool give_page(struct bench *b)
 	mem_read(b->fixture->env.mem, USED + 2, &used, sizeof(used));
 	return used == 1;
 }
+
+/* ---- a device whose reset has to wait ---- */
+
+struct slow {
+	struct virtio_device virtio;
+	unsigned held_cpu; /* its number + 1; 0: none */
+	bool is_busy;
+};
+
+static struct slow *slow_of(struct bench *b)
+{
+	return (struct slow *)b->virtio;
+}
+
+static void slow_handle(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	(void)dev, (void)queue;
+}
+
+static bool slow_quiesce(struct virtio_device *dev)
+{
+	return !((struct slow *)dev)->is_busy;
+}
+
+static void slow_destroy(struct virtio_device *dev)
+{
+	virtio_device_release(dev);
+	free(dev);
+}
+
+static void hold(void *opaque, int cpu, bool held)
+{
+	struct slow *slow = opaque;
+
+	assert_int_equal(slow->held_cpu, held ? 0 : cpu + 1);
+	slow->held_cpu = held ? (unsigned)cpu + 1 : 0;
+}
+
+static int setup_slow(void **state)
+{
+	static const struct virtio_class class = {
+		.name = "slow", .id = VIRTIO_ID_BALLOON, .handle = slow_handle,
+		.quiesce = slow_quiesce, .destroy = slow_destroy,
+	};
+	struct slow *slow = calloc(1, sizeof(*slow));
+	struct virtio_setup config = { .class = &class, .queue_count = 1, .queue_size = 128 };
+	struct bench *b = bench_open(state);
+
+	b->fixture->env.hold = hold;
+	b->fixture->env.opaque = slow;
+	config.env = &b->fixture->env;
+	b->virtio = &slow->virtio;
+	return virtio_device_init(b->virtio, &config, NULL) || bench_plug(b);
+}
+
+/* The CPU that asks is held; others find a device that does nothing. */
+static void test_a_reset_that_waits(void **state)
+{
+	struct bench *b = *state;
+	uint32_t live;
+
+	for (unsigned i = 0; i < 2; i++) {
+		prepare(b);
+		out(b, VIRTIO_MMIO_STATUS, in(b, VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK);
+		live = in(b, VIRTIO_MMIO_STATUS);
+		virtio_config_changed(b->virtio);
+		slow_of(b)->is_busy = true;
+		mmio_write32(b->fixture, BASE + VIRTIO_MMIO_STATUS, 0, 3);
+		assert_int_equal(slow_of(b)->held_cpu, 4);
+		out(b, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_FAILED);
+		out(b, VIRTIO_MMIO_QUEUE_READY, 0);
+		assert_int_equal(in(b, VIRTIO_MMIO_STATUS), live);
+		assert_int_equal(in(b, VIRTIO_MMIO_QUEUE_READY), 1);
+		out(b, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_CONFIG);
+		assert_false(b->wire.level);
+		/* The machine's reset comes first, the second time. */
+		slow_of(b)->is_busy = false;
+		if (i)
+			b->dev->class->reset(b->dev);
+		else
+			virtio_quiet(b->virtio);
+		assert_int_equal(slow_of(b)->held_cpu, 0);
+		assert_int_equal(in(b, VIRTIO_MMIO_STATUS), 0);
+	}
+}
+
+/* ---- the balloon ---- */
 
 static void test_identity(void **state)
 {
@@ -169,6 +266,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_identity, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disabling, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_reset_that_waits, setup_slow, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
