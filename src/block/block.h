@@ -160,6 +160,13 @@ struct block_options {
 int block_options_parse(struct block_options *options, const char *text, struct error *err);
 void block_options_release(struct block_options *options);
 
+/*
+ * May two disks of a machine be so? -EBUSY: one writes to what the other uses, too. Opening the second
+ * would find out by the lock; but who only looks locks like a reader.
+ */
+int block_options_share(const struct block_options *one, const struct block_options *other,
+			struct error *err);
+
 /* Opens what options name; they may be released afterwards. */
 int block_open(const struct block_options *options, struct block **block, struct error *err);
 /* Waits for what is under way. */

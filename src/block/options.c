@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/error.h"
 #include "base/options.h"
@@ -92,4 +93,47 @@ void block_options_release(struct block_options *options)
 {
 	free(options->text);
 	*options = (struct block_options){ 0 };
+}
+
+/* ---- two disks ---- */
+
+static bool same_file(const char *one, const char *other)
+{
+	struct stat a, b;
+
+	if (stat(one, &a) || stat(other, &b))
+		return !strcmp(one, other);
+	return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* What a disk writes to; NULL: nothing. */
+static const char *written(const struct block_options *options)
+{
+	if (options->readonly || options->snapshot)
+		return NULL;
+	return options->overlay ? options->overlay : options->file;
+}
+
+static const char *written_of_used(const struct block_options *one,
+				   const struct block_options *other)
+{
+	const char *file = written(one);
+
+	if (file && (same_file(file, other->file) ||
+		     (other->overlay && same_file(file, other->overlay))))
+		return file;
+	return NULL;
+}
+
+int block_options_share(const struct block_options *one, const struct block_options *other,
+			struct error *err)
+{
+	const char *file = written_of_used(one, other);
+
+	if (!file)
+		file = written_of_used(other, one);
+	if (!file)
+		return 0;
+	return error_set(err, EBUSY, "%s is in use by another disk of this machine: only disks that are "
+			 "all read-only ('ro') share a file", file);
 }

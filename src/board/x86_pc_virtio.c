@@ -145,35 +145,42 @@ static unsigned disk_queues(const struct pc *pc)
 	return cpus < VIRTIO_BLK_QUEUES_MAX ? cpus : VIRTIO_BLK_QUEUES_MAX;
 }
 
-static int add_disk(struct pc *pc, const char *text, struct error *err)
+static int add_disk(struct pc *pc, struct block_options *options, struct error *err)
 {
-	struct virtio_blk_options blk = { .queues = disk_queues(pc) };
+	struct virtio_blk_options blk = {
+		.queues = disk_queues(pc), .file = options->file, .serial = options->serial,
+		.errors = options->errors,
+	};
 	struct virtio_device *virtio = NULL;
-	struct block_options options;
-	int ret = block_options_parse(&options, text, err);
+	int ret;
 
+	options->look = pc->vm->described;
+	ret = block_open(options, &blk.block, err);
 	if (ret)
 		return ret;
-	options.look = pc->vm->described;
-	ret = block_open(&options, &blk.block, err);
-	if (!ret) {
-		blk.file = options.file;
-		blk.serial = options.serial;
-		blk.errors = options.errors;
-		ret = virtio_blk_create(&pc->vm->env, &blk, &virtio, err);
-		ret = plug(pc, ret, virtio, err);
-	}
-	block_options_release(&options);
-	return ret;
+	ret = virtio_blk_create(&pc->vm->env, &blk, &virtio, err);
+	return plug(pc, ret, virtio, err);
 }
 
 static int add_disks(struct pc *pc, struct error *err)
 {
 	const struct option_list *disks = &pc->vm->config->disks;
+	struct block_options options[OPTION_LIST_MAX];
+	unsigned count = 0;
 	int ret = 0;
 
-	for (unsigned i = 0; i < disks->count && !ret; i++)
-		ret = add_disk(pc, disks->item[i], err);
+	while (count < disks->count && !ret) {
+		ret = block_options_parse(&options[count], disks->item[count], err);
+		if (ret)
+			break;
+		for (unsigned i = 0; i < count && !ret; i++)
+			ret = block_options_share(&options[i], &options[count], err);
+		if (!ret)
+			ret = add_disk(pc, &options[count], err);
+		count++;
+	}
+	while (count)
+		block_options_release(&options[--count]);
 	return ret;
 }
 

@@ -289,9 +289,26 @@ def test_disk_options(ringlet, linux, tmp_path):
         done = run(ringlet, *linux(), "--dry-run", "-d", option)
         assert done.returncode == status and said in done.stderr, done.stderr
         assert done.stderr.count("\n") == 1 and not done.stdout
-    # A dry run only looks at disks, and two may look.
-    done = run(ringlet, *linux(), "-d", disk, "-d", disk)
-    assert "in use" in done.stderr and done.returncode
+
+
+def test_a_disk_given_twice(ringlet, linux, tmp_path):
+    """A dry run only looks at disks, but says what a real one would."""
+    disk, link, base = tmp_path / "disk", tmp_path / "link", tmp_path / "base"
+    disk.write_bytes(bytes(MIB))
+    base.write_bytes(bytes(MIB))
+    link.symlink_to(disk)
+    new = tmp_path / "new"
+    for one, other in ((disk, disk), (f"{disk},ro", link), (link, f"{disk},ro"),
+                       (f"{base},overlay={new}", f"{disk},overlay={new}"),
+                       (f"{disk},overlay={new}", disk)):
+        for mode in ["--dry-run"], []:
+            done = run(ringlet, *linux(), *mode, "-d", one, "-d", other)
+            assert "in use by another disk of this machine" in done.stderr, (one, other, mode)
+            assert done.returncode and done.stderr.count("\n") == 1 and not done.stdout
+            new.unlink(missing_ok=True)
+    for one, other in ((f"{disk},ro", f"{link},ro"),
+                       (f"{base},overlay={new}", f"{base},overlay={new}2")):
+        assert not run(ringlet, *linux(), "--dry-run", "-d", one, "-d", other).returncode
 
 
 def test_dry_run_lists_devices(ringlet, linux, tmp_path):
