@@ -2,6 +2,7 @@
 #include "base/suggest.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -46,17 +47,30 @@ static unsigned edit_distance(const char *a, const char *b)
 
 void suggest_begin(struct suggestion *suggestion, const char *word)
 {
-	/* A third of the word may be wrong, but two letters always; more is a guess, not help. */
+	/* A third of the word may be wrong, but one letter always; more is a guess, not help. */
 	unsigned allowed = (unsigned)least((unsigned)strlen(word) / 3, 4);
 
-	*suggestion = (struct suggestion){ .word = word, .distance = (allowed > 2 ? allowed : 2) + 1 };
+	*suggestion = (struct suggestion){ .word = word, .distance = (allowed ? allowed : 1) + 1 };
+}
+
+/* Cut short, or with up to half of its letters left out, but for the first. */
+static bool is_short_for(const char *word, const char *name)
+{
+	size_t length = strlen(word), found = 0;
+
+	if (length < 2 || *word != *name)
+		return false;
+	if (!strncmp(name, word, length))
+		return true;
+	for (const char *letter = name; *letter; letter++)
+		found += *letter == word[found];
+	return found == length && strlen(name) <= 2 * length;
 }
 
 void suggest_consider(struct suggestion *suggestion, const char *name)
 {
-	size_t length = strlen(suggestion->word);
-	/* A word cut short is as good as one typing error. */
-	unsigned distance = length > 1 && !strncmp(name, suggestion->word, length) ?
+	/* That is as good as one typing error. */
+	unsigned distance = is_short_for(suggestion->word, name) ?
 				    1 : edit_distance(suggestion->word, name);
 
 	/* All letters replaced is no likeness. */

@@ -182,6 +182,8 @@ static const char *nearest(const char *word)
 	suggest_begin(&near, word);
 	suggest_consider(&near, "run");
 	suggest_consider(&near, "version");
+	suggest_consider(&near, "list");
+	suggest_consider(&near, "stat");
 	return near.best;
 }
 
@@ -192,6 +194,13 @@ static void suggestions(void **state)
 	assert_string_equal(nearest("runn"), "run");
 	assert_string_equal(nearest("verison"), "version");
 	assert_string_equal(nearest("vers"), "version");
+	assert_string_equal(nearest("ls"), "list");
+	assert_string_equal(nearest("vrson"), "version");
+	/* Two letters of a short word are too much of it. */
+	assert_null(nearest("cat"));
+	assert_null(nearest("rm"));
+	assert_null(nearest("lose"));
+	assert_null(nearest("vn"));
 	assert_null(nearest("x"));
 	assert_null(nearest("xyz"));
 	assert_null(nearest(""));
