@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,13 +15,21 @@ static int unknown(const struct suboption *table, const char *name, const char *
 		   struct error *err)
 {
 	struct suggestion near;
+	char names[128] = "";
+	size_t used = 0;
 
 	suggest_begin(&near, name);
-	for (; table->name; table++)
+	for (; table->name; table++) {
 		suggest_consider(&near, table->name);
-	return error_set(err, EINVAL, "%s: there is no option '%s'%s%s%s", subject, name,
-			 near.best ? "; did you mean '" : "", near.best ? near.best : "",
-			 near.best ? "'?" : "");
+		if (used < sizeof(names))
+			used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+						 used ? ", " : "", table->name);
+	}
+	if (near.best)
+		return error_set(err, EINVAL, "%s: there is no option '%s'; did you mean '%s'?",
+				 subject, name, near.best);
+	return error_set(err, EINVAL, "%s: there is no option '%s': %s%s", subject, name,
+			 *names ? "there are " : "it has none", names);
 }
 
 static int store_number(const struct suboption *option, unsigned *target, const char *value,

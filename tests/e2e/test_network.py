@@ -592,6 +592,8 @@ say("the cable is out")
 @pytest.mark.parametrize("args, part", [
     (["-n", "usr"], "no network 'usr'"),
     (["-n", "user,hostwfd=tcp:1-:2"], "did you mean 'hostfwd'"),
+    (["-n", "user,foo"], "no option 'foo': there are mac, mtu, net, host, hostfwd, restrict\n"),
+    (["-n", "none,foo"], "no option 'foo': it has none\n"),
     (["-n", "user,hostfwd=tcp:1"], "is no forward"),
     (["-n", "user,net=10.0.0.0/30"], "is no network"),
     (["-n", "tap,fd=3"], "descriptor 3"),

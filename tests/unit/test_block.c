@@ -120,6 +120,8 @@ static void test_options(void **state)
 	assert_int_equal(block_options_parse(&options, "", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "f,rw", &err), -EINVAL);
 	assert_non_null(strstr(err.message, "did you mean 'ro'"));
+	assert_int_equal(block_options_parse(&options, "f,colour=red", &err), -EINVAL);
+	assert_non_null(strstr(err.message, "there are ro, direct, discard, "));
 	assert_int_equal(block_options_parse(&options, "f,ro=1", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "f,format", &err), -EINVAL);
 	assert_int_equal(block_options_parse(&options, "f,", &err), -EINVAL);
