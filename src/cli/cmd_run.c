@@ -288,6 +288,8 @@ static int complete(struct run_args *args, struct error *err)
 	if (ret)
 		return ret;
 	log_set_level((enum log_level)args->log_level);
+	if (!args->no_config)
+		defaults_warn();
 	choose_networks(&args->config);
 	ret = choose_kernel(args, err);
 	return ret ? ret : vm_config_check(&args->config, err);

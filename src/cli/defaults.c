@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/options.h"
 
 #define FILE_BYTES_MAX 65536
@@ -74,6 +75,21 @@ static int read_file(struct defaults *defaults, void *target, struct error *err)
 		close(fd);
 	free(path);
 	return ret;
+}
+
+void defaults_warn(void)
+{
+	static const char *const suffixes[] = { ".toml", ".ini" };
+	char *path = file_path(), *other;
+
+	for (unsigned i = 0; path && access(path, F_OK) && i < 2; i++) {
+		if (asprintf(&other, "%s%s", path, suffixes[i]) < 0)
+			break;
+		if (!access(other, F_OK))
+			log_warn("%s is not read: defaults are in %s", other, path);
+		free(other);
+	}
+	free(path);
 }
 
 /* With a copy of everything, because parsing sorts the words. */

@@ -22,4 +22,7 @@ struct defaults {
 int defaults_parse(struct defaults *defaults, void *target, size_t target_bytes, int argc,
 		   char **argv, int *operands, struct error *err);
 
+/* Warns of a file by a name that it does not have, if the right one is not there. */
+void defaults_warn(void);
+
 #endif

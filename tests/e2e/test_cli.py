@@ -227,6 +227,24 @@ def test_what_is_wrong_in_a_file_is_named(run, configure, tmp_path, text, part):
     assert_refused(run("run", "--no-config", "-k", "/none", env={"HOME": str(tmp_path)}), "/none")
 
 
+@pytest.mark.parametrize("name", ["config.toml", "config.ini"])
+def test_a_configuration_by_another_name(run, configure, debian_kernel, tmp_path, name):
+    """It is not read, and that is said, unless there is the right one."""
+    def machine(*args):
+        done = run("run", "--dry-run", "-k", debian_kernel, "-i", "none", *args,
+                   env={"HOME": str(tmp_path)})
+        assert done.returncode == 0 and json.loads(done.stdout)["cpus"] == 1
+        return done.stderr
+    path = configure("")
+    path.rename(path.with_name(name))
+    path.with_name(name).write_text("[run]\ncpus = 2\n")
+    assert machine() == (f"ringlet: warn: {path.with_name(name)} is not read: "
+                         f"defaults are in {path}\n")
+    assert machine("--no-config") == machine("--log-level", "error") == ""
+    configure("")
+    assert machine() == ""
+
+
 def test_a_configuration_that_is_no_file(run, configure, tmp_path):
     path = configure("")
     path.unlink()
