@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <Zydis/Mnemonic.h>
 #include <cmocka.h>
 
 #include "base/error.h"
@@ -22,6 +23,7 @@
 #include "dev/bus.h"
 #include "host/loop.h"
 #include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/mirror/mirror.h"
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/x86.h"
 #include "mem/mem.h"
@@ -234,6 +236,24 @@ static void agrees(void **state)
 	machine_destroy(machine);
 }
 
+/* What else the translator counts: each mnemonic is told, also beside one with the same count. */
+static void tells_equal_counts(void **state)
+{
+	struct machine *machine = run_with(BUG_NONE);
+	uint32_t *counts = x86_cpu(machine->cpu)->mirror.stats.by_mnemonic;
+	char text[4096];
+
+	(void)state;
+	memset(counts, 0, (ZYDIS_MNEMONIC_MAX_VALUE + 1) * sizeof(*counts));
+	counts[ZYDIS_MNEMONIC_CPUID] = counts[ZYDIS_MNEMONIC_LGDT] = counts[ZYDIS_MNEMONIC_OUT] = 7;
+	counts[ZYDIS_MNEMONIC_AAA] = 1;
+	counts[ZYDIS_MNEMONIC_WRMSR] = 9;
+	mirror_describe_stats(x86_cpu(machine->cpu), text, sizeof(text));
+	assert_non_null(strstr(text, "\n  wrmsr        9\n  cpuid        7\n  lgdt         7\n"
+				     "  out          7\n  aaa          1\n"));
+	machine_destroy(machine);
+}
+
 static void finds_a_register(void **state)
 {
 	struct machine *machine = run_with(BUG_SUM);
@@ -280,6 +300,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(agrees),
+		cmocka_unit_test(tells_equal_counts),
 		cmocka_unit_test(finds_a_register),
 		cmocka_unit_test(finds_memory),
 		cmocka_unit_test(finds_a_vector_register),

@@ -386,20 +386,25 @@ void mirror_consider(struct x86_cpu *cpu, struct x86_block *block)
 
 /* ---- telling ---- */
 
-static unsigned most_interpreted(const uint32_t *counts, uint32_t below)
+/* The one to tell after last (INVALID: the first), of those that have been interpreted; INVALID: none. */
+static unsigned next_interpreted(const uint32_t *counts, unsigned last)
 {
 	unsigned best = ZYDIS_MNEMONIC_INVALID;
 
-	for (unsigned i = 1; i <= ZYDIS_MNEMONIC_MAX_VALUE; i++)
-		if (counts[i] < below && (!best || counts[i] > counts[best]))
+	for (unsigned i = 1; i <= ZYDIS_MNEMONIC_MAX_VALUE; i++) {
+		bool told = last && (counts[i] > counts[last] ||
+				     (counts[i] == counts[last] && i <= last));
+
+		if (!told && counts[i] && (!best || counts[i] > counts[best]))
 			best = i;
+	}
 	return best;
 }
 
 void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 {
 	const struct x86_mirror_stats *stats = &cpu->mirror.stats;
-	uint32_t below = ~0u;
+	unsigned mnemonic = ZYDIS_MNEMONIC_INVALID;
 	size_t used;
 
 	if (!stats->by_mnemonic)
@@ -413,12 +418,11 @@ void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 				stats->translating_ticks / (x86_tsc_hz(cpu->cpuid) / 1000),
 				stats->walks, stats->interpreted, stats->last, stats->last_left);
 	for (unsigned i = 0; i < STATS_MNEMONICS && used < size; i++) {
-		unsigned mnemonic = most_interpreted(stats->by_mnemonic, below);
-
-		if (!mnemonic || !stats->by_mnemonic[mnemonic])
+		mnemonic = next_interpreted(stats->by_mnemonic, mnemonic);
+		if (!mnemonic)
 			break;
-		below = stats->by_mnemonic[mnemonic];
 		used += (size_t)snprintf(text + used, size - used, "  %-12s %u\n",
-					 ZydisMnemonicGetString(mnemonic), below);
+					 ZydisMnemonicGetString(mnemonic),
+					 stats->by_mnemonic[mnemonic]);
 	}
 }
