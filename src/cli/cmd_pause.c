@@ -33,6 +33,7 @@ int cmd_pause(int argc, char **argv)
 {
 	static const struct machine_verb verb = {
 		.usage = "pause [NAME]", .options = pause_options, .run = pause_machine,
+		.doing = "pausing",
 	};
 	struct pause_args args = { 0 };
 
@@ -43,6 +44,7 @@ int cmd_resume(int argc, char **argv)
 {
 	static const struct machine_verb verb = {
 		.usage = "resume [NAME]", .options = pause_options, .run = resume_machine,
+		.doing = "resuming",
 	};
 	struct pause_args args = { 0 };
 

@@ -63,6 +63,7 @@ int cmd_stop(int argc, char **argv)
 {
 	static const struct machine_verb verb = {
 		.usage = "stop [OPTION]... [NAME]", .options = stop_options, .run = stop,
+		.doing = "stopping",
 	};
 	struct stop_args args = { .timeout_s = TIMEOUT_S };
 

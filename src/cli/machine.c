@@ -56,6 +56,11 @@ static int run(const struct machine_verb *verb, void *args, int operands, char *
 		return ret;
 	ret = named ? client_open(&client, dir, operand[0], CLIENT_PATIENCE_S, err) :
 		      open_only(&client, dir, &names, err);
+	/* Whoever thinks of another machine finds out at once, and not when that is missed. */
+	if (!ret && !named && verb->doing) {
+		printf("%s %s\n", verb->doing, client.name);
+		fflush(stdout);
+	}
 	if (!ret)
 		ret = verb->run(&client, args, operand + named, err);
 	client_close(&client);

@@ -18,6 +18,7 @@ struct machine_verb {
 	const char *usage; /* behind "ringlet " */
 	const struct option_spec *options;
 	int operands;      /* behind the name */
+	const char *doing; /* said with the name of a machine that was not named; NULL: nothing */
 	/* Asks and prints; operand: those behind the name. 0, or -errno and err. */
 	int (*run)(struct client *client, void *args, char **operand, struct error *err);
 };

@@ -132,7 +132,11 @@ def test_two_machines(ask, idle, runtime):
     assert_refused(ask("pause", "../vm-2"), "is no machine's name")
     assert ask("stop", "--force", "vm-2").returncode == 0
     assert machines["vm-2"].wait() == 0
-    assert ask("stop", "-f").returncode == 0
+    # Which one it was is said, where it was not named.
+    for command, doing in (["pause"], "pausing"), (["resume"], "resuming"), \
+                          (["stop", "-f"], "stopping"):
+        done = ask(*command)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{doing} vm-10\n", "")
     assert machines["vm-10"].wait() == 0
     assert os.listdir(runtime / "ringlet") == []
     assert ask("list").stdout == ""
