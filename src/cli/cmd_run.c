@@ -297,11 +297,16 @@ static int complete(struct run_args *args, struct error *err)
 
 /* ---- from a machine's end to a status ---- */
 
-/* How our init's program ended, as a shell would say it. A command that did not end has not succeeded. */
+/*
+ * How our init's program ended, as a shell would say it. A command that did not end has not succeeded, nor
+ * has one whose output is lost: it may have ended before it could be told.
+ */
 static int outcome_status(const struct vm_result *result, bool is_command)
 {
 	switch (result->outcome.kind) {
 	case VM_OUTCOME_EXIT:
+		if (!result->outcome.number && result->output_lost)
+			return STATUS_INTERNAL;
 		return (int)result->outcome.number;
 	case VM_OUTCOME_SIGNAL:
 		return 128 + (int)result->outcome.number;

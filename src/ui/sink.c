@@ -21,7 +21,7 @@ struct sink {
 	struct loop *loop;
 	struct stream stream;
 	struct loop_watch *watch; /* while the reader has no room */
-	bool failed;
+	bool failed, lost;
 };
 
 static void unwatch(struct sink *sink)
@@ -63,7 +63,8 @@ static size_t sink_write(void *opaque, const uint8_t *data, size_t len)
 			return done;
 		} else if (put != -EINTR) {
 			/* A reader who has gone knows it. */
-			if (put != -EPIPE)
+			sink->lost = put != -EPIPE;
+			if (sink->lost)
 				log_error("cannot write %s: %s", sink->stream.fd == STDERR_FILENO ?
 					  "standard error" : "standard output", strerror((int)-put));
 			sink->failed = true;
@@ -100,4 +101,9 @@ void sink_destroy(struct sink *sink)
 struct chardev *sink_chardev(struct sink *sink)
 {
 	return sink ? &sink->chardev : NULL;
+}
+
+bool sink_lost(const struct sink *sink)
+{
+	return sink && sink->lost;
 }

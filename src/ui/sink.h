@@ -6,6 +6,8 @@
 #ifndef RINGLET_UI_SINK_H
 #define RINGLET_UI_SINK_H
 
+#include <stdbool.h>
+
 struct chardev;
 struct error;
 struct loop;
@@ -16,5 +18,7 @@ int sink_create(struct loop *loop, int fd, struct sink **sink, struct error *err
 void sink_destroy(struct sink *sink);
 /* NULL for NULL. */
 struct chardev *sink_chardev(struct sink *sink);
+/* Could something not be written, though its reader had not gone? False for NULL. */
+bool sink_lost(const struct sink *sink);
 
 #endif

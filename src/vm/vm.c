@@ -452,6 +452,7 @@ int vm_run(const struct vm_config *config, const struct vm_attendant *attendant,
 		ret = run_attended(&vm, attendant, result, err);
 	if (!ret) {
 		result->outcome = vm.report.outcome;
+		result->output_lost = sink_lost(vm.output[0]) || sink_lost(vm.output[1]);
 		if (vm.kernel_log && vm_crashed(result))
 			keep_print(vm.kernel_log, stderr);
 	}

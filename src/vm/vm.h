@@ -35,6 +35,7 @@ struct vm_result {
 	enum vm_end end;
 	unsigned value; /* VM_END_DEBUG_EXIT: what the guest wrote */
 	struct vm_outcome outcome;
+	bool output_lost; /* what its program wrote could not be, and the user has been told */
 };
 
 /* Of a guest with our init: it did not get as far as to tell how its program ended. */

@@ -123,6 +123,18 @@ def test_many_bytes_both_ways(ringlet, debian_kernel, tmp_path):
     assert done.returncode == 0 and done.stdout == data and done.stderr == b""
 
 
+@pytest.mark.parametrize("script, status", [("echo x", 4), ("echo x >&2", 0), ("echo x; exit 7", 7)])
+def test_output_that_cannot_be_written(ringlet, debian_kernel, script, status):
+    """A program that has ended by then cannot be told; who asked for it is."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([ringlet, "run", "-k", debian_kernel, "--", "sh", "-c", script],
+                              stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
+                              check=False, timeout=BOOT_S)
+    assert done.returncode == status
+    assert done.stderr == (b"ringlet: error: cannot write standard output: No space left on device\n"
+                           if status else b"x\n")
+
+
 @pytest.mark.parametrize("script, status", [("kill -9 $$", 137), ("exec nosuch", 127),
                                             ("exit 255", 255)])
 def test_statuses(ringlet, debian_kernel, script, status):
