@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The command table, and what all commands share. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,24 +89,38 @@ static int unknown_command(const char *prefix, const struct command *table, cons
 	return usage_error(err.message);
 }
 
-static int dispatch(const char *prefix, const struct command *table, int argc, char **argv)
+static int help_of_command(const struct command *command)
+{
+	char option[] = "--help", *argv[] = { option, NULL };
+
+	return command->run(1, argv);
+}
+
+/* is_help: behind the word 'help'; what comes after a command is left alone then. */
+static int dispatch(const char *prefix, const struct command *table, bool is_help, int argc,
+		    char **argv)
 {
 	char longer[64];
 	struct error err;
 
+	if (!argc && is_help)
+		return help(prefix, table);
 	if (!argc) {
 		error_set(&err, EINVAL, "no command: see 'ringlet %s--help'", prefix);
 		return usage_error(err.message);
 	}
-	if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h") || !strcmp(argv[0], "help"))
+	if (!strcmp(argv[0], "help"))
+		return dispatch(prefix, table, true, argc - 1, argv + 1);
+	if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))
 		return help(prefix, table);
 	for (const struct command *command = table; command->name; command++) {
 		if (strcmp(argv[0], command->name))
 			continue;
 		if (command->run)
-			return command->run(argc - 1, argv + 1);
+			return is_help ? help_of_command(command) :
+					 command->run(argc - 1, argv + 1);
 		snprintf(longer, sizeof(longer), "%s%s ", prefix, command->name);
-		return dispatch(longer, command->subcommands, argc - 1, argv + 1);
+		return dispatch(longer, command->subcommands, is_help, argc - 1, argv + 1);
 	}
 	return unknown_command(prefix, table, argv[0]);
 }
@@ -116,5 +131,5 @@ int main(int argc, char **argv)
 		return cmd_version(argc - 2, argv + 2);
 	if (argc > 1 && !strcmp(argv[1], NET_USER_COMMAND))
 		return cmd_net_user();
-	return dispatch("", commands, argc > 1 ? argc - 1 : 0, argv + 1);
+	return dispatch("", commands, false, argc > 1 ? argc - 1 : 0, argv + 1);
 }

@@ -52,6 +52,20 @@ def test_what_is_wrong_is_named(run, args, part):
     assert_refused(run(*args), part)
 
 
+@pytest.mark.parametrize("words", [["run"], ["disk"], ["disk", "create"], ["kernel", "fetch"]])
+def test_help_of_a_command(run, words):
+    done = run("help", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: ringlet {' '.join(words)} ")
+    assert done.stdout == run(*words, "--help").stdout
+
+
+def test_help_runs_nothing(run):
+    """Whatever stands behind a command."""
+    assert run("help", "run", "-k", "/nonexistent", "true").stdout == run("run", "--help").stdout
+    assert_refused(run("help", "rnu"), "did you mean 'run'")
+
+
 def test_help_lists_the_commands(run):
     done = run("--help")
     assert done.returncode == 0 and done.stderr == ""
