@@ -2,6 +2,7 @@
 #include "cli/share.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,23 +64,38 @@ static int take_map(struct vm_share *share, const char *value, const char *subje
 	return 0;
 }
 
+/* An option in the place of the tag: what it asks for (no writes, say) would not be so. */
+static bool is_option(const struct suboption *table, const char *tag)
+{
+	size_t length = strcspn(tag, "=");
+
+	for (; table->name; table++)
+		if (strlen(table->name) == length && !memcmp(table->name, tag, length))
+			return true;
+	return false;
+}
+
 static int take_words(struct vm_share *share, char *text, struct error *err)
 {
 	const bool is_9p = share->as & VM_SHARE_9P;
 	const char *const subject = is_9p ? "--9p" : "--fs";
+	const struct suboption *const table = is_9p ? p9_words : fs_words;
 	const char *directory = options_cut(&text), *tag = text ? options_cut(&text) : "";
 	struct words words = { 0 };
 	int ret;
 
 	if (!*directory || !*tag)
 		return error_set(err, EINVAL, "%s takes DIR,TAG", subject);
+	if (is_option(table, tag))
+		return error_set(err, EINVAL, "%s takes DIR,TAG: '%s' is an option, and comes behind "
+				 "the tag", subject, tag);
 	share->path = realpath(directory, NULL);
 	if (!share->path)
 		return error_set_errno(err, errno, "cannot share %s", directory);
 	share->tag = strdup(tag);
 	if (!share->tag)
 		return error_set(err, ENOMEM, "no memory");
-	ret = suboptions_parse(is_9p ? p9_words : fs_words, &words, text, subject, err);
+	ret = suboptions_parse(table, &words, text, subject, err);
 	share->readonly = words.readonly;
 	share->dax = words.dax;
 	if (!ret && words.map)

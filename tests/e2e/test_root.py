@@ -187,6 +187,8 @@ def test_a_kernel_whose_modules_are_not_there(ringlet, debian_kernel, tmp_path):
     (["--rwdir", "/nonexistent"], "cannot share /nonexistent"),
     (["--root", "/etc/passwd"], "/etc/passwd"),
     (["--fs", "/tmp"], "--fs takes DIR,TAG"),
+    (["--fs", "/tmp,ro"], "--fs takes DIR,TAG: 'ro' is an option, and comes behind the tag"),
+    (["--9p", "/tmp,map=none"], "'map=none' is an option"),
     (["--fs", "/tmp," + "x" * 37], "1 to 36 bytes"),
     (["--fs", "/tmp,tag,rw"], "no option 'rw'"),
     (["--fs", "/tmp,tag,map=root"], "none or xattr, not 'root'"),
