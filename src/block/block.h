@@ -161,8 +161,8 @@ int block_options_parse(struct block_options *options, const char *text, struct 
 void block_options_release(struct block_options *options);
 
 /*
- * May two disks of a machine be so? -EBUSY: one writes to what the other uses, too. Opening the second
- * would find out by the lock; but who only looks locks like a reader.
+ * May two disks of a machine be so? -EBUSY: one writes to what the other uses, too. Opening the
+ * second would find out by the lock; but who only looks locks like a reader.
  */
 int block_options_share(const struct block_options *one, const struct block_options *other,
 			struct error *err);

@@ -134,6 +134,6 @@ int block_options_share(const struct block_options *one, const struct block_opti
 		file = written_of_used(other, one);
 	if (!file)
 		return 0;
-	return error_set(err, EBUSY, "%s is in use by another disk of this machine: only disks that are "
-			 "all read-only ('ro') share a file", file);
+	return error_set(err, EBUSY, "%s is in use by another disk of this machine: only disks "
+			 "that are all read-only ('ro') share a file", file);
 }

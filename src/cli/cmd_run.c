@@ -298,8 +298,8 @@ static int complete(struct run_args *args, struct error *err)
 /* ---- from a machine's end to a status ---- */
 
 /*
- * How our init's program ended, as a shell would say it. A command that did not end has not succeeded, nor
- * has one whose output is lost: it may have ended before it could be told.
+ * How our init's program ended, as a shell would say it. A command that did not end has not
+ * succeeded, nor has one whose output is lost: it may have ended before it could be told.
  */
 static int outcome_status(const struct vm_result *result, bool is_command)
 {

@@ -87,8 +87,8 @@ static int take_words(struct vm_share *share, char *text, struct error *err)
 	if (!*directory || !*tag)
 		return error_set(err, EINVAL, "%s takes DIR,TAG", subject);
 	if (is_option(table, tag))
-		return error_set(err, EINVAL, "%s takes DIR,TAG: '%s' is an option, and comes behind "
-				 "the tag", subject, tag);
+		return error_set(err, EINVAL, "%s takes DIR,TAG: '%s' is an option, and comes "
+				 "behind the tag", subject, tag);
 	share->path = realpath(directory, NULL);
 	if (!share->path)
 		return error_set_errno(err, errno, "cannot share %s", directory);

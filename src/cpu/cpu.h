@@ -36,7 +36,7 @@ enum {
 	CPU_REQ_EXCLUSIVE = 1 << 6, /* another CPU wants everyone at a safe point: see exclusive.h */
 	CPU_REQ_FLUSH_TLB = 1 << 7,
 	CPU_REQ_CODE = 1 << 8,      /* generated code that it may be in is not valid any more */
-	CPU_REQ_HOLD = 1 << 9,      /* goes no further, whatever comes but a stop; until cpu_release */
+	CPU_REQ_HOLD = 1 << 9,      /* goes no further but for a stop, until cpu_release */
 };
 
 /* Tables in which generated code looks up where to go on: one for each kind of code that an ISA has. */

@@ -73,8 +73,8 @@ static void reset_now(void *opaque)
 }
 
 /*
- * Drivers do not look when it is done (Linux's frees the rings at once), so the CPU waits: it alone,
- * and not here, with the machine lock.
+ * Drivers do not look when it is done (Linux's frees the rings at once), so the CPU waits: it
+ * alone, and not here, with the machine lock.
  */
 static void reset_by(struct virtio_mmio *mmio, int cpu)
 {

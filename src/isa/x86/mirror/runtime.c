@@ -386,7 +386,7 @@ void mirror_consider(struct x86_cpu *cpu, struct x86_block *block)
 
 /* ---- telling ---- */
 
-/* The one to tell after last (INVALID: the first), of those that have been interpreted; INVALID: none. */
+/* Of those that were interpreted, the one to tell after last. INVALID: the first; none. */
 static unsigned next_interpreted(const uint32_t *counts, unsigned last)
 {
 	unsigned best = ZYDIS_MNEMONIC_INVALID;
