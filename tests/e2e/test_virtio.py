@@ -271,6 +271,27 @@ def test_mmio(start, linux_with, tmp_path):
     assert bad_lines(guest.dmesg()) == []
 
 
+def test_mmio_reset_under_way(ringlet, debian_kernel, tmp_path):
+    """The CPU that resets a disk which has much to do goes on when that has ended, and finds it reset."""
+    disk = tmp_path / "disk"
+    with open(disk, "wb") as file:
+        file.truncate(1 << 30)
+    done = run(ringlet, "-k", debian_kernel, "--virtio-mmio", "-c", "2", "-d", f"{disk},direct",
+               "-p", "iomem=relaxed", "--", "sh", "-c", """
+        device=$(readlink -f /sys/block/vda/device | sed 's,/virtio[0-9]*$,,; s,.*/,,')
+        base=$(sed -n "s/^ *\\([0-9a-f]*\\)-.* $device$/\\1/p" /proc/iomem | head -n 1)
+        for i in 0 1 2 3 4 5 6 7; do
+            dd if=/dev/vda of=/dev/null bs=1M iflag=direct skip=$((i * 100)) 2>/dev/null &
+        done
+        sleep 0.2
+        busybox devmem $((0x$base + 0x70)) 32
+        busybox devmem $((0x$base + 0x70)) 32 0
+        busybox devmem $((0x$base + 0x70)) 32
+        echo o >/proc/sysrq-trigger
+        sleep 60""")
+    assert done.stdout.split() == ["0x0000000F", "0x00000000"], done.stderr
+
+
 def run(ringlet, *args):
     return subprocess.run([ringlet, "run", *map(str, args)], capture_output=True, text=True,
                           timeout=30, check=False)
