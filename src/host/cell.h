@@ -31,7 +31,7 @@ struct cell_change {
 	uint64_t protection; /* PROT_… */
 };
 
-#define CELL_CHANGES 128
+#define CELL_CHANGES 1024
 #define CELL_STACK_BYTES (64u << 10)
 #define CELL_RANGES 4
 #define CELL_LIMIT 0x7ffffffff000ull /* user space ends here */

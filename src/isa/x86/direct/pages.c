@@ -16,83 +16,15 @@
 
 #include "cpu/blocks.h"
 #include "isa/x86/block.h"
+#include "isa/x86/direct/changes.h"
 #include "isa/x86/direct/direct.h"
+#include "isa/x86/direct/entries.h"
 #include "isa/x86/direct/scan.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/x86.h"
 #include "mem/mem.h"
 
-#define PAGE_SHIFT 12
-#define PAGE_BYTES (1ull << PAGE_SHIFT)
-#define LARGE_SHIFT 21
-#define LARGE_BYTES (1ull << LARGE_SHIFT)
 #define AROUND 16u /* pages that are looked at with one that is missing: those of 64 KiB */
-
-static uint64_t page_start(uint64_t linear, unsigned shift)
-{
-	return linear & ~((1ull << shift) - 1);
-}
-
-static uint16_t *bucket_of(struct direct_pages *pages, uint64_t linear, unsigned shift)
-{
-	uint64_t hash = (page_start(linear, shift) + shift) * 0x9e3779b97f4a7c15ull;
-
-	return &pages->bucket[hash >> 48];
-}
-
-static struct direct_page *find(struct direct_pages *pages, uint64_t linear, unsigned shift)
-{
-	uint16_t number = *bucket_of(pages, linear, shift);
-
-	while (number) {
-		struct direct_page *page = &pages->page[number - 1];
-
-		if (page->linear == page_start(linear, shift) && page->shift == shift)
-			return page;
-		number = page->next;
-	}
-	return NULL;
-}
-
-static struct direct_page *find_any(struct direct_pages *pages, uint64_t linear)
-{
-	struct direct_page *page = find(pages, linear, PAGE_SHIFT);
-
-	return page ? page : find(pages, linear, LARGE_SHIFT);
-}
-
-/* A new entry that maps nothing, or NULL. */
-static struct direct_page *add(struct direct_pages *pages, uint64_t linear, unsigned shift)
-{
-	uint16_t *bucket = bucket_of(pages, linear, shift);
-	unsigned number = pages->free;
-	struct direct_page *page;
-
-	if (number)
-		pages->free = pages->page[number - 1].next;
-	else if (pages->used < DIRECT_PAGES)
-		number = ++pages->used;
-	else
-		return NULL;
-	page = &pages->page[number - 1];
-	*page = (struct direct_page){ .linear = page_start(linear, shift), .next = *bucket,
-				      .shift = (uint8_t)shift };
-	*bucket = (uint16_t)number;
-	return page;
-}
-
-static void unlink_page(struct direct_pages *pages, struct direct_page *page)
-{
-	uint16_t number = (uint16_t)(page - pages->page + 1);
-	uint16_t *link = bucket_of(pages, page->linear, page->shift);
-
-	while (*link != number)
-		link = &pages->page[*link - 1].next;
-	*link = page->next;
-	page->next = (uint16_t)pages->free;
-	page->shift = 0;
-	pages->free = number;
-}
 
 /* ---- pieces of larger pages ---- */
 
@@ -112,46 +44,6 @@ static void note_cut(struct direct_pages *pages, uint64_t linear, unsigned shift
 static bool may_be_cut(const struct direct_pages *pages, uint64_t linear)
 {
 	return pages->cut[cut_bit(linear) / 64] >> cut_bit(linear) % 64 & 1;
-}
-
-/* ---- changes ---- */
-
-/* Is next what follows last, so that they can be one? */
-static bool follows(const struct cell_change *last, const struct cell_change *next)
-{
-	return last->protection == next->protection && last->linear + last->bytes == next->linear &&
-	       (!next->protection || last->offset + last->bytes == next->offset);
-}
-
-/* false: there is no room for it. */
-static bool change(struct direct_pages *pages, uint64_t linear, uint64_t bytes, uint64_t offset,
-		   unsigned protection)
-{
-	struct cell *cell = pages->cell;
-	const struct cell_change next = { linear, bytes, offset, protection };
-
-	if (cell->changes && follows(&cell->change[cell->changes - 1], &next)) {
-		cell->change[cell->changes - 1].bytes += bytes;
-		return true;
-	}
-	if (cell->changes >= CELL_CHANGES)
-		return false;
-	cell->change[cell->changes++] = next;
-	return true;
-}
-
-/* Does the cell need any of this itself, or is it no user memory? */
-static bool taken(const struct direct_pages *pages, uint64_t linear, uint64_t bytes)
-{
-	const struct cell *cell = pages->cell;
-
-	if (linear >= CELL_LIMIT || linear + bytes > CELL_LIMIT ||
-	    linear >> CELL_PART_SHIFT == cell->self >> CELL_PART_SHIFT)
-		return true;
-	for (unsigned i = 0; i < CELL_RANGES; i++)
-		if (linear < cell->range[i].end && linear + bytes > cell->range[i].start)
-			return true;
-	return false;
 }
 
 /* Where the cell's own range after start begins, and where that ends. */
@@ -175,7 +67,7 @@ static void drop_all(struct direct_pages *pages)
 		struct cell_range next = next_range(pages, start);
 
 		if (next.start > start)
-			change(pages, start, next.start - start, 0, 0);
+			direct_change(pages, start, next.start - start, 0, 0);
 		start = next.end;
 	}
 	for (unsigned i = 0; i < DIRECT_BUCKETS; i++)
@@ -191,7 +83,7 @@ static void drop_all(struct direct_pages *pages)
 /* The entry stays, for whoever is about to use it. */
 static void unmap(struct direct_pages *pages, struct direct_page *page)
 {
-	if (page->protection && !change(pages, page->linear, 1ull << page->shift, 0, 0))
+	if (page->protection && !direct_change(pages, page->linear, 1ull << page->shift, 0, 0))
 		pages->all_stale = true;
 	page->protection = 0;
 }
@@ -199,7 +91,7 @@ static void unmap(struct direct_pages *pages, struct direct_page *page)
 static void drop(struct direct_pages *pages, struct direct_page *page)
 {
 	unmap(pages, page);
-	unlink_page(pages, page);
+	direct_entry_remove(pages, page);
 }
 
 void direct_pages_init(struct direct_pages *pages, struct cell *cell)
@@ -263,7 +155,7 @@ static void mark_dirty(const struct mem_region *region, uint64_t phys, unsigned 
 /* The first bytes of the page behind linear's, if it is there. How many. */
 static unsigned bytes_behind(struct x86_cpu *cpu, uint64_t linear, uint8_t *bytes)
 {
-	uint64_t next = page_start(linear, PAGE_SHIFT) + PAGE_BYTES;
+	uint64_t next = direct_page_start(linear, PAGE_SHIFT) + PAGE_BYTES;
 	const struct mem_region *region;
 	struct x86_walk walk;
 
@@ -297,7 +189,7 @@ static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t l
  */
 static bool joins_cleanly(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
 {
-	struct direct_page *before = linear ? find(pages, linear - PAGE_BYTES, PAGE_SHIFT) : NULL;
+	struct direct_page *before = linear ? direct_entry_find(pages, linear - PAGE_BYTES, PAGE_SHIFT) : NULL;
 	uint32_t generation;
 
 	if (!before || !(before->protection & PROT_EXEC))
@@ -344,7 +236,7 @@ static bool enter(struct x86_cpu *cpu, struct direct_pages *pages, struct direct
 
 	if (protection == page->protection)
 		return true;
-	if (!change(pages, page->linear, bytes, region->file_offset + (page->phys - region->gpa),
+	if (!direct_change(pages, page->linear, bytes, region->file_offset + (page->phys - region->gpa),
 		    protection))
 		return false;
 	page->protection = (uint8_t)protection;
@@ -356,30 +248,30 @@ static bool enter(struct x86_cpu *cpu, struct direct_pages *pages, struct direct
 static bool is_large(struct x86_cpu *cpu, const struct direct_pages *pages, uint64_t linear,
 		     const struct x86_walk *walk)
 {
-	uint64_t phys = page_start(walk->phys, LARGE_SHIFT);
+	uint64_t phys = direct_page_start(walk->phys, LARGE_SHIFT);
 	const struct mem_region *region;
 
 	if (walk->page_shift < LARGE_SHIFT || walk->page_shift == 22)
 		return false;
 	region = region_of(cpu, phys, LARGE_BYTES);
 	return region && phys >= region->gpa && !holds_code(region, phys, LARGE_SHIFT) &&
-	       !taken(pages, page_start(linear, LARGE_SHIFT), LARGE_BYTES);
+	       !direct_taken(pages, direct_page_start(linear, LARGE_SHIFT), LARGE_BYTES);
 }
 
 /* Entries of the other size for the same addresses. */
 static void drop_overlapping(struct direct_pages *pages, uint64_t linear, unsigned shift)
 {
-	uint64_t start = page_start(linear, LARGE_SHIFT);
+	uint64_t start = direct_page_start(linear, LARGE_SHIFT);
 	struct direct_page *page;
 
 	if (shift == PAGE_SHIFT) {
-		page = find(pages, linear, LARGE_SHIFT);
+		page = direct_entry_find(pages, linear, LARGE_SHIFT);
 		if (page)
 			drop(pages, page);
 		return;
 	}
 	for (uint64_t at = start; at < start + LARGE_BYTES; at += PAGE_BYTES) {
-		page = find(pages, at, PAGE_SHIFT);
+		page = direct_entry_find(pages, at, PAGE_SHIFT);
 		if (page)
 			drop(pages, page);
 	}
@@ -390,11 +282,11 @@ static struct direct_page *entry_for(struct x86_cpu *cpu, struct direct_pages *p
 				     const struct x86_walk *walk, bool execute)
 {
 	unsigned shift = !execute && is_large(cpu, pages, linear, walk) ? LARGE_SHIFT : PAGE_SHIFT;
-	struct direct_page *page = find(pages, linear, shift);
-	uint64_t phys = page_start(walk->phys, shift);
+	struct direct_page *page = direct_entry_find(pages, linear, shift);
+	uint64_t phys = direct_page_start(walk->phys, shift);
 
 	if (walk->key || !region_of(cpu, phys, 1ull << shift) ||
-	    taken(pages, page_start(linear, shift), 1ull << shift))
+	    direct_taken(pages, direct_page_start(linear, shift), 1ull << shift))
 		return NULL;
 	note_cut(pages, linear, shift, walk);
 	if (page && page->phys == phys)
@@ -402,7 +294,7 @@ static struct direct_page *entry_for(struct x86_cpu *cpu, struct direct_pages *p
 	if (page)
 		drop(pages, page);
 	drop_overlapping(pages, linear, shift);
-	page = add(pages, linear, shift);
+	page = direct_entry_add(pages, linear, shift);
 	if (!page) {
 		pages->all_stale = true;
 		return NULL;
@@ -420,7 +312,7 @@ static bool enter_looked(struct x86_cpu *cpu, struct direct_pages *pages, uint64
 	struct direct_page *page;
 	struct x86_walk walk;
 
-	if (find_any(pages, linear) || !x86_walk_look(cpu, linear, X86_MMU_USER, &walk) || !walk.readable)
+	if (direct_entry_at(pages, linear) || !x86_walk_look(cpu, linear, X86_MMU_USER, &walk) || !walk.readable)
 		return true;
 	page = entry_for(cpu, pages, linear, &walk, execute && walk.executable);
 	return page && enter(cpu, pages, page, &walk, execute);
@@ -472,7 +364,7 @@ enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *p
 
 bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear)
 {
-	const struct direct_page *page = find((struct direct_pages *)pages, linear, PAGE_SHIFT);
+	const struct direct_page *page = direct_entry_find((struct direct_pages *)pages, linear, PAGE_SHIFT);
 
 	return page && page->scanned && !page->clean;
 }
@@ -491,7 +383,7 @@ static bool still_there(struct x86_cpu *cpu, struct direct_pages *pages, const s
 	struct x86_walk walk;
 
 	if (!x86_walk_look(cpu, page->linear, X86_MMU_USER, &walk) || walk.page_shift < page->shift ||
-	    page_start(walk.phys, page->shift) != page->phys || walk.key)
+	    direct_page_start(walk.phys, page->shift) != page->phys || walk.key)
 		return false;
 	note_cut(pages, page->linear, page->shift, &walk);
 	return (walk.readable || !page->protection) &&
@@ -502,7 +394,7 @@ static bool still_there(struct x86_cpu *cpu, struct direct_pages *pages, const s
 /* Looks each entry up again. true: most have stayed. */
 static bool drop_changed(struct x86_cpu *cpu, struct direct_pages *pages)
 {
-	unsigned kept = 0, dropped = 0;
+	unsigned kept = 0, dropped = 0, first = pages->cell->changes;
 
 	for (unsigned i = 0; i < pages->used && !pages->all_stale; i++) {
 		struct direct_page *page = &pages->page[i];
@@ -511,13 +403,17 @@ static bool drop_changed(struct x86_cpu *cpu, struct direct_pages *pages)
 			continue;
 		if (still_there(cpu, pages, page) && still_code(cpu, page)) {
 			kept++;
-		} else {
-			drop(pages, page);
-			dropped++;
+			continue;
 		}
+		if (pages->cell->changes == CELL_CHANGES)
+			direct_changes_join(pages, first);
+		drop(pages, page);
+		dropped++;
 	}
 	if (pages->all_stale)
 		drop_all(pages);
+	else
+		direct_changes_join(pages, first);
 	return dropped <= kept;
 }
 
@@ -545,8 +441,8 @@ bool direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 /* INVLPG forgets the guest's whole page, in however many pieces it is mapped here. */
 void direct_pages_forget(struct direct_pages *pages, uint64_t linear)
 {
-	struct direct_page *small = find(pages, linear, PAGE_SHIFT);
-	struct direct_page *large = find(pages, linear, LARGE_SHIFT);
+	struct direct_page *small = direct_entry_find(pages, linear, PAGE_SHIFT);
+	struct direct_page *large = direct_entry_find(pages, linear, LARGE_SHIFT);
 
 	if (small)
 		drop(pages, small);
