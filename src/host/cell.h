@@ -52,7 +52,7 @@ struct cell_shared {
 	_Atomic uint32_t turn;         /* enum cell_turn; a futex */
 	_Atomic uint32_t cell_sleeps;  /* … on which it waits */
 	_Atomic uint32_t we_sleep;
-	uint32_t spin_ticks;           /* of the TSC, before one of us sleeps */
+	uint32_t spin_ticks;           /* of the TSC, before the cell sleeps */
 	uint64_t guest_ticks;          /* that guest code ran, signals' cost included … */
 	uint64_t guest_ticks_most;     /* … of which a turn counts for no more: it may have been preempted */
 	uint32_t parent;               /* our process */
@@ -96,6 +96,11 @@ struct cell {
 	bool cpuid_faults;
 	struct cell_range range[CELL_RANGES];
 
+	/* In ticks of the TSC, what waits spin at least before they sleep; 0: they sleep at once. */
+	uint32_t spin_least;
+	uint32_t spin_ours, spin_its; /* … and now: see cell.c */
+	uint64_t back_at;         /* when the turn was last given back */
+
 	uint64_t key;
 	unsigned changes;         /* for its next turn */
 	struct cell_change change[CELL_CHANGES];
@@ -107,6 +112,9 @@ struct cell {
  */
 int cell_start(struct cell *cell, int file, struct error *err);
 void cell_end(struct cell *cell);
+
+/* Before its first turn: waits spin for so many ticks of the TSC, or more where that has paid. */
+void cell_spin(struct cell *cell, uint32_t ticks);
 
 /* Was it started by this thread, and not ended? */
 bool cell_is_mine(const struct cell *cell);

@@ -135,7 +135,7 @@ static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
 	 * busy.
 	 */
 	if (thread_processors() > cpu->cpu.count)
-		slot->cell.shared->spin_ticks = (uint32_t)(direct->ticks_per_us * SPIN_US);
+		cell_spin(&slot->cell, (uint32_t)(direct->ticks_per_us * SPIN_US));
 	slot->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
 	direct_pages_init(&slot->pages, &slot->cell);
 	cpu->cpu.kick = kick;
