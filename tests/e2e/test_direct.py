@@ -7,6 +7,7 @@ between machines alone.
 import functools
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -87,6 +88,19 @@ def check(lines_in, group, *what):
 @pytest.mark.parametrize("group", groups())
 def test_same(lines_in, group, direct, cpus):
     check(lines_in, group, direct, cpus)
+
+
+def test_brief_runs_are_translated(start_for_module, debian_kernel, tmp_path_factory):
+    """A program that has a cell does not use it for runs that are not worth it: the same results."""
+    initramfs = make_initramfs(tmp_path_factory.mktemp("brief") / "direct.cpio",
+                                [("bin/direct", program())])
+    guest = start_for_module("-k", debian_kernel, "-i", initramfs, "-p", PARAMS, "-m", "1G",
+                             "--accel", "translate", "-c", "1", "--stats").ready()
+    assert guest.sh("direct runs", timeout=MINUTES).splitlines() == lines_here("runs")
+    guest.send("poweroff -f\n")
+    assert guest.wait(MINUTES) == 0
+    entered, brief = re.search(r"entered (\d+).* brief runs translated (\d+)", guest.errors()).groups()
+    assert int(entered) > 100 and int(brief) > 1000
 
 
 @pytest.mark.long

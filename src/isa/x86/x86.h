@@ -252,6 +252,7 @@ struct x86_cpu {
 	struct x86_mirror mirror;
 	struct direct *direct;      /* NULL: user code is never run directly: direct/direct.h */
 	bool direct_on;             /* some is, now */
+	bool direct_rests;          /* … but not in this run: direct/direct.h */
 	struct lockstep *lockstep;  /* --debug-lockstep, else NULL: mirror/lockstep.h */
 	uint64_t zero;              /* stands for a missing base or index register */
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */

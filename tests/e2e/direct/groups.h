@@ -15,6 +15,7 @@
 	X(segments)                                                                                \
 	X(machine)                                                                                 \
 	X(memory)                                                                                  \
+	X(runs)                                                                                    \
 	X(code)                                                                                    \
 	X(vectors)                                                                                 \
 	X(processes)                                                                               \

@@ -24,6 +24,7 @@
 #include "isa/x86/direct/frame.h"
 #include "isa/x86/direct/pages.h"
 #include "isa/x86/direct/policy.h"
+#include "isa/x86/direct/runs.h"
 #include "isa/x86/direct/tables.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/memory/tlb.h"
@@ -36,6 +37,7 @@
 #define INTO_BYTE 0xce
 #define NOWHERE (~0ull) /* no address space */
 #define SPIN_US 20u
+#define LOOKS_A_CLOCK 4u /* look-ups of translated code between two looks at the clock */
 #define VISIT_BLOCKS 64u /* of code that is not for a cell, before it is translated */
 #define SLOTS 3u        /* programs of a CPU that run directly in turn */
 
@@ -62,6 +64,8 @@ struct direct {
 	struct log_limit log_limit;
 	uint64_t entered, kicked, calls, faults, others; /* counted: by how it came back */
 	uint64_t chosen, given_up;
+	struct direct_runs runs;
+	unsigned looks;            /* of the code that is translated now */
 	struct slot slot[SLOTS];
 };
 
@@ -87,6 +91,7 @@ void direct_create(struct x86_cpu *cpu, const char *model)
 	}
 	direct->ticks_per_us = x86_tsc_hz(cpu->cpuid) / 1000000;
 	direct_policy_init(&direct->policy, direct->ticks_per_us);
+	direct_runs_init(&direct->runs, direct->ticks_per_us);
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
 	direct->host_xcr0 = (uint64_t)high << 32 | low;
 	__asm__ volatile("mov %%cs, %0" : "=r"(direct->host_cs));
@@ -409,15 +414,49 @@ static enum direct_next refuse(struct slot *slot)
 	return slot->visit++ < VISIT_BLOCKS ? DIRECT_INTERPRET : DIRECT_TRANSLATE;
 }
 
+/* Is the run that begins now to be translated? */
+static bool rest(struct x86_cpu *cpu, struct slot *slot)
+{
+	struct direct *direct = cpu->direct;
+
+	if (direct->when == TRANSLATOR_DIRECT_ALWAYS ||
+	    !direct_runs_begin(&direct->runs, cpu->state.rip, __builtin_ia32_rdtsc()))
+		return false;
+	if (direct_account_rest(&direct->policy, &slot->account, slot->space))
+		cpu->direct_rests = true;
+	else
+		give_up(cpu, slot);
+	return true;
+}
+
+bool direct_rested(struct x86_cpu *cpu)
+{
+	struct direct *direct = cpu->direct;
+
+	if (++direct->looks % LOOKS_A_CLOCK ||
+	    !direct_runs_is_long(&direct->runs, __builtin_ia32_rdtsc()))
+		return false;
+	cpu->direct_rests = false;
+	return true;
+}
+
+void direct_rest_ends(struct x86_cpu *cpu, bool interrupted)
+{
+	cpu->direct_rests = false;
+	direct_runs_end(&cpu->direct->runs, __builtin_ia32_rdtsc(), interrupted);
+}
+
 enum direct_next direct_run(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
 	struct slot *slot = find_slot(cpu);
 	struct direct_event event;
 	enum direct_next next;
-	uint64_t flags;
+	uint64_t flags, rip, ticks;
 	int ret;
 
+	if (slot && rest(cpu, slot))
+		return DIRECT_TRANSLATE;
 	x86_vec_park(cpu);
 	if (!slot)
 		slot = take_slot(cpu);
@@ -443,7 +482,12 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 	slot->visit = 0;
 	cpu->insn = NULL;
 	direct_frame_load(cpu, &slot->cell);
+	rip = cpu->state.rip;
+	ticks = slot->cell.shared->guest_ticks;
 	ret = stay(cpu, slot, &event);
+	ticks = slot->cell.shared->guest_ticks - ticks;
+	if (!ret)
+		direct_runs_left_cell(&direct->runs, rip, ticks, event.signal == SIGUSR1);
 	cpu->block_stop = true;
 	if (ret == -ECHILD || !direct_frame_store(cpu, &slot->cell))
 		return lost(cpu, slot);
@@ -497,7 +541,9 @@ int direct_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 	}
 	return snprintf(text, size,
 			"direct execution: chosen %lu, given up %lu; entered %lu; left for system calls %lu, "
-			"page faults %lu, events %lu, other %lu; pages mapped %lu, all dropped %lu\n",
+			"page faults %lu, events %lu, other %lu; pages mapped %lu, all dropped %lu; "
+			"brief runs translated %lu\n",
 			direct->chosen, direct->given_up, direct->entered, direct->calls,
-			direct->faults, direct->kicked, direct->others, mapped, dropped);
+			direct->faults, direct->kicked, direct->others, mapped, dropped,
+			direct->runs.translated);
 }

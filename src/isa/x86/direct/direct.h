@@ -32,10 +32,18 @@ static inline uint64_t direct_space_of(const struct x86_cpu *cpu)
 
 bool direct_wants(const struct x86_cpu *cpu);
 
+/*
+ * A run that would be brief (runs.h) is translated: cpu->direct_rests, until it ends (direct_left), or
+ * until this finds it long. So that this is asked, translated user code looks nothing up by itself
+ * meanwhile (mirror/jumps.c).
+ */
+bool direct_rested(struct x86_cpu *cpu);
+
 /* Should the code at rip be run directly, now that user code is come to? */
-static inline bool direct_wanted(const struct x86_cpu *cpu)
+static inline bool direct_wanted(struct x86_cpu *cpu)
 {
-	return unlikely(cpu->direct_on) && cpu->cpl == 3 && direct_wants(cpu);
+	return unlikely(cpu->direct_on) && cpu->cpl == 3 && 
+	       (!cpu->direct_rests || direct_rested(cpu)) && direct_wants(cpu);
 }
 
 /* What the run loop does next. */
@@ -48,6 +56,15 @@ enum direct_next {
 
 /* Runs user code until something happens. State is exact then. */
 enum direct_next direct_run(struct x86_cpu *cpu);
+
+void direct_rest_ends(struct x86_cpu *cpu, bool interrupted);
+
+/* The kernel is about to be entered, by the program's doing or by an interrupt. */
+static inline void direct_left(struct x86_cpu *cpu, bool interrupted)
+{
+	if (unlikely(cpu->direct_rests))
+		direct_rest_ends(cpu, interrupted);
+}
 
 /* An interrupt comes, wherever in the guest: by these it is known what programs run for long. */
 void direct_tick(struct x86_cpu *cpu);

@@ -9,6 +9,7 @@
 #include "isa/x86/direct/policy.h"
 
 #define EXIT_US 10      /* of which guest_ticks have about a third */
+#define REST_US 2
 #define CREDIT_US 5000
 #define MOST_US 20000
 #define FIRST_WANTED 2u
@@ -52,6 +53,17 @@ void direct_account_open(const struct direct_policy *policy, struct direct_accou
 	};
 }
 
+/* false: the balance is below zero, and root has to wait for longer than the last time. */
+static bool settle(struct direct_space *space, const struct direct_account *account)
+{
+	if (account->balance >= 0)
+		return true;
+	space->seen = 0;
+	if (space->wanted < MOST_WANTED)
+		space->wanted *= 4;
+	return false;
+}
+
 bool direct_account_exit(struct direct_policy *policy, struct direct_account *account, uint64_t root,
 			 uint64_t ticks)
 {
@@ -64,10 +76,11 @@ bool direct_account_exit(struct direct_policy *policy, struct direct_account *ac
 		account->balance = most;
 		space->wanted = FIRST_WANTED;
 	}
-	if (account->balance >= 0)
-		return true;
-	space->seen = 0;
-	if (space->wanted < MOST_WANTED)
-		space->wanted *= 4;
-	return false;
+	return settle(space, account);
+}
+
+bool direct_account_rest(struct direct_policy *policy, struct direct_account *account, uint64_t root)
+{
+	account->balance -= (int64_t)(REST_US * policy->ticks_per_us);
+	return settle(space_of(policy, root), account);
 }

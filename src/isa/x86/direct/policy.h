@@ -43,5 +43,7 @@ void direct_account_open(const struct direct_policy *policy, struct direct_accou
 /* It left its cell. false: it is not worth going on with root. */
 bool direct_account_exit(struct direct_policy *policy, struct direct_account *account, uint64_t root,
 			 uint64_t ticks);
+/* A run of it was translated because it would be brief. false: as above. */
+bool direct_account_rest(struct direct_policy *policy, struct direct_account *account, uint64_t root);
 
 #endif

@@ -8,6 +8,7 @@
  * (table 6-5) into the next one to deliver. Each delivery that faults has left the state as it was,
  * so RIP is still the one to push. A third fault shuts the CPU down.
  */
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/event/trap.h"
 
 #include "isa/x86/system/debug.h"
@@ -164,6 +165,7 @@ void x86_deliver(struct x86_cpu *cpu, enum x86_event_kind kind, unsigned vector,
 	jmp_buf outer;
 	bool alive = true;
 
+	direct_left(cpu, kind == X86_EVENT_EXTERNAL);
 	if (kind == X86_EVENT_SOFTWARE || kind == X86_EVENT_ICEBP) {
 		deliver_once(cpu, &event);
 		return;

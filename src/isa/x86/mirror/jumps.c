@@ -70,7 +70,8 @@ void mirror_jumps_turn(struct x86_cpu *cpu)
 	cpu->mirror.jumps = &cpu->mirror.tables[table];
 	if (unlikely(owner->generation != generation || owner->key != cpu->block_key || !owner->turn))
 		change_owner(cpu, owner, generation);
-	cpu_set_turn(&cpu->cpu, table, owner->turn);
+	cpu_set_turn(&cpu->cpu, table,
+		     cpu->direct_rests && table == X86_JUMP_USER ? CPU_TURN_NONE : owner->turn);
 }
 
 struct x86_block *mirror_jumps_find(const struct x86_cpu *cpu, uint64_t linear)

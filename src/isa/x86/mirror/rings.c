@@ -159,6 +159,8 @@ void mirror_make_syscall(struct translator *t, const uint8_t *at)
 	masm_jcc(m, COND_E, &leave);
 	test_mask(m, CPU(state.rflags), X86_AC);
 	masm_jcc(m, COND_NE, &leave);
+	masm_cmp_byte(m, H_CPU, (size_t)CPU(direct_rests), 0);
+	masm_jcc(m, COND_NE, &leave);
 	push_two(m);
 	check_turn(m, X86_JUMP_SUPERVISOR, &undo);
 	masm_load32(m, H_RDX, H_CPU, (size_t)CPU(block_key) + PUSHED);

@@ -4,10 +4,13 @@
  * do them. They load no descriptors: CS and SS get fixed flat contents. Intel SDM vol. 2; vol. 3,
  * 5.8.7.
  */
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/system/system.h"
 
 static void enter_ring(struct x86_cpu *cpu, unsigned cpl, unsigned cs, unsigned ss, bool is64)
 {
+	if (!cpl)
+		direct_left(cpu, false);
 	cpu->state.seg[X86_CS] = (struct x86_seg){ .limit = ~0u, .attr = x86_flat_code_attr(cpl, is64),
 						   .selector = (uint16_t)(cs | cpl) };
 	cpu->state.seg[X86_SS] = (struct x86_seg){ .limit = ~0u, .attr = x86_flat_stack_attr(cpl),
