@@ -5,6 +5,7 @@
  * describes the same convention), a null SS included.
  */
 #include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/memory/tlb.h"
 #include "isa/x86/vector/vec.h"
 #include "isa/x86/x86.h"
@@ -139,4 +140,5 @@ void x86_update_mode(struct x86_cpu *cpu)
 	x86_update_segments(cpu);
 	x86_tlb_sync(cpu);
 	privilege_changed(cpu);
+	direct_space_changed(cpu);
 }

@@ -251,7 +251,7 @@ struct x86_cpu {
 	struct x86_tlb_bank *tlb_bank; /* all sets and what they depend on: tlb.c */
 	struct x86_mirror mirror;
 	struct direct *direct;      /* NULL: user code is never run directly: direct/direct.h */
-	bool direct_on;             /* some is, now */
+	bool direct_on;             /* the current address space's is */
 	bool direct_rests;          /* … but not in this run: direct/direct.h */
 	struct lockstep *lockstep;  /* --debug-lockstep, else NULL: mirror/lockstep.h */
 	uint64_t zero;              /* stands for a missing base or index register */

@@ -99,7 +99,6 @@ void direct_create(struct x86_cpu *cpu, const char *model)
 	if (__get_cpuid_count(7, 0, &leaf[0], &leaf[1], &leaf[2], &leaf[3]) && leaf[2] & bit_OSPKE)
 		direct->host_cr4 = X86_CR4_PKE;
 	cpu->direct = direct;
-	cpu->direct_on = direct->when == TRANSLATOR_DIRECT_ALWAYS;
 }
 
 void direct_destroy(struct x86_cpu *cpu)
@@ -172,9 +171,10 @@ static struct slot *take_slot(struct x86_cpu *cpu)
 	return oldest;
 }
 
-bool direct_wants(const struct x86_cpu *cpu)
+void direct_space_changed(struct x86_cpu *cpu)
 {
-	return cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS || find_slot(cpu);
+	cpu->direct_on = cpu->direct && !cpu->direct->failed &&
+			 (cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS || find_slot(cpu));
 }
 
 /* All that user code can see of control registers and flags is as it is in the cell. */
@@ -234,8 +234,6 @@ static void give_up(struct x86_cpu *cpu, struct slot *slot)
 	slot->space = NOWHERE;
 	slot->used_at = 0;
 	cpu->direct_on = false;
-	for (unsigned i = 0; i < SLOTS; i++)
-		cpu->direct_on |= direct->slot[i].space != NOWHERE;
 }
 
 void direct_tick(struct x86_cpu *cpu)

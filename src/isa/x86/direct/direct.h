@@ -30,8 +30,6 @@ static inline uint64_t direct_space_of(const struct x86_cpu *cpu)
 	return cpu->state.cr3 & 0x000ffffffffff000ull;
 }
 
-bool direct_wants(const struct x86_cpu *cpu);
-
 /*
  * A run that would be brief (runs.h) is translated: cpu->direct_rests, until it ends (direct_left), or
  * until this finds it long. So that this is asked, translated user code looks nothing up by itself
@@ -42,8 +40,8 @@ bool direct_rested(struct x86_cpu *cpu);
 /* Should the code at rip be run directly, now that user code is come to? */
 static inline bool direct_wanted(struct x86_cpu *cpu)
 {
-	return unlikely(cpu->direct_on) && cpu->cpl == 3 && 
-	       (!cpu->direct_rests || direct_rested(cpu)) && direct_wants(cpu);
+	return unlikely(cpu->direct_on) && cpu->cpl == 3 &&
+	       (!cpu->direct_rests || direct_rested(cpu));
 }
 
 /* What the run loop does next. */
@@ -65,6 +63,9 @@ static inline void direct_left(struct x86_cpu *cpu, bool interrupted)
 	if (unlikely(cpu->direct_rests))
 		direct_rest_ends(cpu, interrupted);
 }
+
+/* CR3 was written, or all of the state. */
+void direct_space_changed(struct x86_cpu *cpu);
 
 /* An interrupt comes, wherever in the guest: by these it is known what programs run for long. */
 void direct_tick(struct x86_cpu *cpu);

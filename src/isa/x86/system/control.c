@@ -6,6 +6,7 @@
  */
 #include "isa/x86/memory/access.h"
 #include "isa/x86/cpuid/cpuid.h"
+#include "isa/x86/direct/direct.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/system/system.h"
 #include "isa/x86/memory/tlb.h"
@@ -86,6 +87,7 @@ static void write_cr3(struct x86_cpu *cpu, uint64_t value)
 	if (pae_paging(cpu->state.cr0, cpu->state.cr4, cpu->state.efer))
 		load_pdptrs(cpu, value);
 	cpu->state.cr3 = value;
+	direct_space_changed(cpu);
 	x86_tlb_switch(cpu, pcide ? value & CR3_PCID : 0, keep);
 	cpu->block_stop = true;
 }
