@@ -4,26 +4,25 @@
  * remains are those that answer with something of the processor, of the host's kernel or of the
  * hypervisor:
  *
+ * 	0F 01 C1, D9     VMCALL, VMMCALL
  * 	0F 34            SYSENTER (the host forgets where it came from)
  * 	0F A2            CPUID, where the processor or the host's kernel does not make it fault
  * 	0F 31            RDTSC, where the guest's counter is not the host's
- * 	0F AE /5 mem     XRSTOR (it may load PKRU, as below)
- * 	0F 01 C1, D9     VMCALL, VMMCALL
- * 	0F 01 EE         RDPKRU (the guest may not have switched keys on)
- * 	0F 01 EF         WRPKRU (pages have the guest's keys in its tables only)
  * 	0F 01 F9, FD     RDTSCP, RDPRU
  * 	F3 0F C7 /7 reg  RDPID
  * 	0F 03            LSL (Linux keeps the CPU's number in a limit)
  * 	0F 01 /0, /1, /4 SGDT, SIDT, SMSW (the host's kernel may make up an answer)
  *
- * All but the last two lines are looked for at every offset, whatever lies around them. Those two
- * are common as parts of displacements, and harmless; so such bytes count only where an instruction
- * begins: where one of several disassemblies comes to, begun at different places before. (A program
- * that jumps into the middle of an instruction in order to find an LSL there gets the host's
- * answer.)
+ * The first line is looked for at every offset, whatever lies around it. All others are common as parts
+ * of displacements, so that whole programs would be kept from running for a page of theirs that is
+ * always in use; and harmless. Such bytes count only where an instruction begins: where one of several
+ * disassemblies comes to, begun at different places before. (A program that jumps into the middle of an
+ * instruction in order to find one of these there gets the host's answer; behind SYSENTER, it is
+ * somewhere else.)
  *
  * What else depends on segments (LAR, VERR, VERW, SLDT, STR, loads of segment registers) is the
- * same because direct.c looks that the guest's tables say what the host's say.
+ * same because direct.c looks that the guest's tables say what the host's say. Protection keys
+ * (WRPKRU, XRSTOR) are in the frame, and pages that have one are never mapped.
  */
 #include "isa/x86/direct/scan.h"
 
@@ -34,10 +33,25 @@
 #define SWEEPS 15u
 #define SWEEP_BYTES 40u /* within so many, disassemblies agree on where instructions begin */
 
-static bool tells(ZydisMnemonic mnemonic)
+static bool tells(ZydisMnemonic mnemonic, unsigned quiet)
 {
-	return mnemonic == ZYDIS_MNEMONIC_LSL || mnemonic == ZYDIS_MNEMONIC_SGDT ||
-	       mnemonic == ZYDIS_MNEMONIC_SIDT || mnemonic == ZYDIS_MNEMONIC_SMSW;
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_SYSENTER:
+	case ZYDIS_MNEMONIC_RDTSCP:
+	case ZYDIS_MNEMONIC_RDPRU:
+	case ZYDIS_MNEMONIC_RDPID:
+	case ZYDIS_MNEMONIC_LSL:
+	case ZYDIS_MNEMONIC_SGDT:
+	case ZYDIS_MNEMONIC_SIDT:
+	case ZYDIS_MNEMONIC_SMSW:
+		return true;
+	case ZYDIS_MNEMONIC_CPUID:
+		return quiet & SCAN_CPUID;
+	case ZYDIS_MNEMONIC_RDTSC:
+		return quiet & SCAN_RDTSC;
+	default:
+		return false;
+	}
 }
 
 /*
@@ -45,7 +59,7 @@ static bool tells(ZydisMnemonic mnemonic)
  * be?
  */
 static bool sweep_tells(const ZydisDecoder *decoder, const uint8_t *bytes, unsigned known, unsigned start,
-			unsigned at)
+			unsigned at, unsigned quiet)
 {
 	ZydisDecodedInstruction insn = { .mnemonic = ZYDIS_MNEMONIC_INVALID };
 
@@ -62,10 +76,10 @@ static bool sweep_tells(const ZydisDecoder *decoder, const uint8_t *bytes, unsig
 			start += insn.length;
 		}
 	}
-	return tells(insn.mnemonic);
+	return tells(insn.mnemonic, quiet);
 }
 
-static bool begins_instruction(const uint8_t *bytes, unsigned known, unsigned at)
+static bool begins_instruction(const uint8_t *bytes, unsigned known, unsigned at, unsigned quiet)
 {
 	ZydisDecoder decoder;
 
@@ -73,16 +87,7 @@ static bool begins_instruction(const uint8_t *bytes, unsigned known, unsigned at
 	/* An instruction of the page before may end in any of the first bytes. */
 	for (unsigned i = 0; i < SWEEPS && i <= at; i++)
 		if (sweep_tells(&decoder, bytes, known,
-				at > SWEEP_BYTES + i ? at - SWEEP_BYTES - i : i, at))
-			return true;
-	return false;
-}
-
-/* Among what can be prefixes of an opcode at at. Those in the page before are not known. */
-static bool may_have_prefix(const uint8_t *bytes, unsigned at, uint8_t prefix)
-{
-	for (unsigned i = 1; i <= MOST_PREFIXES; i++)
-		if (i > at || bytes[at - i] == prefix)
+				at > SWEEP_BYTES + i ? at - SWEEP_BYTES - i : i, at, quiet))
 			return true;
 	return false;
 }
@@ -92,29 +97,35 @@ static bool differs(const uint8_t *bytes, unsigned known, unsigned at, unsigned 
 {
 	uint8_t next = bytes[at + 1], modrm = at + 2 < known ? bytes[at + 2] : 0;
 	unsigned reg = modrm >> 3 & 7;
+	bool may;
 
 	switch (next) {
-	case 0x34:
-		return true;
-	case 0xa2:
-		return quiet & SCAN_CPUID;
-	case 0x31:
-		return quiet & SCAN_RDTSC;
-	case 0xae:
-		return modrm < 0xc0 && reg == 5;
-	case 0xc7:
-		return modrm >= 0xf8 && may_have_prefix(bytes, at, 0xf3);
-	case 0x03:
-		return begins_instruction(bytes, known, at);
 	case 0x01:
-		if (modrm == 0xc1 || modrm == 0xd9 || modrm == 0xee || modrm == 0xef ||
-		    modrm == 0xf9 || modrm == 0xfd)
+		if (modrm == 0xc1 || modrm == 0xd9)
 			return true;
-		return (modrm < 0xc0 ? reg == 0 || reg == 1 || reg == 4 : reg == 4) &&
-		       begins_instruction(bytes, known, at);
+		may = reg == 4 || modrm == 0xf9 || modrm == 0xfd ||
+		      (modrm < 0xc0 && (reg == 0 || reg == 1));
+		break;
+	case 0x03:
+	case 0x34:
+		may = true;
+		break;
+	case 0x31:
+		may = quiet & SCAN_RDTSC;
+		break;
+	case 0xa2:
+		may = quiet & SCAN_CPUID;
+		break;
+	case 0xc7:
+		may = modrm >= 0xf8;
+		/* F3 may be in the page before. */
+		if (may && at < MOST_PREFIXES)
+			return true;
+		break;
 	default:
 		return false;
 	}
+	return may && begins_instruction(bytes, known, at, quiet);
 }
 
 bool scan_is_clean(const uint8_t *bytes, unsigned behind, unsigned quiet)
