@@ -136,6 +136,7 @@ struct x86_state {
 #define X86_CR0_CD (1ull << 30)
 #define X86_CR0_PG (1ull << 31)
 
+#define X86_CR3_PCID 0xfffull
 #define X86_CR4_VME (1ull << 0)
 #define X86_CR4_PVI (1ull << 1)
 #define X86_CR4_TSD (1ull << 2)

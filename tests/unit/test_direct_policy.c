@@ -12,6 +12,7 @@
 #define TICKS_PER_US 1000u
 #define THIS 0x1000u
 #define OTHER 0x2000u
+#define PCID 3u
 #define MANY 100000u
 
 /* Interrupts in a row that it takes, or MANY. */
@@ -19,7 +20,7 @@ static unsigned ticks_until_chosen(struct direct_policy *policy, uint64_t root)
 {
 	unsigned ticks = 1;
 
-	while (ticks < MANY && !direct_policy_tick(policy, root))
+	while (ticks < MANY && !direct_policy_tick(policy, root, PCID))
 		ticks++;
 	return ticks;
 }
@@ -30,7 +31,7 @@ static void test_interrupts_in_a_row(void **state)
 
 	(void)state;
 	direct_policy_init(&policy, TICKS_PER_US);
-	assert_false(direct_policy_tick(&policy, THIS));
+	assert_false(direct_policy_tick(&policy, THIS, PCID));
 	assert_true(ticks_until_chosen(&policy, THIS) < 5);
 }
 
@@ -41,9 +42,20 @@ static void test_programs_in_turn_do_not_count(void **state)
 	(void)state;
 	direct_policy_init(&policy, TICKS_PER_US);
 	for (unsigned i = 0; i < 1000; i++) {
-		assert_false(direct_policy_tick(&policy, THIS));
-		assert_false(direct_policy_tick(&policy, OTHER));
+		assert_false(direct_policy_tick(&policy, THIS, PCID));
+		assert_false(direct_policy_tick(&policy, OTHER, PCID));
 	}
+}
+
+/* Programs that do not live long, one after the other with the same tables. */
+static void test_another_program_with_the_same_tables(void **state)
+{
+	struct direct_policy policy;
+
+	(void)state;
+	direct_policy_init(&policy, TICKS_PER_US);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_false(direct_policy_tick(&policy, THIS, PCID + i % 6));
 }
 
 /* Exits until it is given up, each after so many microseconds of guest code; or MANY. */
@@ -103,7 +115,7 @@ static void test_who_was_given_up_waits_longer(void **state)
 	before = ticks_until_chosen(&policy, THIS);
 	for (unsigned i = 0; i < 10; i++) {
 		exits_until_given_up(&policy, 0);
-		direct_policy_tick(&policy, OTHER);
+		direct_policy_tick(&policy, OTHER, PCID);
 		after = ticks_until_chosen(&policy, THIS);
 		assert_true(after >= before);
 		before = after;
@@ -121,7 +133,7 @@ static void test_many_programs(void **state)
 	(void)state;
 	direct_policy_init(&policy, TICKS_PER_US);
 	for (uint64_t root = 1; root < 10 * DIRECT_SPACES; root++)
-		assert_false(direct_policy_tick(&policy, root << 12));
+		assert_false(direct_policy_tick(&policy, root << 12, PCID));
 	assert_true(ticks_until_chosen(&policy, THIS) < 5);
 }
 
@@ -130,6 +142,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_interrupts_in_a_row),
 		cmocka_unit_test(test_programs_in_turn_do_not_count),
+		cmocka_unit_test(test_another_program_with_the_same_tables),
 		cmocka_unit_test(test_worth_by_what_lies_between_exits),
 		cmocka_unit_test(test_what_was_gained_is_forgotten),
 		cmocka_unit_test(test_who_was_given_up_waits_longer),

@@ -243,7 +243,8 @@ void direct_tick(struct x86_cpu *cpu)
 	if (!direct || direct->when == TRANSLATOR_DIRECT_ALWAYS || direct->failed || cpu->cpl != 3 ||
 	    cpu->mode != X86_MODE_64 || find_slot(cpu))
 		return;
-	if (direct_policy_tick(&direct->policy, direct_space_of(cpu)))
+	if (direct_policy_tick(&direct->policy, direct_space_of(cpu),
+			       cpu->state.cr3 & X86_CR3_PCID))
 		choose(cpu);
 }
 

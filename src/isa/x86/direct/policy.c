@@ -35,12 +35,13 @@ static struct direct_space *space_of(struct direct_policy *policy, uint64_t root
 	return oldest;
 }
 
-bool direct_policy_tick(struct direct_policy *policy, uint64_t root)
+bool direct_policy_tick(struct direct_policy *policy, uint64_t root, uint32_t pcid)
 {
 	struct direct_space *space = space_of(policy, root);
-	bool in_a_row = space->seen_at == policy->time;
+	bool in_a_row = space->seen_at == policy->time && space->pcid == pcid;
 
 	space->seen_at = ++policy->time;
+	space->pcid = pcid;
 	space->seen = in_a_row ? space->seen + 1 : 1;
 	return space->seen >= space->wanted;
 }

@@ -14,7 +14,8 @@
 #define DIRECT_TURN_US 200u /* as which a longer turn counts */
 
 struct direct_space {
-	uint64_t root;     /* CR3 */
+	uint64_t root;     /* of its tables */
+	uint32_t pcid;     /* the last one it had */
 	uint32_t seen;     /* interrupts in a row that met its user code */
 	uint32_t wanted;   /* so many are needed */
 	uint64_t seen_at;  /* the last time, in the policy's own time */
@@ -34,8 +35,11 @@ struct direct_account {
 
 void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us);
 
-/* An interrupt met user code of root; true: it should run directly now. */
-bool direct_policy_tick(struct direct_policy *policy, uint64_t root);
+/*
+ * An interrupt met user code of root, which has this PCID now; true: it should run directly now. Tables of
+ * a program that has ended may be those of another one by now; then the PCID hardly is the same.
+ */
+bool direct_policy_tick(struct direct_policy *policy, uint64_t root, uint32_t pcid);
 
 /* It does from now on; ticks: of guest code in its cell so far. */
 void direct_account_open(const struct direct_policy *policy, struct direct_account *account,

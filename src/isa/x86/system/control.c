@@ -16,7 +16,6 @@
 	 X86_CR0_WP | X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 #define CR0_MSW (X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS)
 #define CR3_NO_FLUSH (1ull << 63)
-#define CR3_PCID 0xfffull
 
 static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
 {
@@ -88,7 +87,7 @@ static void write_cr3(struct x86_cpu *cpu, uint64_t value)
 		load_pdptrs(cpu, value);
 	cpu->state.cr3 = value;
 	direct_space_changed(cpu);
-	x86_tlb_switch(cpu, pcide ? value & CR3_PCID : 0, keep);
+	x86_tlb_switch(cpu, pcide ? value & X86_CR3_PCID : 0, keep);
 	cpu->block_stop = true;
 }
 
@@ -100,7 +99,7 @@ static void check_cr4(struct x86_cpu *cpu, uint64_t value)
 		x86_general_protection(cpu);
 	if (cpu->long_mode && !(value & X86_CR4_PAE))
 		x86_general_protection(cpu);
-	if (value & ~old & X86_CR4_PCIDE && (!cpu->long_mode || cpu->state.cr3 & CR3_PCID))
+	if (value & ~old & X86_CR4_PCIDE && (!cpu->long_mode || cpu->state.cr3 & X86_CR3_PCID))
 		x86_general_protection(cpu);
 }
 
@@ -120,7 +119,7 @@ static void write_cr4(struct x86_cpu *cpu, uint64_t value)
 	cpu->state.cr4 = value;
 	x86_update_mode(cpu);
 	if (changed & X86_CR4_PCIDE)
-		x86_tlb_switch(cpu, value & X86_CR4_PCIDE ? cpu->state.cr3 & CR3_PCID : 0, false);
+		x86_tlb_switch(cpu, value & X86_CR4_PCIDE ? cpu->state.cr3 & X86_CR3_PCID : 0, false);
 }
 
 static uint64_t read_cr8(struct x86_cpu *cpu)
