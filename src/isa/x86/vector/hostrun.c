@@ -103,8 +103,6 @@ static bool load_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t lin
 {
 	void *memory;
 
-	if (!host_begin(cpu, insn))
-		return false;
 	host_check_alignment(cpu, insn->stub, linear);
 	memory = direct(cpu, insn, linear, size, X86_READ);
 	if (!memory) {
@@ -122,6 +120,8 @@ static inline bool run_load(struct x86_cpu *cpu, const struct insn *insn)
 	uint64_t linear;
 
 	host_check(cpu, stub);
+	if (!host_begin(cpu, insn))
+		return false;
 	linear = x86_operand_linear(cpu, insn, size, X86_READ);
 	e = x86_tlb_at(cpu, linear);
 	if (likely((linear & ~0xfffull) == e->read_tag &&
@@ -180,8 +180,6 @@ static bool store_slow(struct x86_cpu *cpu, const struct insn *insn, uint64_t li
 	void *memory = cpu->hostexec->bounce + (linear & LINE_MASK);
 	unsigned flags = insn->stub->flags;
 
-	if (!host_begin(cpu, insn))
-		return false;
 	if (flags & HOST_X87_POINTERS && size == TENBYTE)
 		store_significand(cpu, insn, linear, memory);
 	host_check_alignment(cpu, insn->stub, linear);
@@ -206,6 +204,8 @@ static inline bool run_store(struct x86_cpu *cpu, const struct insn *insn)
 	uint64_t linear;
 
 	host_check(cpu, stub);
+	if (!host_begin(cpu, insn))
+		return false;
 	linear = x86_operand_linear(cpu, insn, size, X86_WRITE);
 	e = x86_tlb_at(cpu, linear);
 	if (likely((linear & ~0xfffull) == e->write_tag &&

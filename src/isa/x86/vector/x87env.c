@@ -133,9 +133,9 @@ static void load_image(struct x86_cpu *cpu, const struct insn *insn, unsigned st
 	uint64_t linear;
 
 	host_check(cpu, insn->stub);
-	linear = x86_operand_linear(cpu, insn, size, X86_READ);
 	if (!host_begin(cpu, insn))
 		return;
+	linear = x86_operand_linear(cpu, insn, size, X86_READ);
 	probe_image(cpu, insn, linear, X86_READ);
 	x86_load_bytes(cpu, linear, he->bounce2, size);
 	at = import_environment(he->bounce2, he->bounce, is_large(insn));
