@@ -159,6 +159,8 @@ static void counter(void)
 CODE(read_keys, "xor %ecx, %ecx\n\trdpkru");
 CODE(read_keys_wrong, "mov $1, %ecx\n\trdpkru");
 CODE(write_keys_wrong, "xor %ecx, %ecx\n\tmov $1, %edx\n\tmov $0x55555554, %eax\n\twrpkru");
+CODE(allow_and_store, "xor %ecx, %ecx\n\txor %edx, %edx\n\txor %eax, %eax\n\twrpkru\n\tincb (%rdi)");
+CODE(forbid_and_store, "xor %ecx, %ecx\n\txor %edx, %edx\n\tmov $0x55555554, %eax\n\twrpkru\n\tincb (%rdi)");
 CODE(load_byte, "mov (%rdi), %al");
 CODE(store_byte, "mov %al, (%rdi)");
 
@@ -189,6 +191,13 @@ static void protection_keys(void)
 	}
 	pkey_set(key, 0);
 	say(" store %d", ++*(char *)DATA_AT);
+	/* An access right behind the rights to it, and right behind their loss. */
+	for (unsigned i = 0; i < 3; i++) {
+		pkey_set(key, PKEY_DISABLE_ACCESS);
+		TRY(allow_and_store);
+		pkey_set(key, 0);
+		TRY(forbid_and_store);
+	}
 }
 
 static const struct direct_case cases[] = {

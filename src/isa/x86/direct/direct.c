@@ -313,7 +313,7 @@ static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *eve
 		slot->used_at = ++cpu->direct->entered;
 		ret = cell_turn(&slot->cell);
 		atomic_store(&slot->cell.runs, false);
-		if (!ret && !direct_frame_event(&slot->cell, event))
+		if (!ret && !direct_frame_event(cpu, &slot->cell, event))
 			ret = -ECHILD;
 		if (ret)
 			return ret;

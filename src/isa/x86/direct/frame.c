@@ -74,12 +74,28 @@ bool direct_frame_flags(const struct cell *cell, uint64_t *flags)
 	return true;
 }
 
-bool direct_frame_event(const struct cell *cell, struct direct_event *event)
+/* Rights by protection key, which WRPKRU or XRSTOR may have changed. */
+static void store_pkru(struct x86_cpu *cpu, const struct frame *frame)
+{
+	uint32_t offset = cpu->hostexec->offset[VEC_PKRU], pkru = 0;
+
+	if (!offset || offset + 8 > frame->bytes)
+		return;
+	if (vec_get64(frame->image, VEC_XSTATE_BV) & VEC_BIT(VEC_PKRU))
+		pkru = vec_get32(frame->image, offset);
+	if (pkru == cpu->state.pkru)
+		return;
+	cpu->state.pkru = pkru;
+	x86_update_mode(cpu);
+}
+
+bool direct_frame_event(struct x86_cpu *cpu, const struct cell *cell, struct direct_event *event)
 {
 	struct frame frame;
 
 	if (!find_frame(cell, &frame))
 		return false;
+	store_pkru(cpu, &frame);
 	*event = (struct direct_event){
 		.signal = cell->shared->signal, .code = cell->shared->code,
 		.call_address = cell->shared->call_address, .rip = (uint64_t)frame.regs[REG_RIP],
@@ -157,21 +173,6 @@ static void load_vectors(struct x86_cpu *cpu, const struct frame *frame)
 	}
 	vec_put64(frame->image, VEC_XSTATE_BV, bv);
 	vec_put64(frame->image, VEC_XCOMP_BV, 0);
-}
-
-/* Rights by protection key, which WRPKRU or XRSTOR may have changed. */
-static void store_pkru(struct x86_cpu *cpu, const struct frame *frame)
-{
-	uint32_t offset = cpu->hostexec->offset[VEC_PKRU], pkru = 0;
-
-	if (!offset || offset + 8 > frame->bytes)
-		return;
-	if (vec_get64(frame->image, VEC_XSTATE_BV) & VEC_BIT(VEC_PKRU))
-		pkru = vec_get32(frame->image, offset);
-	if (pkru == cpu->state.pkru)
-		return;
-	cpu->state.pkru = pkru;
-	x86_update_mode(cpu);
 }
 
 static void store_vectors(struct x86_cpu *cpu, const struct frame *frame)
@@ -279,7 +280,6 @@ bool direct_frame_store(struct x86_cpu *cpu, const struct cell *cell)
 		return false;
 	store_registers(&cpu->state, frame.regs);
 	store_vectors(cpu, &frame);
-	store_pkru(cpu, &frame);
 	if ((cpu->state.rflags & X86_AC) != ac)
 		x86_update_mmu(cpu);
 	return store_segments(cpu, cell->shared, (uint64_t)frame.regs[REG_CSGSFS]);
