@@ -160,10 +160,16 @@ server.handle_request()
     finish(guest)
 
 
+def noise(seed, size_mib):
+    """Random bytes, in pieces: Python makes no gigabyte of them at once."""
+    source = random.Random(seed)
+    return b"".join(source.randbytes(MIB) for _ in range(size_mib))
+
+
 @pytest.mark.parametrize("size", [32, pytest.param(1024, marks=pytest.mark.long)])
 def test_large_transfers(run_guest, size):
     """Both ways at once, checksummed."""
-    data = random.Random(5).randbytes(size * MIB)
+    data = noise(5, size)
     found = []
 
     def handle(stream):
@@ -179,7 +185,8 @@ def test_large_transfers(run_guest, size):
     with serving(handle) as port:
         said = run_guest(f"""
 import random
-data = random.Random(6).randbytes({size} << 20)
+source = random.Random(6)
+data = b"".join(source.randbytes(1 << 20) for _ in range({size}))
 stream = connect("{HOST}", {port})
 def send(): stream.sendall(data); stream.shutdown(socket.SHUT_WR)
 sender = threading.Thread(target=send)
@@ -190,7 +197,7 @@ sender.join()
 say(digest.hexdigest())
 """, "-c", "2", "-m", str(512 + 2 * size), timeout=GUEST_S + size)
     assert said.strip() == hashlib.sha256(data).hexdigest()
-    assert found == [hashlib.sha256(random.Random(6).randbytes(size * MIB)).hexdigest()]
+    assert found == [hashlib.sha256(noise(6, size)).hexdigest()]
 
 
 def test_many_connections(run_guest):
