@@ -26,7 +26,6 @@
 #define CHECK_ALIVE_NS 200000000
 /* So often, and it does not answer to a kick any more. */
 #define PATIENCE 50
-#define SPIN_MOST 10u /* times the least */
 /*
  * The turn changes once or twice while we wait for it; who does it more often wants to keep us
  * busy.
@@ -215,7 +214,7 @@ static bool wait_for_turn(struct cell *cell)
 	uint32_t turn;
 
 	while ((turn = atomic_load(&shared->turn)) != CELL_OURS) {
-		if (__builtin_ia32_rdtsc() - start < cell->spin_ours) {
+		if (__builtin_ia32_rdtsc() - start < cell->spin_ticks) {
 			__builtin_ia32_pause();
 			continue;
 		}
@@ -283,46 +282,26 @@ bool cell_is_mine(const struct cell *cell)
 
 /* ---- turns ---- */
 
-/*
- * To sleep and be woken costs both sides some microseconds, on an idle host more; a processor that
- * spins is none for others. So who slept, and would soon have been done, spins for longer the next
- * time; who waited for so long that no spinning would have done, for less. On a busy host all waits
- * are long.
- */
-static uint32_t adapt(const struct cell *cell, uint32_t spin, uint64_t waited)
-{
-	uint64_t most = (uint64_t)cell->spin_least * SPIN_MOST;
-
-	if (waited > most)
-		return spin / 2 > cell->spin_least ? spin / 2 : cell->spin_least;
-	return waited > spin ? (uint32_t)(spin * 2 < most ? spin * 2 : most) : spin;
-}
-
 void cell_spin(struct cell *cell, uint32_t ticks)
 {
-	cell->spin_least = cell->spin_ours = cell->spin_its = ticks;
+	cell->spin_ticks = cell->shared->spin_ticks = ticks;
 }
 
 int cell_turn(struct cell *cell)
 {
 	struct cell_shared *shared = cell->shared;
-	uint64_t start = __builtin_ia32_rdtsc();
 
 	memcpy(shared->change, cell->change, cell->changes * sizeof(cell->change[0]));
 	shared->changes = cell->changes;
 	shared->key = cell->changes ? cell->key : 0;
 	cell->changes = 0;
 	shared->failed = 0;
-	cell->spin_its = adapt(cell, cell->spin_its, start - cell->back_at);
-	shared->spin_ticks = cell->spin_its;
 	atomic_store(&cell->kicked, false);
 	atomic_store(&shared->turn, CELL_RUN);
 	if (atomic_load(&shared->cell_sleeps))
 		syscall(SYS_futex, &shared->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
 	if (!wait_for_turn(cell))
 		return atomic_load(&shared->turn) == CELL_RUN ? -ESRCH : -ECHILD;
-	cell->back_at = __builtin_ia32_rdtsc();
-	cell->spin_ours = adapt(cell, cell->spin_ours, cell->back_at - start);
 	return shared->failed ? -ENOMEM : 0;
 }
 

@@ -96,10 +96,7 @@ struct cell {
 	bool cpuid_faults;
 	struct cell_range range[CELL_RANGES];
 
-	/* In ticks of the TSC, what waits spin at least before they sleep; 0: they sleep at once. */
-	uint32_t spin_least;
-	uint32_t spin_ours, spin_its; /* … and now: see cell.c */
-	uint64_t back_at;         /* when the turn was last given back */
+	uint32_t spin_ticks;      /* of the TSC, before we sleep */
 
 	uint64_t key;
 	unsigned changes;         /* for its next turn */
@@ -113,7 +110,7 @@ struct cell {
 int cell_start(struct cell *cell, int file, struct error *err);
 void cell_end(struct cell *cell);
 
-/* Before its first turn: waits spin for so many ticks of the TSC, or more where that has paid. */
+/* Before its first turn: both sides' waits spin for so many ticks of the TSC before they sleep. */
 void cell_spin(struct cell *cell, uint32_t ticks);
 
 /* Was it started by this thread, and not ended? */
