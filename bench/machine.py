@@ -27,6 +27,11 @@ class Run:
         self.whole_s = None  # from exec to the monitor's end
         self.monitor_kib = None
 
+    def add(self, other):
+        """Takes another run's programs."""
+        self.times.update(other.times)
+        self.checksums.update(other.checksums)
+
     def take(self, line):
         """Takes a program's line; others are none of our business."""
         words = line.split()

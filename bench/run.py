@@ -37,6 +37,7 @@ def programs(program, chosen):
     for line in done.stdout.splitlines():
         name, class_name = line.split()
         classes.setdefault(class_name, []).append(name)
+    classes[command.CLASS] = command.names()
     unknown = set(chosen or []) - set(classes)
     if unknown:
         sys.exit(f"no such class: {', '.join(unknown)}; there are: {', '.join(classes)}")
@@ -84,24 +85,26 @@ class Bench:
         """Classes that want more than a processor have machines of their own."""
         devices = self.storage.options(engine) + self.network.options(engine)
         special = [(TWO_CPUS, 2, []), ([*storage.CLASSES, network.CLASS], 1, devices)]
-        apart = [name for names, _, _ in special for name in names]
+        apart = [command.CLASS] + [name for names, _, _ in special for name in names]
         run = self.guest(engine, 1, [name for name in self.classes if name not in apart])
         self.boots[engine].append(run)
         for names, cpus, options in special:
             chosen = [name for name in names if name in self.classes]
             if chosen:
-                more = self.guest(engine, cpus, chosen, options)
-                run.times.update(more.times)
-                run.checksums.update(more.checksums)
+                run.add(self.guest(engine, cpus, chosen, options))
         return run
 
     def turn(self, engine):
         """One engine's turn in a round."""
         if engine == "native":
-            run = machine.run_native(self.program, self.classes, self.args.ms,
-                                     {**self.storage.environment(), **self.network.environment()})
+            chosen = [name for name in self.classes if name != command.CLASS]
+            run = machine.run_native(self.program, chosen, self.args.ms,
+                                     {**self.storage.environment(), **self.network.environment()}) \
+                if chosen else machine.Run()
         else:
             run = self.turn_in_guests(engine)
+        if command.CLASS in self.classes:
+            run.add(command.everyday(self.ringlet, engine, self.kernel, self.initrd))
         self.results[engine].append(run)
 
     def starts(self, directory):
