@@ -309,6 +309,8 @@ void cell_kick(struct cell *cell)
 {
 	int pid;
 
+	if (!atomic_load(&cell->runs))
+		return;
 	atomic_fetch_add(&cell->kickers, 1);
 	pid = atomic_load(&cell->pid);
 	/* A negative number would be everybody. */

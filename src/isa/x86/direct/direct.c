@@ -39,7 +39,7 @@
 #define SPIN_US 20u
 #define LOOKS_A_CLOCK 4u /* look-ups of translated code between two looks at the clock */
 #define VISIT_BLOCKS 64u /* of code that is not for a cell, before it is translated */
-#define SLOTS 3u        /* programs of a CPU that run directly in turn */
+#define SLOTS 8u        /* programs of a CPU that run directly in turn */
 
 struct slot {
 	uint64_t space;     /* what runs directly here, or NOWHERE */
