@@ -252,6 +252,19 @@ static void is_killed(void **state)
 	cell_kick(&fixture->cell);
 }
 
+/* Guest code that may not write its own memory gets its signals: they are the cell's. */
+static void survives_keys(void **state)
+{
+	struct fixture *fixture = *state;
+
+	if (!fixture->cell.survives_keys)
+		skip();
+	/* xor ecx, ecx; xor edx, edx; mov eax, 3; wrpkru; ud2 */
+	PUT_CODE(fixture, 0x31, 0xc9, 0x31, 0xd2, 0xb8, 3, 0, 0, 0, 0x0f, 0x01, 0xef, 0x0f, 0x0b);
+	assert_int_equal(cell_turn(&fixture->cell), 0);
+	assert_int_equal(fixture->cell.shared->signal, SIGILL);
+}
+
 struct kicker {
 	struct cell *cell;
 	_Atomic bool stop;
@@ -327,6 +340,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(loses_its_stack, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(survives_keys, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_kicked_by_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_meant, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_change, set_up, tear_down),

@@ -9,6 +9,7 @@
  * 	0F A2            CPUID, where the processor or the host's kernel does not make it fault
  * 	0F 31            RDTSC, where the guest's counter is not the host's
  * 	0F 01 F9, FD     RDTSCP, RDPRU
+ * 	0F 01 EF         WRPKRU, where it may end the cell (host/cell.h, survives_keys)
  * 	F3 0F C7 /7 reg  RDPID
  * 	0F 03            LSL (Linux keeps the CPU's number in a limit)
  * 	0F 01 /0, /1, /4 SGDT, SIDT, SMSW (the host's kernel may make up an answer)
@@ -22,7 +23,8 @@
  *
  * What else depends on segments (LAR, VERR, VERW, SLDT, STR, loads of segment registers) is the
  * same because direct.c looks that the guest's tables say what the host's say. Protection keys
- * (WRPKRU, XRSTOR) are in the frame, and pages that have one are never mapped.
+ * (WRPKRU, XRSTOR) are in the frame, and pages that have one are never mapped. XRSTOR may
+ * end a cell, too, but stands in every dynamic linker, and is hardly used to take rights away.
  */
 #include "isa/x86/direct/scan.h"
 
@@ -49,6 +51,8 @@ static bool tells(ZydisMnemonic mnemonic, unsigned quiet)
 		return quiet & SCAN_CPUID;
 	case ZYDIS_MNEMONIC_RDTSC:
 		return quiet & SCAN_RDTSC;
+	case ZYDIS_MNEMONIC_WRPKRU:
+		return quiet & SCAN_KEYS;
 	default:
 		return false;
 	}
@@ -104,6 +108,7 @@ static bool differs(const uint8_t *bytes, unsigned known, unsigned at, unsigned 
 		if (modrm == 0xc1 || modrm == 0xd9)
 			return true;
 		may = reg == 4 || modrm == 0xf9 || modrm == 0xfd ||
+		      (modrm == 0xef && quiet & SCAN_KEYS) ||
 		      (modrm < 0xc0 && (reg == 0 || reg == 1));
 		break;
 	case 0x03:
