@@ -4,7 +4,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -200,6 +202,59 @@ static void protection_keys(void)
 	}
 }
 
+/* Rights to memory that has no key: to none of it, and to read it alone. Interrupts come meanwhile. */
+CODE(compute_without, "xor %ecx, %ecx\n\txor %edx, %edx\n\tmov $3, %eax\n\twrpkru\n\t"
+	"mov $300000000, %ebx\n1:\tdec %ebx\n\tjnz 1b\n\t"
+	"rdpkru\n\tmov %eax, %ebp\n\txor %eax, %eax\n\twrpkru");
+CODE(load_readonly, "xor %ecx, %ecx\n\txor %edx, %edx\n\tmov $2, %eax\n\twrpkru\n\t"
+	"mov $300000000, %ebx\n1:\tmov (%rdi), %rsi\n\tdec %ebx\n\tjnz 1b\n\t"
+	"rdpkru\n\tmov %eax, %ebp\n\txor %eax, %eax\n\twrpkru");
+
+#define RSEQ_BYTES 32
+#define RSEQ_UNREGISTER 1
+#define RSEQ_SIGNATURE 0x53053053
+
+static void no_keys(void)
+{
+	/* Linux writes there, with the program's rights, when it has been preempted. */
+	must(syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, RSEQ_BYTES,
+		     RSEQ_UNREGISTER, RSEQ_SIGNATURE));
+	code_prepare();
+	TRY(compute_without);
+	TRY(load_readonly);
+}
+
+/* Rights and vector registers by one instruction, and what becomes of them. */
+static void restored_keys(void)
+{
+	static uint8_t image[16384] __attribute__((aligned(64)));
+	unsigned a, place, c, d;
+	uint8_t vector[32];
+
+	if (!__get_cpuid_count(0xd, 9, &a, &place, &c, &d) || !a) {
+		say(" none");
+		return;
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		uint64_t components = i & 4 ? 0x204 : 0x200, rights = i & 2 ? 0x55555550 : 0, count = 30000000;
+		unsigned now;
+
+		memset(image, 0, sizeof(image));
+		memset(image + 576, 0x40 + i, 16);
+		*(uint64_t *)(image + 512) = i & 1 ? components : 4;
+		*(uint64_t *)(image + place) = rights;
+		__asm__ volatile("vpcmpeqd %%ymm0, %%ymm0, %%ymm0\n\t"
+				 "xrstor %[image]\n"
+				 "1:\tdec %[count]\n\tjnz 1b\n\t"
+				 "vmovdqu %%ymm0, %[vector]\n\t"
+				 "xor %%ecx, %%ecx\n\trdpkru"
+				 : "=a"(now), [vector] "=m"(vector), [count] "+r"(count)
+				 : [image] "m"(image), "a"((uint32_t)components), "d"(0)
+				 : "rcx", "xmm0", "cc");
+		say(" %x %x %x", now, vector[0], vector[31]);
+	}
+}
+
 static const struct direct_case cases[] = {
 	{ "identification", identification, true },
 	{ "extended control", extended_control, false },
@@ -208,6 +263,8 @@ static const struct direct_case cases[] = {
 	{ "processor number", processor_number, false },
 	{ "counter", counter, false },
 	{ "protection keys", protection_keys, false },
+	{ "no keys", no_keys, false },
+	{ "restored keys", restored_keys, false },
 	{ NULL, NULL, false },
 };
 const struct direct_group machine_group = { "machine", cases, false };
