@@ -234,8 +234,8 @@ static bool wait_for_turn(struct cell *cell)
 }
 
 /*
- * Up to Linux 6.11, the kernel writes a signal's frame with the rights that the program has: without
- * any, it kills it.
+ * Up to Linux 6.11, the kernel writes a signal's frame with the rights that the program has:
+ * without any, it kills it.
  */
 static bool frames_need_no_rights(void)
 {

@@ -96,7 +96,7 @@ struct cell {
 	bool cpuid_faults;
 	struct cell_range range[CELL_RANGES];
 
-	/* It lives on when a signal comes while guest code has no right to write memory without a key. */
+	/* It lives on when a signal comes while guest code may not write memory without a key. */
 	bool survives_keys;
 
 	uint32_t spin_ticks;      /* of the TSC, before we sleep */

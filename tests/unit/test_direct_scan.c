@@ -97,8 +97,9 @@ static void test_found_behind_prefixes_elsewhere(void **state)
 /* The first bytes of the page end an instruction of the one before; begun there, they would hide what follows. */
 static void test_found_behind_a_tail(void **state)
 {
-	static const uint8_t pieces[][3] = { { 0x0f, 0x03, 0xc0 }, { 0x0f, 0x01, 0xe0 }, { 0x0f, 0x01, 0x07 },
-					     { 0x0f, 0x34, 0x90 }, { 0x0f, 0x01, 0xf9 } };
+	static const uint8_t pieces[][3] = { { 0x0f, 0x03, 0xc0 }, { 0x0f, 0x01, 0xe0 },
+					     { 0x0f, 0x01, 0x07 }, { 0x0f, 0x34, 0x90 },
+					     { 0x0f, 0x01, 0xf9 } };
 
 	(void)state;
 	for (unsigned i = 0; i < COUNT(pieces); i++)

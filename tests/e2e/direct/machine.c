@@ -161,8 +161,10 @@ static void counter(void)
 CODE(read_keys, "xor %ecx, %ecx\n\trdpkru");
 CODE(read_keys_wrong, "mov $1, %ecx\n\trdpkru");
 CODE(write_keys_wrong, "xor %ecx, %ecx\n\tmov $1, %edx\n\tmov $0x55555554, %eax\n\twrpkru");
-CODE(allow_and_store, "xor %ecx, %ecx\n\txor %edx, %edx\n\txor %eax, %eax\n\twrpkru\n\tincb (%rdi)");
-CODE(forbid_and_store, "xor %ecx, %ecx\n\txor %edx, %edx\n\tmov $0x55555554, %eax\n\twrpkru\n\tincb (%rdi)");
+CODE(allow_and_store, "xor %ecx, %ecx\n\txor %edx, %edx\n\txor %eax, %eax\n\t"
+	"wrpkru\n\tincb (%rdi)");
+CODE(forbid_and_store, "xor %ecx, %ecx\n\txor %edx, %edx\n\tmov $0x55555554, %eax\n\t"
+	"wrpkru\n\tincb (%rdi)");
 CODE(load_byte, "mov (%rdi), %al");
 CODE(store_byte, "mov %al, (%rdi)");
 
@@ -202,7 +204,7 @@ static void protection_keys(void)
 	}
 }
 
-/* Rights to memory that has no key: to none of it, and to read it alone. Interrupts come meanwhile. */
+/* Rights to memory without a key: to none of it, and to read it. Interrupts come meanwhile. */
 CODE(compute_without, "xor %ecx, %ecx\n\txor %edx, %edx\n\tmov $3, %eax\n\twrpkru\n\t"
 	"mov $300000000, %ebx\n1:\tdec %ebx\n\tjnz 1b\n\t"
 	"rdpkru\n\tmov %eax, %ebp\n\txor %eax, %eax\n\twrpkru");
@@ -236,7 +238,8 @@ static void restored_keys(void)
 		return;
 	}
 	for (unsigned i = 0; i < 8; i++) {
-		uint64_t components = i & 4 ? 0x204 : 0x200, rights = i & 2 ? 0x55555550 : 0, count = 30000000;
+		uint64_t components = i & 4 ? 0x204 : 0x200, rights = i & 2 ? 0x55555550 : 0;
+		uint64_t count = 30000000;
 		unsigned now;
 
 		memset(image, 0, sizeof(image));

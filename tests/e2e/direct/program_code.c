@@ -212,7 +212,7 @@ static void by_another_thread(void)
 	say(" wrong %u", wrong);
 }
 
-/* A loop that another thread ends by changing it, in one store: half of the change would be no code. */
+/* A loop that another thread ends by changing it, in one store: half of it would be no code. */
 static void *end_loop(void *opaque)
 {
 	usleep(20000);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Long runs and brief ones in turn: such that a program earns a cell, and is not always worth it. */
+/* Long runs and brief ones in turn: a program earns a cell, and is not always worth it. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -50,7 +50,8 @@ static uint64_t sum_of(const uint8_t *memory)
 
 static uint8_t *map(void)
 {
-	void *at = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *at = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
 
 	if (at == MAP_FAILED)
 		give_up("mmap");
@@ -109,14 +110,15 @@ static void holes(void)
 		if (sigsetjmp(out, 1))
 			faults++;
 		else
-			wrong += *(volatile uint8_t *)(memory + i * PAGE) != (uint8_t)(i * 7) || i % 3 == 0;
+			wrong += *(volatile uint8_t *)(memory + i * PAGE) != (uint8_t)(i * 7) ||
+				 i % 3 == 0;
 	}
 	say(" faults %u wrong %u", faults, wrong);
 	compute(1);
 	must(munmap(memory, PAGES * PAGE));
 }
 
-/* Calls that follow each other closely, then computing again: from the same place, brief and long runs. */
+/* Calls that follow each other closely, then computing: from one place, brief and long runs. */
 static void calls(void)
 {
 	uint64_t value = 3;

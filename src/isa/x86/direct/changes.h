@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the cell is to map and unmap before it runs guest code again. The CPU's thread, or an exclusive
- * section that it waits for.
+ * What the cell is to map and unmap before it runs guest code again. The CPU's thread, or an
+ * exclusive section that it waits for.
  */
 #ifndef RINGLET_ISA_X86_DIRECT_CHANGES_H
 #define RINGLET_ISA_X86_DIRECT_CHANGES_H

@@ -539,9 +539,9 @@ int direct_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 		dropped += direct->slot[i].pages.dropped;
 	}
 	return snprintf(text, size,
-			"direct execution: chosen %lu, given up %lu; entered %lu; left for system calls %lu, "
-			"page faults %lu, events %lu, other %lu; pages mapped %lu, all dropped %lu; "
-			"brief runs translated %lu\n",
+			"direct execution: chosen %lu, given up %lu; entered %lu; "
+			"left for system calls %lu, page faults %lu, events %lu, other %lu; "
+			"pages mapped %lu, all dropped %lu; brief runs translated %lu\n",
 			direct->chosen, direct->given_up, direct->entered, direct->calls,
 			direct->faults, direct->kicked, direct->others, mapped, dropped,
 			direct->runs.translated);

@@ -31,9 +31,9 @@ static inline uint64_t direct_space_of(const struct x86_cpu *cpu)
 }
 
 /*
- * A run that would be brief (runs.h) is translated: cpu->direct_rests, until it ends (direct_left), or
- * until this finds it long. So that this is asked, translated user code looks nothing up by itself
- * meanwhile (mirror/jumps.c).
+ * A run that would be brief (runs.h) is translated: cpu->direct_rests, until it ends (direct_left),
+ * or until this finds it long. So that this is asked, translated user code looks nothing up by
+ * itself meanwhile (mirror/jumps.c).
  */
 bool direct_rested(struct x86_cpu *cpu);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of what is mapped in a cell (struct direct_pages): entries by linear address and size. The
- * CPU's thread.
+ * The table of what is mapped in a cell (struct direct_pages): entries by linear address and size.
+ * The CPU's thread.
  */
 #ifndef RINGLET_ISA_X86_DIRECT_ENTRIES_H
 #define RINGLET_ISA_X86_DIRECT_ENTRIES_H

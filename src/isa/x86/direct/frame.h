@@ -26,8 +26,8 @@ struct direct_event {
 bool direct_frame_flags(const struct cell *cell, uint64_t *flags);
 
 /*
- * What happened. Protection keys' rights are the CPU's from here on: whose a page fault is depends on
- * them.
+ * What happened. Protection keys' rights are the CPU's from here on: whose a page fault is depends
+ * on them.
  */
 bool direct_frame_event(struct x86_cpu *cpu, const struct cell *cell, struct direct_event *event);
 

@@ -189,9 +189,11 @@ static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t l
  */
 static bool joins_cleanly(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
 {
-	struct direct_page *before = linear ? direct_entry_find(pages, linear - PAGE_BYTES, PAGE_SHIFT) : NULL;
+	struct direct_page *before = NULL;
 	uint32_t generation;
 
+	if (linear)
+		before = direct_entry_find(pages, linear - PAGE_BYTES, PAGE_SHIFT);
 	if (!before || !(before->protection & PROT_EXEC))
 		return true;
 	return is_clean(cpu, pages, before->linear, before->phys, &generation);
@@ -232,12 +234,12 @@ static bool enter(struct x86_cpu *cpu, struct direct_pages *pages, struct direct
 {
 	uint64_t bytes = 1ull << page->shift;
 	const struct mem_region *region = region_of(cpu, page->phys, bytes);
+	uint64_t offset = region->file_offset + (page->phys - region->gpa);
 	unsigned protection = rights(cpu, pages, page, walk, execute);
 
 	if (protection == page->protection)
 		return true;
-	if (!direct_change(pages, page->linear, bytes, region->file_offset + (page->phys - region->gpa),
-		    protection))
+	if (!direct_change(pages, page->linear, bytes, offset, protection))
 		return false;
 	page->protection = (uint8_t)protection;
 	pages->mapped++;
@@ -312,7 +314,8 @@ static bool enter_looked(struct x86_cpu *cpu, struct direct_pages *pages, uint64
 	struct direct_page *page;
 	struct x86_walk walk;
 
-	if (direct_entry_at(pages, linear) || !x86_walk_look(cpu, linear, X86_MMU_USER, &walk) || !walk.readable)
+	if (direct_entry_at(pages, linear) || !x86_walk_look(cpu, linear, X86_MMU_USER, &walk) ||
+	    !walk.readable)
 		return true;
 	page = entry_for(cpu, pages, linear, &walk, execute && walk.executable);
 	return page && enter(cpu, pages, page, &walk, execute);
@@ -364,7 +367,8 @@ enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *p
 
 bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear)
 {
-	const struct direct_page *page = direct_entry_find((struct direct_pages *)pages, linear, PAGE_SHIFT);
+	const struct direct_page *page =
+		direct_entry_find((struct direct_pages *)pages, linear, PAGE_SHIFT);
 
 	return page && page->scanned && !page->clean;
 }

@@ -80,7 +80,8 @@ bool direct_account_exit(struct direct_policy *policy, struct direct_account *ac
 	return settle(space, account);
 }
 
-bool direct_account_rest(struct direct_policy *policy, struct direct_account *account, uint64_t root)
+bool direct_account_rest(struct direct_policy *policy, struct direct_account *account,
+			 uint64_t root)
 {
 	account->balance -= (int64_t)(REST_US * policy->ticks_per_us);
 	return settle(space_of(policy, root), account);

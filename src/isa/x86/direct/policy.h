@@ -36,8 +36,9 @@ struct direct_account {
 void direct_policy_init(struct direct_policy *policy, uint64_t ticks_per_us);
 
 /*
- * An interrupt met user code of root, which has this PCID now; true: it should run directly now. Tables of
- * a program that has ended may be those of another one by now; then the PCID hardly is the same.
+ * An interrupt met user code of root, which has this PCID now; true: it should run directly now.
+ * Tables of a program that has ended may be those of another one by now; then the PCID hardly is
+ * the same.
  */
 bool direct_policy_tick(struct direct_policy *policy, uint64_t root, uint32_t pcid);
 
@@ -48,6 +49,7 @@ void direct_account_open(const struct direct_policy *policy, struct direct_accou
 bool direct_account_exit(struct direct_policy *policy, struct direct_account *account, uint64_t root,
 			 uint64_t ticks);
 /* A run of it was translated because it would be brief. false: as above. */
-bool direct_account_rest(struct direct_policy *policy, struct direct_account *account, uint64_t root);
+bool direct_account_rest(struct direct_policy *policy, struct direct_account *account,
+			 uint64_t root);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * See runs.h. To enter a cell and leave it costs about ten microseconds more than a run that is
- * translated, which takes twice as long. Runs from places that share an entry of the table cost each other
- * time, nothing else.
+ * translated, which takes twice as long. Runs from places that share an entry of the table cost
+ * each other time, nothing else.
  */
 #include "isa/x86/direct/runs.h"
 
@@ -54,7 +54,8 @@ void direct_runs_end(struct direct_runs *runs, uint64_t now, bool interrupted)
 	      interrupted);
 }
 
-void direct_runs_left_cell(struct direct_runs *runs, uint64_t rip, uint64_t ticks, bool interrupted)
+void direct_runs_left_cell(struct direct_runs *runs, uint64_t rip, uint64_t ticks,
+			   bool interrupted)
 {
 	learn(runs, rip, ticks < runs->ticks_per_us * BRIEF_US, interrupted);
 }

@@ -14,12 +14,13 @@
  * 	0F 03            LSL (Linux keeps the CPU's number in a limit)
  * 	0F 01 /0, /1, /4 SGDT, SIDT, SMSW (the host's kernel may make up an answer)
  *
- * The first line is looked for at every offset, whatever lies around it. All others are common as parts
- * of displacements, so that whole programs would be kept from running for a page of theirs that is
- * always in use; and harmless. Such bytes count only where an instruction begins: where one of several
- * disassemblies comes to, begun at different places before. (A program that jumps into the middle of an
- * instruction in order to find one of these there gets the host's answer; behind SYSENTER, it is
- * somewhere else.)
+ * The first line is looked for at every offset, whatever lies around it. All others are common as
+ * parts of displacements, so that whole programs would be kept from running for a page of theirs
+ * that is always in use; and harmless. Such bytes count only where an instruction begins: where one
+ * of several disassemblies comes to, begun at different places before. (A program that jumps into
+ * the middle of an instruction in order to find one of these there gets the host's answer; behind
+ * SYSENTER, it is somewhere else. So does code right behind data of which all disassemblies make
+ * the beginning of an instruction that ends in it.)
  *
  * What else depends on segments (LAR, VERR, VERW, SLDT, STR, loads of segment registers) is the
  * same because direct.c looks that the guest's tables say what the host's say. Protection keys

@@ -119,7 +119,8 @@ static void write_cr4(struct x86_cpu *cpu, uint64_t value)
 	cpu->state.cr4 = value;
 	x86_update_mode(cpu);
 	if (changed & X86_CR4_PCIDE)
-		x86_tlb_switch(cpu, value & X86_CR4_PCIDE ? cpu->state.cr3 & X86_CR3_PCID : 0, false);
+		x86_tlb_switch(cpu, value & X86_CR4_PCIDE ? cpu->state.cr3 & X86_CR3_PCID : 0,
+			       false);
 }
 
 static uint64_t read_cr8(struct x86_cpu *cpu)

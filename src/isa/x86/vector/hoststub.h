@@ -169,8 +169,9 @@ static inline void host_check(struct x86_cpu *cpu, const struct host_stub *stub)
 bool host_fault(struct x86_cpu *cpu, const struct insn *insn, uint64_t vector);
 
 /*
- * Before anything else of an instruction with a memory operand faults, its address included. false: an
- * x87 error with CR0.NE clear, as from host_call. Elsewhere the host finds the pending error itself.
+ * Before anything else of an instruction with a memory operand faults, its address included. false:
+ * an x87 error with CR0.NE clear, as from host_call. Elsewhere the host finds the pending error
+ * itself.
  */
 bool host_begin(struct x86_cpu *cpu, const struct insn *insn);
 
