@@ -31,7 +31,8 @@ def own_bytes(guest):
 @pytest.mark.long
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_a_small_cache_for_long(start, linux, cpus):
-    guest = start(*linux(), "--code-cache", "1M", "-m", f"{GUEST_MIB}M", "-c", cpus, "--stats")
+    guest = start(*linux(), "--code-cache", "1M", "-m", f"{GUEST_MIB}M", "-c", cpus, "--stats",
+                  "--direct", "never")
     guest.ready(MINUTES)
     want = guest.sh("mix 3 20", timeout=MINUTES)
     guest.sh(LOAD, timeout=MINUTES)
