@@ -16,6 +16,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
 TIMEOUT_S = 3600
+# Nothing in another user's home, where a shell that looks for a command is turned away.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SOME = "a_shell_where_we_stand or as_in_a_pipeline or systemd_is or streams_are_apart or test_posix[fs-"
 
 
@@ -63,7 +65,7 @@ def _run_tests(home, *args):
     """What pytest says of the tests that are the user's."""
     status = home.stat()
     environment = {"HOME": home, "XDG_RUNTIME_DIR": home / "run", "TMPDIR": home / "tmp",
-                   "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TERM": "dumb",
+                   "PATH": PATH, "LANG": "C.UTF-8", "TERM": "dumb",
                    "PYTHONDONTWRITEBYTECODE": "1", "RINGLET_BUILD": home / "tree/build"}
     names = [f"tests/e2e/test_{name}.py" for name in ("root", "shares", "exec")]
     done = subprocess.run(["setpriv", f"--reuid={status.st_uid}", f"--regid={status.st_gid}",
