@@ -202,7 +202,7 @@ def a_write_ends_set_user_id():
     expected = dict.fromkeys(names, 0o777)
     if "lent_descriptors" in without:
         expected["second_write"] = 0o6777
-    assert modes == expected
+    assert modes == expected, (modes, expected)
 
 
 @check
