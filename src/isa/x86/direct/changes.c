@@ -62,13 +62,17 @@ static bool is_gap(struct direct_pages *pages, uint64_t start, uint64_t end)
 	return true;
 }
 
-void direct_changes_join(struct direct_pages *pages, unsigned first)
+/*
+ * To join takes up to a millisecond. With half of the room free behind it, it comes once in so many
+ * changes; a program could lay out its memory such that it comes with each.
+ */
+bool direct_changes_join(struct direct_pages *pages, unsigned first)
 {
 	struct cell *cell = pages->cell;
 	unsigned last = first;
 
 	if (cell->changes <= first)
-		return;
+		return cell->changes <= CELL_CHANGES / 2;
 	qsort(&cell->change[first], cell->changes - first, sizeof(cell->change[0]), by_address);
 	for (unsigned i = first + 1; i < cell->changes; i++) {
 		struct cell_change *before = &cell->change[last], *next = &cell->change[i];
@@ -79,4 +83,5 @@ void direct_changes_join(struct direct_pages *pages, unsigned first)
 			cell->change[++last] = *next;
 	}
 	cell->changes = last + 1;
+	return cell->changes <= CELL_CHANGES / 2;
 }

@@ -14,9 +14,9 @@ bool direct_change(struct direct_pages *pages, uint64_t linear, uint64_t bytes, 
 
 /*
  * All changes from number first on unmap, and what they unmap has no entry: they become as few as
- * possible.
+ * possible. false: less than half of the room is free then, and to go on like this is not worth it.
  */
-void direct_changes_join(struct direct_pages *pages, unsigned first);
+bool direct_changes_join(struct direct_pages *pages, unsigned first);
 
 /* Does the cell need any of this itself, or is it no user memory? */
 bool direct_taken(const struct direct_pages *pages, uint64_t linear, uint64_t bytes);

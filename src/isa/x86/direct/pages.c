@@ -409,8 +409,8 @@ static bool drop_changed(struct x86_cpu *cpu, struct direct_pages *pages)
 			kept++;
 			continue;
 		}
-		if (pages->cell->changes == CELL_CHANGES)
-			direct_changes_join(pages, first);
+		if (pages->cell->changes == CELL_CHANGES && !direct_changes_join(pages, first))
+			pages->all_stale = true;
 		drop(pages, page);
 		dropped++;
 	}
