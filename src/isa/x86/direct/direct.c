@@ -42,7 +42,6 @@
 #define SLOTS 8u        /* programs of a CPU that run directly in turn */
 
 struct slot {
-	uint64_t space;     /* what runs directly here, or NOWHERE */
 	uint64_t agreed;    /* the one under which tables were last found to agree */
 	unsigned visit;     /* blocks interpreted since the cell was left */
 	enum direct_fault fault; /* whose the last page fault was */
@@ -66,6 +65,8 @@ struct direct {
 	uint64_t chosen, given_up;
 	struct direct_runs runs;
 	unsigned looks;            /* of the code that is translated now */
+	/* What runs directly in each slot, or NOWHERE. Slots are large, and this is looked at often. */
+	uint64_t space[SLOTS];
 	struct slot slot[SLOTS];
 };
 
@@ -86,7 +87,7 @@ void direct_create(struct x86_cpu *cpu, const char *model)
 		return; /* everything is translated then */
 	direct->when = translator->direct;
 	for (unsigned i = 0; i < SLOTS; i++) {
-		direct->slot[i].space = direct->slot[i].agreed = NOWHERE;
+		direct->space[i] = direct->slot[i].agreed = NOWHERE;
 		direct->slot[i].cell.pid = -1;
 	}
 	direct->ticks_per_us = x86_tsc_hz(cpu->cpuid) / 1000000;
@@ -148,11 +149,16 @@ static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
 
 /* ---- when ---- */
 
+static uint64_t *space_of(const struct x86_cpu *cpu, const struct slot *slot)
+{
+	return &cpu->direct->space[slot - cpu->direct->slot];
+}
+
 /* The slot of the current address space, or NULL. */
 static struct slot *find_slot(const struct x86_cpu *cpu)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (cpu->direct->slot[i].space == direct_space_of(cpu))
+		if (cpu->direct->space[i] == direct_space_of(cpu))
 			return &cpu->direct->slot[i];
 	return NULL;
 }
@@ -165,7 +171,7 @@ static struct slot *take_slot(struct x86_cpu *cpu)
 	for (unsigned i = 1; i < SLOTS; i++)
 		if (cpu->direct->slot[i].used_at < oldest->used_at)
 			oldest = &cpu->direct->slot[i];
-	oldest->space = direct_space_of(cpu);
+	*space_of(cpu, oldest) = direct_space_of(cpu);
 	oldest->agreed = NOWHERE;
 	oldest->missed = 0;
 	return oldest;
@@ -205,9 +211,11 @@ static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 /* Asked for once an address space. */
 static bool agrees(struct x86_cpu *cpu, struct slot *slot)
 {
-	if (slot->agreed != slot->space && tables_agree(cpu))
-		slot->agreed = slot->space;
-	return slot->agreed == slot->space;
+	uint64_t space = *space_of(cpu, slot);
+
+	if (slot->agreed != space && tables_agree(cpu))
+		slot->agreed = space;
+	return slot->agreed == space;
 }
 
 static void choose(struct x86_cpu *cpu)
@@ -218,7 +226,7 @@ static void choose(struct x86_cpu *cpu)
 	if (!tables_agree(cpu))
 		return;
 	slot = take_slot(cpu);
-	slot->agreed = slot->space;
+	slot->agreed = *space_of(cpu, slot);
 	slot->used_at = direct->entered;
 	direct_account_open(&direct->policy, &slot->account,
 			    slot->cell.shared ? slot->cell.shared->guest_ticks : 0);
@@ -231,7 +239,7 @@ static void give_up(struct x86_cpu *cpu, struct slot *slot)
 	struct direct *direct = cpu->direct;
 
 	direct->given_up++;
-	slot->space = NOWHERE;
+	*space_of(cpu, slot) = NOWHERE;
 	slot->used_at = 0;
 	cpu->direct_on = false;
 }
@@ -263,7 +271,7 @@ static bool goes_on(struct x86_cpu *cpu, struct slot *slot)
 	struct direct *direct = cpu->direct;
 
 	if (direct->when == TRANSLATOR_DIRECT_ALWAYS ||
-	    direct_account_exit(&direct->policy, &slot->account, slot->space,
+	    direct_account_exit(&direct->policy, &slot->account, *space_of(cpu, slot),
 				slot->cell.shared->guest_ticks))
 		return true;
 	give_up(cpu, slot);
@@ -421,7 +429,7 @@ static bool rest(struct x86_cpu *cpu, struct slot *slot)
 	if (direct->when == TRANSLATOR_DIRECT_ALWAYS ||
 	    !direct_runs_begin(&direct->runs, cpu->state.rip, __builtin_ia32_rdtsc()))
 		return false;
-	if (direct_account_rest(&direct->policy, &slot->account, slot->space))
+	if (direct_account_rest(&direct->policy, &slot->account, *space_of(cpu, slot)))
 		cpu->direct_rests = true;
 	else
 		give_up(cpu, slot);
