@@ -49,12 +49,16 @@ def lines_here(group):
                           timeout=MINUTES).stdout.splitlines()
 
 
-@pytest.fixture(scope="module", name="machine")
-def machine_fixture(start_for_module, debian_kernel, tmp_path_factory):
-    """machine("always", 2) is a machine with the program, started when it is first asked for."""
-    initramfs = make_initramfs(tmp_path_factory.mktemp("initramfs") / "direct.cpio",
-                                [("bin/direct", program())])
+@pytest.fixture(scope="module", name="initramfs")
+def initramfs_fixture(tmp_path_factory):
+    """One with the program."""
+    return make_initramfs(tmp_path_factory.mktemp("initramfs") / "direct.cpio",
+                          [("bin/direct", program())])
 
+
+@pytest.fixture(scope="module", name="machine")
+def machine_fixture(start_for_module, debian_kernel, initramfs):
+    """machine("always", 2) is a machine with the program, started when it is first asked for."""
     @functools.cache
     def started(direct, cpus, params=""):
         return start_for_module("-k", debian_kernel, "-i", initramfs, "-p",
@@ -90,10 +94,8 @@ def test_same(lines_in, group, direct, cpus):
     check(lines_in, group, direct, cpus)
 
 
-def test_brief_runs_are_translated(start_for_module, debian_kernel, tmp_path_factory):
+def test_brief_runs_are_translated(start_for_module, debian_kernel, initramfs):
     """A program that has a cell does not use it for runs that are not worth it: the same results."""
-    initramfs = make_initramfs(tmp_path_factory.mktemp("brief") / "direct.cpio",
-                                [("bin/direct", program())])
     guest = start_for_module("-k", debian_kernel, "-i", initramfs, "-p", PARAMS, "-m", "1G",
                              "--accel", "translate", "-c", "1", "--stats").ready()
     assert guest.sh("direct runs", timeout=MINUTES).splitlines() == lines_here("runs")
