@@ -414,7 +414,7 @@ static struct block *find_hit(struct blocks *blocks, uint64_t page, uint64_t sta
 static bool wrote_page(struct blocks *blocks, _Atomic uint8_t *flags, uint64_t start, uint64_t end)
 {
 	uint64_t page = page_of(start);
-	bool hit = false, had_code = false, others;
+	bool hit = false, had_code = false, had_exec, others;
 	struct block *block;
 
 	while ((block = find_hit(blocks, page, start, end, &others))) {
@@ -422,10 +422,12 @@ static bool wrote_page(struct blocks *blocks, _Atomic uint8_t *flags, uint64_t s
 		blocks->stats.invalidated++;
 		hit = true;
 	}
+	/* The flag before the generation: who reads the new one must see that the flag is gone. */
+	had_exec = atomic_fetch_and(flags, (uint8_t)~(MEM_PAGE_EXEC | (others ? 0 : MEM_PAGE_CODE))) &
+		   MEM_PAGE_EXEC;
 	/* Whoever reads the page's bytes now read the generation before: see the header. */
 	atomic_fetch_add(generation_of(blocks, page), 1);
-	if (atomic_fetch_and(flags, (uint8_t)~(MEM_PAGE_EXEC | (others ? 0 : MEM_PAGE_CODE))) &
-	    MEM_PAGE_EXEC) {
+	if (had_exec) {
 		atomic_fetch_add(&blocks->exec_writes, 1);
 		had_code = true;
 	}

@@ -12,7 +12,8 @@
  * Making code of a page, in this order: generation = blocks_generation(page); if the page lacks
  * MEM_PAGE_CODE, set it in an exclusive section in which every CPU's TLB entries that write to the page
  * directly are dropped; read the bytes; blocks_insert with that generation. It refuses the block when
- * the page was written in between.
+ * the page was written in between. A write takes MEM_PAGE_CODE away (the last block is gone) before it
+ * makes the generation another one, so that who read the new generation does not count on the old flag.
  */
 #ifndef RINGLET_CPU_BLOCKS_H
 #define RINGLET_CPU_BLOCKS_H

@@ -23,6 +23,7 @@
 
 #define THREADS 4
 #define ROUNDS 2000
+#define WORDS 40000
 #define RAM_PAGES 4u
 #define KEYS 3u
 
@@ -34,6 +35,8 @@ struct crowd {
 	struct cpu cpu[THREADS];
 	unsigned alone;          /* no lock but the exclusive section */
 	_Atomic unsigned inside; /* CPUs in run */
+	_Atomic uint32_t written; /* the last word that is in the page */
+	_Atomic bool direct_way;  /* its writer need not ask the code cache */
 	_Atomic unsigned taken, done; /* interrupts; sections, or threads that sent all */
 };
 
@@ -248,6 +251,97 @@ static void test_blocks(void **state)
 	exclusive_destroy(crowd.exclusive);
 }
 
+/* ---- making code of a page while it is written ---- */
+
+struct word_block {
+	struct block block; /* must be first */
+	uint32_t word;      /* what the page held when the block was made */
+};
+
+static void forget_way(struct cpu *cpu, void *opaque)
+{
+	(void)cpu;
+	atomic_store(&((struct crowd *)opaque)->direct_way, false);
+}
+
+/* As an engine does: see cpu/blocks.h. NULL: the page was written meanwhile. */
+static struct word_block *make_word(struct crowd *crowd, struct cpu *cpu)
+{
+	struct word_block *made = calloc(1, sizeof(*made));
+	const struct mem_region *region = mem_find(crowd->fixture->env.mem, 0);
+	uint32_t generation = blocks_generation(crowd->blocks, 0);
+
+	must(made);
+	made->block.phys2 = ~0ull;
+	made->block.size_bytes = sizeof(uint32_t);
+	if (!(atomic_load(region->page_flags) & MEM_PAGE_CODE)) {
+		exclusive_begin(cpu);
+		atomic_fetch_or(region->page_flags, MEM_PAGE_CODE);
+		exclusive_each(crowd->exclusive, forget_way, crowd);
+		exclusive_end(cpu);
+	}
+	made->word = atomic_load((_Atomic uint32_t *)region->host);
+	if (!blocks_insert(crowd->blocks, &made->block, sizeof(*made), generation, 0)) {
+		free(made);
+		return NULL;
+	}
+	return (struct word_block *)blocks_find(crowd->blocks, 0, 0);
+}
+
+/* The one that writes has a direct way to the page while it holds no code. */
+static void write_word(struct crowd *crowd, uint32_t word)
+{
+	const struct mem_region *region = mem_find(crowd->fixture->env.mem, 0);
+
+	atomic_store((_Atomic uint32_t *)region->host, word);
+	if (atomic_load(&crowd->direct_way))
+		return;
+	if (atomic_load(region->page_flags) & MEM_PAGE_CODE)
+		blocks_wrote(crowd->blocks, 0, sizeof(word));
+	if (!(atomic_load(region->page_flags) & MEM_PAGE_CODE))
+		atomic_store(&crowd->direct_way, true);
+}
+
+static void *body_words(void *opaque)
+{
+	struct member *member = opaque;
+	struct crowd *crowd = member->crowd;
+	struct cpu *cpu = &crowd->cpu[member->index];
+
+	exclusive_enter(cpu);
+	for (uint32_t i = 1, written = 0; written < WORDS; i++) {
+		struct word_block *found;
+
+		written = atomic_load(&crowd->written);
+		if (cpu_requested(cpu, CPU_REQ_EXCLUSIVE))
+			exclusive_yield(cpu);
+		if (member->index == 0) {
+			write_word(crowd, i);
+			atomic_store(&crowd->written, i);
+			continue;
+		}
+		found = (struct word_block *)blocks_find(crowd->blocks, 0, 0);
+		if (!found)
+			found = make_word(crowd, cpu);
+		/* Code that is older than what had been written when we looked. */
+		must(!found || found->word >= written);
+	}
+	exclusive_leave(cpu);
+	return NULL;
+}
+
+static void test_written_while_made(void **state)
+{
+	struct crowd crowd;
+
+	start(state, &crowd);
+	assert_int_equal(blocks_create(&crowd.blocks, crowd.fixture->env.mem, 1u << 30, release,
+				       NULL), 0);
+	run(&crowd, body_words);
+	blocks_destroy(crowd.blocks);
+	exclusive_destroy(crowd.exclusive);
+}
+
 /* ---- APICs ---- */
 
 static uint64_t tsc_now(void *opaque, unsigned cpu)
@@ -368,6 +462,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exclusive),
 		cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_written_while_made),
 		cmocka_unit_test(test_ipis),
 		cmocka_unit_test(test_bus),
 	};
