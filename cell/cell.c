@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The program of a cell (src/host/cell.h). It has no libc and no data but its own few pages and the
- * shared memory; when it has set itself up it unmaps everything else. What follows is one signal
- * handler:
+ * The program of a cell (src/host/cell.h). It has no libc and no data but the shared memory; when it
+ * has set itself up it unmaps everything else. What follows is one signal handler:
  *
  * 	guest code … a fault, a system call or a kick
  * 	handler: registers are in the signal's frame, in shared memory; give the turn, wait for it,
  * 	make the changes of mappings that were asked for, return to what is in the frame now
  *
- * A filter turns every system call into SIGSYS that does not come from this program's own code.
+ * A filter turns every system call into SIGSYS that does not come from this program's own code. Guest
+ * code may find that code and jump anywhere into it. Therefore
+ *
+ * 	the calls that change something, rt_sigreturn among them, need a key of 64 bits, which is in
+ * 	the shared memory;
+ * 	all of that but the signal stack has a protection key that guest code has no right to. The handler
+ * 	takes that right by WRPKRU, and then asks for the signals that are blocked: all of them, which
+ * 	only a signal brings about, or an rt_sigreturn with the key. rt_sigreturn gives the right back.
+ *
+ * Guest code itself has no WRPKRU or XRSTOR: isa/x86/direct/scan.c. Where the processor has no
+ * protection keys, the shared memory is but hard to find, and the key there as briefly as can be.
  *
  * Compiled without vector instructions: the guest's vector state is in the frame, which sigreturn
  * reads, but the handler's time is what counts.
@@ -26,6 +35,7 @@
 #include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
+#include <linux/signal.h>
 #include <stddef.h>
 
 #define CELL_PROGRAM
@@ -35,13 +45,14 @@
 #define WIPED_BYTES 4096u
 #define SA_RESTORER_FLAG 0x04000000ul
 #define MAP_FLAGS (MAP_SHARED | MAP_FIXED | MAP_POPULATE)
+#define SIGNAL_BIT(number) (1ul << ((number) - 1))
+#define ALL_BLOCKED (~(SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP)))
+/* Rights to memory without a protection key, and with ours. */
+#define PKRU_HANDLER (0x55555554u & ~(3u << 2 * CELL_PKEY))
 
 /* The linker's: all of this program. */
 #define HIDDEN __attribute__((visibility("hidden"))) /* no relocation, which nobody would carry out */
 extern const char __executable_start[] HIDDEN, __etext[] HIDDEN, _end[] HIDDEN;
-
-static struct cell_shared *shared;
-static uint64_t entered_at; /* guest code */
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -63,6 +74,9 @@ static void *here(void *address)
 	__asm__("" : "+r"(address));
 	return address;
 }
+
+/* Where it is follows from where this program is: there is no variable that guest code could change. */
+#define shared ((struct cell_shared *)((uint64_t)here((void *)__executable_start) + CELL_FROM_IMAGE))
 
 static _Noreturn void leave(int status)
 {
@@ -95,8 +109,8 @@ static void wait_for_turn(void)
 }
 
 /*
- * The filter lets a call of mmap pass that shows the key, in halves of arguments that the kernel does not look
- * at. Nothing of it is left in registers or on the stack, which guest code might come to see.
+ * The filter lets these pass with the key alone, in arguments, or in halves of arguments, that the kernel does not
+ * look at. Nothing of it is left in registers or on the stack, which guest code might come to see.
  */
 static long map(const struct cell_change *change)
 {
@@ -121,6 +135,33 @@ static long map(const struct cell_change *change)
 	return ret;
 }
 
+static long unmap_change(const struct cell_change *change)
+{
+	long ret = __NR_munmap;
+
+	__asm__ volatile("mov %[key], %%rdx\n\t"
+			 "syscall\n\t"
+			 "xor %%edx, %%edx"
+			 : "+a"(ret)
+			 : "D"(change->linear), "S"(change->bytes), [key] "m"(shared->key)
+			 : "rdx", "rcx", "r11", "memory", "cc");
+	return ret;
+}
+
+/* To guest code, with the registers that are in the signal's frame. */
+static _Noreturn void go_back(void *context)
+{
+	__asm__ volatile("mov %[context], %%rsp\n\t"
+			 "xor %%edx, %%edx\n\t"
+			 "xchg %%rdx, %[key]\n\t"
+			 "syscall\n\t"
+			 "ud2"
+			 :
+			 : "a"(__NR_rt_sigreturn), [context] "r"(context), [key] "m"(shared->key)
+			 : "rdx", "memory");
+	__builtin_unreachable();
+}
+
 /* false: not all of them; then no guest code must run. */
 static bool make_changes(void)
 {
@@ -128,10 +169,7 @@ static bool make_changes(void)
 	long ret;
 
 	for (; shared->changes; shared->changes--, change++) {
-		if (change->protection)
-			ret = map(change);
-		else
-			ret = call(__NR_munmap, (long)change->linear, (long)change->bytes, 0, 0, 0, 0);
+		ret = change->protection ? map(change) : unmap_change(change);
 		if (ret < 0 && ret > -4096) {
 			shared->failed = (int32_t)-ret;
 			return false;
@@ -155,9 +193,9 @@ static void set_selectors(void)
 	SET_SELECTOR(gs, shared->gs);
 }
 
-static void handle(int number, siginfo_t *info, void *context)
+static _Noreturn __attribute__((used)) void handle(int number, siginfo_t *info, void *context)
 {
-	uint64_t ran = __builtin_ia32_rdtsc() - entered_at;
+	uint64_t ran = __builtin_ia32_rdtsc() - shared->entered_at;
 
 	shared->guest_ticks += ran < shared->guest_ticks_most ? ran : shared->guest_ticks_most;
 	shared->signal = (uint32_t)number;
@@ -174,22 +212,56 @@ static void handle(int number, siginfo_t *info, void *context)
 		give_turn();
 		wait_for_turn();
 	} while (!make_changes());
-	atomic_store(&shared->key, 0);
 	atomic_store(&shared->turn, CELL_TAKEN);
 	set_selectors();
 	__builtin_ia32_wrfsbase64(shared->fs_base);
 	__builtin_ia32_wrgsbase64(shared->gs_base);
-	entered_at = __builtin_ia32_rdtsc();
+	shared->entered_at = __builtin_ia32_rdtsc();
+	go_back(context);
+}
+
+/*
+ * The signal handler where there are protection keys. Guest code may jump to any of these instructions; the stack
+ * is used when it is known that it did not.
+ */
+__attribute__((naked)) static void handle_protected(void)
+{
+	__asm__("mov %%edi, %%ebx\n\t"
+		"mov %%rsi, %%r12\n\t"
+		"mov %%rdx, %%r13\n\t"
+		"xor %%ecx, %%ecx\n\t"
+		"xor %%edx, %%edx\n\t"
+		"mov %[rights], %%eax\n\t"
+		"wrpkru\n\t"
+		"mov %[sigprocmask], %%eax\n\t"
+		"xor %%edi, %%edi\n\t"
+		"xor %%esi, %%esi\n\t"
+		"lea __executable_start + %c[blocked](%%rip), %%r14\n\t"
+		"mov %%r14, %%rdx\n\t"
+		"mov $8, %%r10d\n\t"
+		"syscall\n\t"
+		"test %%rax, %%rax\n\t"
+		"jnz 1f\n\t"
+		"cmpq %[all], (%%r14)\n\t"
+		"jne 1f\n\t"
+		"mov %%ebx, %%edi\n\t"
+		"mov %%r12, %%rsi\n\t"
+		"mov %%r13, %%rdx\n\t"
+		"jmp handle\n"
+		"1:\tud2"
+		:
+		: [rights] "i"(PKRU_HANDLER), [sigprocmask] "i"(__NR_rt_sigprocmask),
+		  [blocked] "i"(CELL_FROM_IMAGE + offsetof(struct cell_shared, blocked)),
+		  [all] "i"(ALL_BLOCKED));
 }
 
 /* ---- setting up ---- */
 
+/* Linux asks for one; nobody returns to it. */
 __attribute__((naked)) static void restorer(void)
 {
-	__asm__("mov %0, %%eax\n\tsyscall" : : "i"(__NR_rt_sigreturn));
+	__asm__("ud2");
 }
-
-#define SIGNAL_BIT(number) (1ul << ((number) - 1))
 
 /* The other ones stay blocked: they were for the monitor, which is in the same process group. */
 static void unblock_signals(void)
@@ -201,56 +273,91 @@ static void unblock_signals(void)
 	call(__NR_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, sizeof(blocked), 0, 0);
 }
 
-static void take_signals(void)
+/* The stack is used from its top whatever the stack pointer was. */
+static void take_signal(int number, void *handler)
 {
-	struct sigaltstack stack = { .ss_sp = shared->stack, .ss_size = CELL_STACK_BYTES };
+	struct sigaltstack stack = { .ss_sp = shared->stack, .ss_size = CELL_STACK_BYTES,
+				     .ss_flags = (int)SS_AUTODISARM };
 	struct sigaction action = {
-		.sa_handler = (__sighandler_t)here(handle), .sa_restorer = (__sigrestore_t)here(restorer),
+		.sa_handler = (__sighandler_t)handler, .sa_restorer = (__sigrestore_t)here(restorer),
 		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG, .sa_mask = ~0ul,
 	};
-	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGUSR1 };
 
-	call(__NR_sigaltstack, (long)&stack, 0, 0, 0, 0, 0);
-	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		if (call(__NR_rt_sigaction, numbers[i], (long)&action, 0, sizeof(action.sa_mask), 0, 0))
-			leave(1);
+	if (call(__NR_sigaltstack, (long)&stack, 0, 0, 0, 0, 0) ||
+	    call(__NR_rt_sigaction, number, (long)&action, 0, sizeof(action.sa_mask), 0, 0))
+		leave(1);
 }
 
-#define ALLOW(number)                                                                              \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, 1),                                       \
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+static void take_signals(void)
+{
+	const int numbers[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGUSR1 };
+	void *handler = here(shared->is_protected ? (void *)handle_protected : (void *)handle);
+
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		take_signal(numbers[i], handler);
+}
+
+/* All but the signal stack gets a protection key: a high one, which programs hardly use. */
+static bool protect(void)
+{
+	long key;
+
+	do
+		key = call(__NR_pkey_alloc, 0, 0, 0, 0, 0, 0);
+	while (key >= 0 && key < CELL_PKEY);
+	return key == CELL_PKEY &&
+	       !call(__NR_pkey_mprotect, (long)shared, offsetof(struct cell_shared, stack),
+		     PROT_READ | PROT_WRITE, CELL_PKEY, 0, 0);
+}
+
+/* ---- the filter ---- */
+
+#define AT(field) offsetof(struct seccomp_data, field)
+#define LOAD(at) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (at))
+#define TRAP BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP)
+#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+/* Of the next count instructions, to the end of what is to be known of a call. */
+#define IF_CALL(number, count) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (number), 0, (count))
+/* Three instructions, six. */
+#define NEED(at, value) LOAD(at), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 1, 0), TRAP
+#define NEED_ALL(at, value) NEED(at, (uint32_t)(value)), NEED((at) + 4, (uint32_t)((value) >> 32))
 
 /* What is not called from this program's code is the guest's. */
 static __attribute__((noinline)) void filter_calls(void)
 {
-	uint64_t start = (uint64_t)__executable_start, end = (uint64_t)__etext;
+	uint64_t start = (uint64_t)__executable_start, end = (uint64_t)__etext, key = shared->key;
 	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 6),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, instruction_pointer) + 4),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(start >> 32), 0, 4),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, instruction_pointer)),
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)start, 0, 2),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, (uint32_t)end, 1, 0),
-		BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		ALLOW(__NR_futex),
-		ALLOW(__NR_rt_sigreturn),
-		ALLOW(__NR_munmap),
-		/* The guest's memory, and none of the host's; and with the key: see map. */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_mmap, 0, 9),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MAP_FLAGS, 0, 7),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3]) + 4),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(shared->key >> 32), 0, 5),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CELL_FD_MEMORY, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4]) + 4),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)shared->key, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		NEED(AT(arch), AUDIT_ARCH_X86_64),
+		NEED(AT(instruction_pointer) + 4, (uint32_t)(start >> 32)),
+		LOAD(AT(instruction_pointer)),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)start, 1, 0),
+		TRAP,
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, (uint32_t)end, 0, 1),
+		TRAP,
+		LOAD(AT(nr)),
+		/* To look at what is blocked. */
+		IF_CALL(__NR_rt_sigprocmask, 7),
+		NEED_ALL(AT(args[1]), 0ull),
+		ALLOW,
+		IF_CALL(__NR_rt_sigreturn, 7),
+		NEED_ALL(AT(args[2]), key),
+		ALLOW,
+		/* The guest's memory, and none of the host's. */
+		IF_CALL(__NR_mmap, 13),
+		NEED(AT(args[3]), MAP_FLAGS),
+		NEED(AT(args[3]) + 4, (uint32_t)(key >> 32)),
+		NEED(AT(args[4]), CELL_FD_MEMORY),
+		NEED(AT(args[4]) + 4, (uint32_t)key),
+		ALLOW,
+		IF_CALL(__NR_futex, 4),
+		LOAD(AT(args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, FUTEX_WAKE, 0, 1),
+		TRAP,
+		ALLOW,
+		IF_CALL(__NR_munmap, 7),
+		NEED_ALL(AT(args[2]), key),
+		ALLOW,
+		TRAP,
 	};
 	struct sock_fprog program = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
 
@@ -271,6 +378,8 @@ static __attribute__((noinline)) void wipe_stack(void)
 	for (unsigned i = 0; i < WIPED_BYTES / 8; i++)
 		*(volatile uint64_t *)&dead[i] = 0;
 }
+
+/* ---- from the start ---- */
 
 static void need(uint64_t start, uint64_t end)
 {
@@ -316,6 +425,7 @@ static void settle(int number, siginfo_t *info, void *context)
 		unmap(ours_end, image);
 		unmap(image_end, CELL_LIMIT);
 	}
+	shared->is_protected = protect();
 	take_signals();
 	shared->cpuid_faults = !call(__NR_arch_prctl, ARCH_SET_CPUID, 0, 0, 0, 0, 0);
 	filter_calls();
@@ -323,33 +433,14 @@ static void settle(int number, siginfo_t *info, void *context)
 	handle(number, info, context);
 }
 
-static void settle_on_signal_stack(void)
-{
-	struct sigaltstack stack = { .ss_sp = shared->stack, .ss_size = CELL_STACK_BYTES };
-	struct sigaction action = {
-		.sa_handler = (__sighandler_t)here(settle), .sa_restorer = (__sigrestore_t)here(restorer),
-		.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER_FLAG, .sa_mask = ~0ul,
-	};
-
-	call(__NR_sigaltstack, (long)&stack, 0, 0, 0, 0, 0);
-	call(__NR_rt_sigaction, SIGILL, (long)&action, 0, sizeof(action.sa_mask), 0, 0);
-	__asm__ volatile("ud2");
-}
-
-/* Where we want it, and what we want it for, stands in itself. */
+/* Where we want it is said there, too: a program that the kernel put elsewhere is not ours. */
 static void map_shared(void)
 {
-	long first = call(__NR_mmap, 0, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED,
-			  CELL_FD_SHARED, 0);
-	uint64_t self;
+	const long self = (long)shared;
 
-	if (first < 0 && first > -4096)
+	if (call(__NR_mmap, self, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE,
+		 CELL_FD_SHARED, 0) != self || (long)shared->self != self)
 		leave(1);
-	self = ((const struct cell_shared *)first)->self;
-	if (call(__NR_mmap, (long)self, sizeof(*shared), PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_FIXED_NOREPLACE, CELL_FD_SHARED, 0) != (long)self)
-		leave(1);
-	shared = (struct cell_shared *)self;
 }
 
 static _Noreturn __attribute__((used)) void cell_main(void)
@@ -361,7 +452,8 @@ static _Noreturn __attribute__((used)) void cell_main(void)
 		leave(1);
 	call(__NR_prctl, PR_SET_NAME, (long)"ringlet cell", 0, 0, 0, 0);
 	unblock_signals();
-	settle_on_signal_stack();
+	take_signal(SIGILL, here(settle));
+	__asm__ volatile("ud2");
 	leave(1);
 }
 

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "cli/commands.h"
+#include "isa/x86/direct/probe.h"
 #include "vm/accel.h"
 
 struct doctor_args {
@@ -33,7 +34,8 @@ struct finding {
 struct report {
 	bool kvm_open; /* its capabilities are known */
 	struct kvm_host host;
-	struct finding kvm, translate;
+	struct finding kvm, translate, direct;
+	bool is_protected; /* direct execution, by the processor */
 	const char *chosen;
 };
 
@@ -50,6 +52,7 @@ static void examine(struct report *report)
 	}
 	report->kvm.usable = !ret;
 	report->translate.usable = !accel_translate.probe(&report->translate.why);
+	report->direct.usable = !direct_probe(&report->is_protected, &report->direct.why);
 	accel_choose_auto(&chosen, &ignored);
 	report->chosen = chosen->name;
 }
@@ -74,12 +77,25 @@ static void print_capabilities(const struct report *report)
 	}
 }
 
+static void print_direct(const struct report *report)
+{
+	printf("  %-16s ", "direct execution");
+	if (!report->direct.usable)
+		printf("no: %s\n", report->direct.why.message);
+	else if (report->is_protected)
+		printf("yes\n");
+	else
+		printf("yes, but the processor has no protection keys: --direct never, where the guest's "
+		       "programs may attack its kernel\n");
+}
+
 static void print(const struct report *report)
 {
 	print_finding("kvm", &report->kvm);
 	if (report->kvm_open)
 		print_capabilities(report);
 	print_finding("translate", &report->translate);
+	print_direct(report);
 	printf("%-10s yes\n", "interp");
 	printf("\n--accel auto takes %s: %s\n", report->chosen,
 	       report->kvm.usable ? "the processor itself runs the guest" :
@@ -120,6 +136,10 @@ static void describe(const struct report *report)
 	describe_kvm(&json, report);
 	json_object_begin(&json, "translate");
 	describe_finding(&json, &report->translate);
+	json_object_begin(&json, "direct");
+	describe_finding(&json, &report->direct);
+	json_bool(&json, "protected", report->is_protected);
+	json_object_end(&json);
 	json_object_end(&json);
 	json_string(&json, "auto", report->chosen);
 	json_object_end(&json);

@@ -155,7 +155,7 @@ const struct option_spec run_options[] = {
 	{ .name = "direct", .type = OPTION_CHOICE, .offset = ARG(config.direct),
 	  .choices = direct_choices,
 	  .help = "run long-running programs' own code as it is, in processes of their own, where code is "
-		  "translated (auto); never: where they may attack the guest's kernel" },
+		  "translated (auto); 'ringlet doctor' tells what the host has for it" },
 	{ .name = "debug-lockstep", .type = OPTION_FLAG, .offset = ARG(config.debug_lockstep),
 	  .help = "run translated code beside the interpreter; end at the first difference" },
 	{ .name = "perf-map", .type = OPTION_FLAG, .offset = ARG(config.perf_map),

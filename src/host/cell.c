@@ -9,14 +9,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,8 +31,7 @@
  * busy.
  */
 #define TURNS_MOST 1000
-/* The program's pages, and from the second on the shared ones. */
-#define PLACE_SHARED (1ull << 20)
+/* The program's pages, the shared ones, and what is between them. */
 #define PLACE_PAGES 1024u
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
@@ -233,22 +230,9 @@ static bool wait_for_turn(struct cell *cell)
 	return true;
 }
 
-/*
- * Up to Linux 6.11, the kernel writes a signal's frame with the rights that the program has:
- * without any, it kills it.
- */
-static bool frames_need_no_rights(void)
-{
-	unsigned version, sublevel;
-	struct utsname name;
-
-	return !uname(&name) && sscanf(name.release, "%u.%u", &version, &sublevel) == 2 &&
-	       (version > 6 || (version == 6 && sublevel >= 12));
-}
-
 static void remember(struct cell *cell)
 {
-	cell->survives_keys = frames_need_no_rights();
+	cell->is_protected = cell->shared->is_protected;
 	cell->cpuid_faults = cell->shared->cpuid_faults;
 	for (unsigned i = 0; i < CELL_RANGES; i++)
 		cell->range[i] = cell->shared->range[i];
@@ -259,7 +243,7 @@ int cell_start(struct cell *cell, int file, struct error *err)
 	uint64_t place = 0;
 	int ret = choose_place(&place);
 
-	*cell = (struct cell){ .pid = -1, .owner = my_number(), .self = place + PLACE_SHARED };
+	*cell = (struct cell){ .pid = -1, .owner = my_number(), .self = place + CELL_FROM_IMAGE };
 	if (!ret && getrandom(&cell->key, sizeof(cell->key), 0) != sizeof(cell->key))
 		ret = -errno;
 	if (!ret)
@@ -309,7 +293,7 @@ int cell_turn(struct cell *cell)
 
 	memcpy(shared->change, cell->change, cell->changes * sizeof(cell->change[0]));
 	shared->changes = cell->changes;
-	shared->key = cell->changes ? cell->key : 0;
+	shared->key = cell->key;
 	cell->changes = 0;
 	shared->failed = 0;
 	atomic_store(&cell->kicked, false);

@@ -6,9 +6,10 @@
  * and all registers over to us by shared memory. See cell/cell.c for that side; this header is what
  * both agree on.
  *
- * Everything in the shared memory is to be distrusted: a guest program that finds where it lies
- * could write it, also while it is our turn, because it could say that it is. What we need to know
- * of the cell is kept in struct cell, and what we hand over is made there.
+ * Guest code cannot touch the shared memory where the processor has protection keys. Still, everything
+ * in it is to be distrusted: where there are none, a guest program that finds where it lies could write it, also
+ * while it is our turn, because it could say that it is. What we need to know of the cell is kept in
+ * struct cell, and what we hand over is made there.
  */
 #ifndef RINGLET_HOST_CELL_H
 #define RINGLET_HOST_CELL_H
@@ -21,6 +22,11 @@ struct error;
 
 /* Descriptors of the cell. */
 enum { CELL_FD_SHARED = 3, CELL_FD_MEMORY = 4 };
+
+/* From where the cell's program is to where the shared memory is there. */
+#define CELL_FROM_IMAGE (1ull << 20)
+/* The protection key of what guest code must not touch; Linux denies it to programs that do not ask for it. */
+#define CELL_PKEY 15
 
 /* Whose turn it is; the cell's: to be taken, and taken. */
 enum cell_turn { CELL_OURS, CELL_RUN, CELL_TAKEN };
@@ -58,9 +64,12 @@ struct cell_shared {
 	uint32_t parent;               /* our process */
 
 	uint64_t self;                 /* where this lies in the cell */
+	uint64_t entered_at;           /* by the TSC, guest code; the cell's own, as is … */
+	uint64_t blocked;              /* … which signals were, in the handler */
 
 	/* What it says at first. */
 	bool cpuid_faults;             /* in the cell: the host can */
+	bool is_protected;             /* all but stack, by CELL_PKEY */
 	uint32_t ranges;               /* what the cell needs for itself */
 	struct cell_range range[CELL_RANGES];
 
@@ -73,7 +82,7 @@ struct cell_shared {
 	uint64_t fs_base, gs_base;     /* and what we say */
 	uint16_t ds, es, fs, gs;       /* … */
 
-	_Atomic uint64_t key;          /* makes mappings; here only while the cell is to make some */
+	uint64_t key;                  /* for the cell's calls; taken away before guest code runs */
 	uint32_t changes;              /* to be made before anything else */
 	struct cell_change change[CELL_CHANGES];
 
@@ -94,10 +103,8 @@ struct cell {
 	uint64_t self;            /* where shared lies there */
 	/* What it said before it ran any guest code: see struct cell_shared. */
 	bool cpuid_faults;
+	bool is_protected; /* if the guest code's rights deny it CELL_PKEY */
 	struct cell_range range[CELL_RANGES];
-
-	/* It lives on when a signal comes while guest code may not write memory without a key. */
-	bool survives_keys;
 
 	uint32_t spin_ticks;      /* of the TSC, before we sleep */
 

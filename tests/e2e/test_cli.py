@@ -159,6 +159,10 @@ def test_doctor(run):
         said = next(line for line in text.stdout.splitlines() if line.startswith(name))
         assert said.split(None, 1)[1] == ("yes" if usable else f"no: {reason}")
     assert (found["auto"] == "kvm") == found["kvm"]["usable"]
+    direct = found["translate"]["direct"]
+    said = re.search(r"^  direct execution (.*)", text.stdout, re.MULTILINE)[1]
+    assert said.startswith("yes" if direct["usable"] else f"no: {direct['reason']}")
+    assert ("protection keys" in said) == (direct["usable"] and not direct["protected"])
     for capability in found["kvm"]["capabilities"]:
         assert re.search(rf"^  {capability['name']} +{'yes' if capability['present'] else 'no: '}",
                          text.stdout, re.MULTILINE)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Cells (host/cell.h), and what runs in them when it is hostile: it may know where everything lies. */
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -129,8 +130,8 @@ static void makes_no_calls(void **state)
 	}
 }
 
-/* Where the cell's own code makes calls, or 0. */
-static uint64_t find_syscall(const struct fixture *fixture)
+/* Where the cell's own program has some bytes, from a place on; or 0. */
+static uint64_t find_bytes(const struct fixture *fixture, uint64_t from, const char *what, size_t length)
 {
 	const struct cell_range *image = &fixture->cell.range[0];
 	uint8_t bytes[8 * PAGE];
@@ -143,10 +144,19 @@ static uint64_t find_syscall(const struct fixture *fixture)
 	assert_true(fd >= 0 && image->end - image->start <= sizeof(bytes));
 	got = pread(fd, bytes, image->end - image->start, (off_t)image->start);
 	close(fd);
-	for (ssize_t i = PAGE; i + 1 < got; i++)
-		if (bytes[i] == 0x0f && bytes[i + 1] == 0x05)
+	for (ssize_t i = PAGE; i + (ssize_t)length <= got; i++)
+		if (image->start + (uint64_t)i >= from && !memcmp(bytes + i, what, length))
 			return image->start + (uint64_t)i;
 	return 0;
+}
+
+/* Where the cell's own code makes calls. */
+static uint64_t find_syscall(const struct fixture *fixture)
+{
+	uint64_t at = find_bytes(fixture, 0, "\x0f\x05", 2);
+
+	assert_true(at);
+	return at;
 }
 
 /*
@@ -159,6 +169,7 @@ static void makes_no_calls_of_its_own(void **state)
 	uint64_t at = find_syscall(fixture);
 	const long calls[][4] = {
 		{ SYS_getpid }, { SYS_exit_group }, { SYS_execve }, { SYS_kill, 1 },
+		{ SYS_munmap }, { SYS_rt_sigreturn }, { SYS_rt_sigprocmask }, { SYS_futex },
 		{ SYS_mmap, MAP_PRIVATE | MAP_ANONYMOUS, -1 },
 		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE, CELL_FD_SHARED },
 		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE | MAP_ANONYMOUS, CELL_FD_MEMORY },
@@ -166,7 +177,6 @@ static void makes_no_calls_of_its_own(void **state)
 		{ SYS_mmap, MAP_SHARED | MAP_FIXED | MAP_POPULATE | 1l << 32, CELL_FD_MEMORY | 1l << 32 },
 	};
 
-	assert_true(at);
 	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		greg_t *regs = registers(fixture);
 
@@ -200,7 +210,68 @@ static void forgets_the_key(void **state)
 	}
 }
 
-/* Guest code writes what it likes, says that it is our turn, and goes on. */
+#define PKRU_OF_LINUX 0x55555554u /* all keys but 0 denied */
+
+/* The rights that guest code will have. They are in the frame's vector state. */
+static void set_rights(struct fixture *fixture, uint32_t pkru)
+{
+	uint32_t eax, ebx, ecx, edx;
+	greg_t *regs = registers(fixture);
+	ucontext_t *context = (ucontext_t *)((uint8_t *)regs - offsetof(ucontext_t, uc_mcontext.gregs));
+	uint64_t image = (uint64_t)context->uc_mcontext.fpregs - fixture->cell.self;
+
+	__cpuid_count(0xd, 9, eax, ebx, ecx, edx);
+	assert_int_equal(eax, 8);
+	memcpy((uint8_t *)fixture->cell.shared + image + ebx, &pkru, sizeof(pkru));
+}
+
+/* mov eax, [rdi]; ud2 and mov [rdi], eax; ud2: all but the signal stack is not for guest code. */
+static void touches_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cell_shared *shared = fixture->cell.shared;
+	const size_t places[] = { 0, offsetof(struct cell_shared, key), offsetof(struct cell_shared, change),
+				  offsetof(struct cell_shared, stack) - 4 };
+
+	if (!fixture->cell.is_protected)
+		skip();
+	for (unsigned i = 0; i < 2 * sizeof(places) / sizeof(places[0]); i++) {
+		const uint8_t code[] = { i % 2 ? 0x8b : 0x89, 0x07, 0x0f, 0x0b };
+		uint64_t address = fixture->cell.self + places[i / 2];
+
+		put_code(fixture, code, sizeof(code));
+		set_rights(fixture, PKRU_OF_LINUX);
+		registers(fixture)[REG_RDI] = (greg_t)address;
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		assert_int_equal(shared->signal, SIGSEGV);
+		assert_int_equal(shared->code, SEGV_PKUERR);
+		assert_int_equal(registers(fixture)[REG_CR2], address);
+	}
+}
+
+/* To take the right where the handler takes it is of no use: not all signals are blocked. */
+static void takes_no_rights(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t at = find_bytes(fixture, 0, "\x0f\x01\xef", 3);
+	greg_t *regs = registers(fixture);
+
+	if (!fixture->cell.is_protected)
+		skip();
+	assert_true(at);
+	assert_false(find_bytes(fixture, at + 1, "\x0f\x01\xef", 3));
+	for (uint32_t rights = 0; rights < 2; rights++) {
+		regs[REG_RIP] = (greg_t)at;
+		regs[REG_RAX] = rights ? PKRU_OF_LINUX : 0;
+		regs[REG_RCX] = regs[REG_RDX] = 0;
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		assert_int_equal(fixture->cell.shared->signal, SIGILL);
+		assert_in_range(regs[REG_RIP], at, at + PAGE);
+		touches_nothing(state);
+	}
+}
+
+/* Guest code writes what it likes, says that it is our turn, and goes on: as if it had the right to. */
 static void lies(void **state)
 {
 	struct fixture *fixture = *state;
@@ -208,6 +279,8 @@ static void lies(void **state)
 
 	/* mov [rdi], eax; mov dword [rsi], 0; jmp . */
 	PUT_CODE(fixture, 0x89, 0x07, 0xc7, 0x06, 0, 0, 0, 0, 0xeb, 0xfe);
+	if (fixture->cell.is_protected)
+		set_rights(fixture, 0);
 	registers(fixture)[REG_RAX] = -1;
 	registers(fixture)[REG_RDI] = (greg_t)(fixture->cell.self + offsetof(struct cell_shared, changes));
 	registers(fixture)[REG_RSI] = (greg_t)fixture->cell.self;
@@ -223,7 +296,7 @@ static void lies(void **state)
 	assert_int_not_equal(fixture->cell.self, 0);
 }
 
-/* It takes the signal stack away from its cell: no signal can be delivered any more. */
+/* It has the key, and takes the signal stack away: no signal can be delivered any more. */
 static void loses_its_stack(void **state)
 {
 	struct fixture *fixture = *state;
@@ -233,6 +306,7 @@ static void loses_its_stack(void **state)
 	regs[REG_RAX] = SYS_munmap;
 	regs[REG_RDI] = (greg_t)fixture->cell.self;
 	regs[REG_RSI] = sizeof(struct cell_shared);
+	regs[REG_RDX] = (greg_t)fixture->cell.key;
 	assert_int_equal(cell_turn(&fixture->cell), -ECHILD);
 }
 
@@ -250,19 +324,6 @@ static void is_killed(void **state)
 	/* To nobody. */
 	fixture->cell.runs = true;
 	cell_kick(&fixture->cell);
-}
-
-/* Guest code that may not write its own memory gets its signals: they are the cell's. */
-static void survives_keys(void **state)
-{
-	struct fixture *fixture = *state;
-
-	if (!fixture->cell.survives_keys)
-		skip();
-	/* xor ecx, ecx; xor edx, edx; mov eax, 3; wrpkru; ud2 */
-	PUT_CODE(fixture, 0x31, 0xc9, 0x31, 0xd2, 0xb8, 3, 0, 0, 0, 0x0f, 0x01, 0xef, 0x0f, 0x0b);
-	assert_int_equal(cell_turn(&fixture->cell), 0);
-	assert_int_equal(fixture->cell.shared->signal, SIGILL);
 }
 
 struct kicker {
@@ -337,10 +398,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(makes_no_calls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_no_calls_of_its_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(forgets_the_key, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(touches_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(takes_no_rights, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(loses_its_stack, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(survives_keys, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_kicked_by_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_meant, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_change, set_up, tear_down),

@@ -183,6 +183,14 @@ void direct_space_changed(struct x86_cpu *cpu)
 			 (cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS || find_slot(cpu));
 }
 
+/* A program that has rights to no memory, or to the cell's own, is not for it. */
+static bool has_rights(const struct x86_cpu *cpu, const struct cell *cell)
+{
+	uint32_t pkru = cpu->state.pkru;
+
+	return !(pkru & 3) && (!cell->is_protected || pkru >> 2 * CELL_PKEY & 1);
+}
+
 /* All that user code can see of control registers and flags is as it is in the cell. */
 static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 {
@@ -199,7 +207,7 @@ static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 	       (state->cr0 & (cr0 | X86_CR0_EM | X86_CR0_TS)) == cr0 &&
 	       (state->cr4 & (cr4 | X86_CR4_TSD | X86_CR4_LA57 | X86_CR4_PKE)) == (cr4 | direct->host_cr4) &&
 	       (state->efer & (X86_EFER_SCE | X86_EFER_NXE)) == (X86_EFER_SCE | X86_EFER_NXE) &&
-	       state->xcr0 == direct->host_xcr0 && !(state->pkru & 3) &&
+	       state->xcr0 == direct->host_xcr0 &&
 	       !(vec_get64(state->xsave, VEC_XSTATE_BV) & VEC_AMX) &&
 	       (state->rflags & (X86_IF | clear)) == X86_IF && !((state->rflags ^ cell_flags) & same) &&
 	       state->seg[X86_CS].selector == direct->host_cs &&
@@ -321,7 +329,7 @@ static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *eve
 		slot->used_at = ++cpu->direct->entered;
 		ret = cell_turn(&slot->cell);
 		atomic_store(&slot->cell.runs, false);
-		if (!ret && !direct_frame_event(cpu, &slot->cell, event))
+		if (!ret && !direct_frame_event(&slot->cell, event))
 			ret = -ECHILD;
 		if (ret)
 			return ret;
@@ -471,7 +479,7 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 		return DIRECT_TRANSLATE;
 	if (!direct_frame_flags(&slot->cell, &flags))
 		return do_without(cpu, slot, -ESRCH);
-	if (!may_enter(cpu, flags) || !agrees(cpu, slot))
+	if (!may_enter(cpu, flags) || !has_rights(cpu, &slot->cell) || !agrees(cpu, slot))
 		return DIRECT_TRANSLATE;
 	if (!direct_pages_fit(cpu, &slot->pages))
 		return do_without(cpu, slot, -EEXIST);
@@ -488,7 +496,8 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 	}
 	slot->visit = 0;
 	cpu->insn = NULL;
-	direct_frame_load(cpu, &slot->cell);
+	if (!direct_frame_load(cpu, &slot->cell))
+		return do_without(cpu, slot, -ESRCH);
 	rip = cpu->state.rip;
 	ticks = slot->cell.shared->guest_ticks;
 	ret = stay(cpu, slot, &event);

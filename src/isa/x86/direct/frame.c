@@ -74,28 +74,12 @@ bool direct_frame_flags(const struct cell *cell, uint64_t *flags)
 	return true;
 }
 
-/* Rights by protection key, which WRPKRU or XRSTOR may have changed. */
-static void store_pkru(struct x86_cpu *cpu, const struct frame *frame)
-{
-	uint32_t offset = cpu->hostexec->offset[VEC_PKRU], pkru = 0;
-
-	if (!offset || offset + 8 > frame->bytes)
-		return;
-	if (vec_get64(frame->image, VEC_XSTATE_BV) & VEC_BIT(VEC_PKRU))
-		pkru = vec_get32(frame->image, offset);
-	if (pkru == cpu->state.pkru)
-		return;
-	cpu->state.pkru = pkru;
-	x86_update_mode(cpu);
-}
-
-bool direct_frame_event(struct x86_cpu *cpu, const struct cell *cell, struct direct_event *event)
+bool direct_frame_event(const struct cell *cell, struct direct_event *event)
 {
 	struct frame frame;
 
 	if (!find_frame(cell, &frame))
 		return false;
-	store_pkru(cpu, &frame);
 	*event = (struct direct_event){
 		.signal = cell->shared->signal, .code = cell->shared->code,
 		.call_address = cell->shared->call_address, .rip = (uint64_t)frame.regs[REG_RIP],
@@ -152,13 +136,16 @@ static uint64_t copy_components(const struct hostexec *he, uint8_t *to, const ui
 	return copied;
 }
 
-static void load_vectors(struct x86_cpu *cpu, const struct frame *frame)
+/* false: no place for rights by protection key, of which there are some to be kept. */
+static bool load_vectors(struct x86_cpu *cpu, const struct frame *frame)
 {
 	const struct hostexec *he = cpu->hostexec;
 	struct x86_state *state = &cpu->state;
 	uint32_t limit = frame->bytes;
 	uint64_t bv;
 
+	if (state->pkru && (!he->offset[VEC_PKRU] || he->offset[VEC_PKRU] + 8 > limit))
+		return false;
 	if (state->fpu_ip || state->fpu_dp || state->fpu_opcode)
 		vec_materialise(cpu, VEC_BIT(VEC_X87));
 	bv = copy_components(he, frame->image, state->xsave,
@@ -167,12 +154,13 @@ static void load_vectors(struct x86_cpu *cpu, const struct frame *frame)
 	vec_put64(frame->image, VEC_FIP, state->fpu_ip);
 	vec_put64(frame->image, VEC_FDP, state->fpu_dp);
 	vec_put32(frame->image, VEC_MXCSR, vec_get32(frame->image, VEC_MXCSR) & he->mxcsr_mask);
-	if (state->pkru && he->offset[VEC_PKRU] && he->offset[VEC_PKRU] + 8 <= limit) {
+	if (state->pkru) {
 		vec_put64(frame->image, he->offset[VEC_PKRU], state->pkru);
 		bv |= VEC_BIT(VEC_PKRU);
 	}
 	vec_put64(frame->image, VEC_XSTATE_BV, bv);
 	vec_put64(frame->image, VEC_XCOMP_BV, 0);
+	return true;
 }
 
 static void store_vectors(struct x86_cpu *cpu, const struct frame *frame)
@@ -261,10 +249,9 @@ bool direct_frame_load(struct x86_cpu *cpu, const struct cell *cell)
 {
 	struct frame frame;
 
-	if (!find_frame(cell, &frame))
+	if (!find_frame(cell, &frame) || !load_vectors(cpu, &frame))
 		return false;
 	load_registers(&cpu->state, frame.regs);
-	load_vectors(cpu, &frame);
 	load_segments(&cpu->state, cell->shared);
 	frame.regs[REG_CSGSFS] = (greg_t)(cpu->state.seg[X86_CS].selector |
 					  (uint64_t)cpu->state.seg[X86_SS].selector << 48);

@@ -25,11 +25,8 @@ struct direct_event {
 /* Flags that user code can change, as they are in the cell; false: there is no sound frame. */
 bool direct_frame_flags(const struct cell *cell, uint64_t *flags);
 
-/*
- * What happened. Protection keys' rights are the CPU's from here on: whose a page fault is depends
- * on them.
- */
-bool direct_frame_event(struct x86_cpu *cpu, const struct cell *cell, struct direct_event *event);
+/* What happened. false: as above. */
+bool direct_frame_event(const struct cell *cell, struct direct_event *event);
 
 /*
  * The guest's registers to the frame, and back. false: what is there is no frame of user code's;

@@ -426,8 +426,7 @@ bool direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 	uint64_t generation = cpu->mapping_generation[X86_JUMP_USER], root = direct_space_of(cpu);
 	uint32_t writes = blocks_exec_writes(cpu->cpu.env.blocks);
 	unsigned quiet = (cpu->state.tsc_offset ? SCAN_RDTSC : 0) |
-			 (pages->cell->cpuid_faults ? 0 : SCAN_CPUID) |
-			 (pages->cell->survives_keys ? 0 : SCAN_KEYS);
+			 (pages->cell->cpuid_faults ? 0 : SCAN_CPUID);
 	bool same = true;
 
 	if (root != pages->root || quiet != pages->quiet)

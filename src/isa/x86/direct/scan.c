@@ -5,16 +5,17 @@
  * hypervisor:
  *
  * 	0F 01 C1, D9     VMCALL, VMMCALL
+ * 	0F 01 EF         WRPKRU, by which guest code could get at the cell's own pages …
+ * 	0F AE /5 mem     XRSTOR, as well
  * 	0F 34            SYSENTER (the host forgets where it came from)
  * 	0F A2            CPUID, where the processor or the host's kernel does not make it fault
  * 	0F 31            RDTSC, where the guest's counter is not the host's
  * 	0F 01 F9, FD     RDTSCP, RDPRU
- * 	0F 01 EF         WRPKRU, where it may end the cell (host/cell.h, survives_keys)
  * 	F3 0F C7 /7 reg  RDPID
  * 	0F 03            LSL (Linux keeps the CPU's number in a limit)
  * 	0F 01 /0, /1, /4 SGDT, SIDT, SMSW (the host's kernel may make up an answer)
  *
- * The first line is looked for at every offset, whatever lies around it. All others are common as
+ * The first three are looked for at every offset, whatever lies around them. All others are common as
  * parts of displacements, so that whole programs would be kept from running for a page of theirs
  * that is always in use; and harmless. Such bytes count only where an instruction begins: where one
  * of several disassemblies comes to, begun at different places before. (A program that jumps into
@@ -23,9 +24,8 @@
  * the beginning of an instruction that ends in it.)
  *
  * What else depends on segments (LAR, VERR, VERW, SLDT, STR, loads of segment registers) is the
- * same because direct.c looks that the guest's tables say what the host's say. Protection keys
- * (WRPKRU, XRSTOR) are in the frame, and pages that have one are never mapped. XRSTOR may
- * end a cell, too, but stands in every dynamic linker, and is hardly used to take rights away.
+ * same because direct.c looks that the guest's tables say what the host's say. Pages with a
+ * protection key are never mapped.
  */
 #include "isa/x86/direct/scan.h"
 
@@ -52,8 +52,6 @@ static bool tells(ZydisMnemonic mnemonic, unsigned quiet)
 		return quiet & SCAN_CPUID;
 	case ZYDIS_MNEMONIC_RDTSC:
 		return quiet & SCAN_RDTSC;
-	case ZYDIS_MNEMONIC_WRPKRU:
-		return quiet & SCAN_KEYS;
 	default:
 		return false;
 	}
@@ -106,10 +104,9 @@ static bool differs(const uint8_t *bytes, unsigned known, unsigned at, unsigned 
 
 	switch (next) {
 	case 0x01:
-		if (modrm == 0xc1 || modrm == 0xd9)
+		if (modrm == 0xc1 || modrm == 0xd9 || modrm == 0xef)
 			return true;
 		may = reg == 4 || modrm == 0xf9 || modrm == 0xfd ||
-		      (modrm == 0xef && quiet & SCAN_KEYS) ||
 		      (modrm < 0xc0 && (reg == 0 || reg == 1));
 		break;
 	case 0x03:
@@ -122,6 +119,8 @@ static bool differs(const uint8_t *bytes, unsigned known, unsigned at, unsigned 
 	case 0xa2:
 		may = quiet & SCAN_CPUID;
 		break;
+	case 0xae:
+		return reg == 5 && modrm < 0xc0;
 	case 0xc7:
 		may = modrm >= 0xf8;
 		/* F3 may be in the page before. */

@@ -12,7 +12,7 @@
 #define SCAN_BEHIND 3u /* bytes of the next page that an instruction at the end may be told by */
 
 /* Instructions that differ now, and do not fault. */
-enum { SCAN_RDTSC = 1, SCAN_CPUID = 2, SCAN_KEYS = 4 };
+enum { SCAN_RDTSC = 1, SCAN_CPUID = 2 };
 
 /*
  * bytes: a page of code and, as far as known, SCAN_BEHIND bytes of the next one (behind of them).
