@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+struct fields;
 struct insn;
 struct x86_cpu;
 
@@ -17,5 +18,10 @@ void fx_import_pointers(struct x86_cpu *cpu, const struct insn *insn, const uint
 void fx_fix_words(uint8_t *image);
 /* Bytes [start, end) of one image to the same place in another. */
 void fx_copy(uint8_t *to, const uint8_t *from, unsigned start, unsigned end);
+/* The same from or to the guest's, of whose legacy region they are whole fields. May raise. */
+void fx_load(struct x86_cpu *cpu, const struct fields *image, uint8_t *to, unsigned start,
+	     unsigned end);
+void fx_store(struct x86_cpu *cpu, const struct fields *image, const uint8_t *from, unsigned start,
+	      unsigned end);
 
 #endif

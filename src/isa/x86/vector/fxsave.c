@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "isa/x86/memory/access.h"
+#include "isa/x86/vector/fields.h"
 #include "isa/x86/vector/hostexec.h"
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/vector/vec.h"
@@ -64,44 +65,92 @@ void fx_copy(uint8_t *to, const uint8_t *from, unsigned start, unsigned end)
 	memcpy(to + start, from + start, end - start);
 }
 
-/* In a page fault processors name the last byte rather than the first. */
-static void fx_probe(struct x86_cpu *cpu, uint64_t linear, enum x86_access access)
+/* Where fields of another size begin; up to the end they are XMM registers. */
+static const struct { uint16_t end, field; } fx_fields[] = {
+	{ VEC_FIP, 4 }, { VEC_MXCSR, 8 }, { VEC_ST, 4 }, { VEC_XMM, 8 },
+	{ VEC_LEGACY_BYTES, XMM_BYTES },
+};
+
+static unsigned fx_part(unsigned start, unsigned end, unsigned *field)
 {
-	x86_check_canonical(cpu, linear, VEC_LEGACY_BYTES);
-	x86_check_alignment(cpu, linear, 4);
-	if (linear & FX_ALIGN)
+	unsigned i = 0;
+
+	while (fx_fields[i].end <= start)
+		i++;
+	*field = fx_fields[i].field;
+	return fx_fields[i].end < end ? fx_fields[i].end : end;
+}
+
+void fx_load(struct x86_cpu *cpu, const struct fields *image, uint8_t *to, unsigned start,
+	     unsigned end)
+{
+	unsigned field, part;
+
+	if (likely(end <= image->room)) {
+		fields_load(cpu, image, start, to + start, end - start, 1);
+		return;
+	}
+	for (; start < end; start = part) {
+		part = fx_part(start, end, &field);
+		fields_load(cpu, image, start, to + start, part - start, field);
+	}
+}
+
+void fx_store(struct x86_cpu *cpu, const struct fields *image, const uint8_t *from, unsigned start,
+	      unsigned end)
+{
+	unsigned field, part;
+
+	if (likely(end <= image->room)) {
+		fields_store(cpu, image, start, from + start, end - start, 1);
+		return;
+	}
+	for (; start < end; start = part) {
+		part = fx_part(start, end, &field);
+		fields_store(cpu, image, start, from + start, part - start, field);
+	}
+}
+
+/* In a page fault processors name the last byte rather than the first. */
+static struct fields fx_open(struct x86_cpu *cpu, const struct insn *insn, enum x86_access access)
+{
+	struct fields image = fields_open(cpu, insn, VEC_LEGACY_BYTES, access);
+
+	if (image.room == FIELDS_ROOM)
+		x86_check_canonical(cpu, image.linear, VEC_LEGACY_BYTES);
+	x86_check_alignment(cpu, image.linear, 4);
+	if (image.linear & FX_ALIGN)
 		x86_general_protection(cpu);
-	x86_probe(cpu, linear + VEC_LEGACY_BYTES - 1, 1, access);
-	x86_probe(cpu, linear, 1, access);
+	fields_probe(cpu, &image, VEC_LEGACY_BYTES - 1, 1, 1);
+	fields_probe(cpu, &image, 0, 1, 1);
+	return image;
 }
 
 void host_run_fxsave(struct x86_cpu *cpu, const struct insn *insn)
 {
-	uint8_t *image = cpu->hostexec->image;
+	uint8_t *from = cpu->hostexec->image;
 	unsigned end = fx_xmm_end(cpu);
-	uint64_t linear;
+	struct fields image;
 
 	host_check(cpu, insn->stub);
-	linear = x86_operand_linear(cpu, insn, VEC_LEGACY_BYTES, X86_WRITE);
-	fx_probe(cpu, linear, X86_WRITE);
+	image = fx_open(cpu, insn, X86_WRITE);
 	x86_vec_park(cpu);
 	vec_materialise(cpu, VEC_BIT(VEC_X87) | VEC_BIT(VEC_SSE));
-	fx_copy(image, cpu->state.xsave, 0, end);
-	vec_put32(image, VEC_MXCSR_MASK, cpu->hostexec->mxcsr_mask);
-	fx_export_pointers(cpu, insn, image);
-	x86_store_bytes(cpu, linear, image, end);
+	fx_copy(from, cpu->state.xsave, 0, end);
+	vec_put32(from, VEC_MXCSR_MASK, cpu->hostexec->mxcsr_mask);
+	fx_export_pointers(cpu, insn, from);
+	fx_store(cpu, &image, from, 0, end);
 }
 
 void host_run_fxrstor(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct hostexec *he = cpu->hostexec;
 	uint8_t *to = cpu->state.xsave;
-	uint64_t linear;
+	struct fields image;
 
 	host_check(cpu, insn->stub);
-	linear = x86_operand_linear(cpu, insn, VEC_LEGACY_BYTES, X86_READ);
-	fx_probe(cpu, linear, X86_READ);
-	x86_load_bytes(cpu, linear, he->image, VEC_LEGACY_BYTES);
+	image = fx_open(cpu, insn, X86_READ);
+	fx_load(cpu, &image, he->image, 0, VEC_LEGACY_BYTES);
 	if (vec_get32(he->image, VEC_MXCSR) & ~he->mxcsr_mask)
 		x86_general_protection(cpu);
 	x86_vec_park(cpu);

@@ -13,12 +13,14 @@
  * processors that have given them up (CPUID.7.0:EBX bit 13).
  */
 #include "isa/x86/memory/access.h"
+#include "isa/x86/vector/fields.h"
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/vector/vec.h"
 
 #define ENV_LARGE 28u
 #define ENV_SMALL 14u
 #define STACK_BYTES 80u
+#define REGISTER_BYTES 10u /* in two fields */
 #define FOP_MASK 0x7ffu
 
 static uint32_t get(const uint8_t *env, unsigned index, bool large)
@@ -98,46 +100,86 @@ static unsigned import_environment(const uint8_t *env, uint8_t *host, bool large
 }
 
 /* In a page fault processors name a byte of the image's first word, or its last byte. */
-static void probe_image(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear,
-			enum x86_access access)
+static struct fields open_image(struct x86_cpu *cpu, const struct insn *insn,
+				enum x86_access access)
 {
+	struct fields image = fields_open(cpu, insn, insn->stub->memory_bytes, access);
 	unsigned word = is_large(insn) ? 4 : 2;
 
-	x86_check_alignment(cpu, linear, word);
-	x86_probe(cpu, linear, word, access);
-	x86_probe(cpu, linear + insn->stub->memory_bytes - 1, 1, access);
+	x86_check_alignment(cpu, image.linear, word);
+	fields_probe(cpu, &image, 0, word, word);
+	fields_probe(cpu, &image, insn->stub->memory_bytes - 1, 1, 1);
+	return image;
+}
+
+/* The field at a byte of an image: words of the environment, then registers. */
+static unsigned field_bytes(const struct insn *insn, unsigned at)
+{
+	unsigned environment = is_large(insn) ? ENV_LARGE : ENV_SMALL;
+
+	if (at < environment)
+		return is_large(insn) ? 4 : 2;
+	return (at - environment) % REGISTER_BYTES ? 2 : 8;
+}
+
+static void write_image(struct x86_cpu *cpu, const struct insn *insn, const struct fields *image,
+			const uint8_t *from)
+{
+	unsigned size = insn->stub->memory_bytes, field;
+
+	if (likely(size <= image->room)) {
+		fields_store(cpu, image, 0, from, size, 1);
+		return;
+	}
+	for (unsigned at = 0; at < size; at += field) {
+		field = field_bytes(insn, at);
+		fields_store(cpu, image, at, from + at, field, field);
+	}
+}
+
+static void read_image(struct x86_cpu *cpu, const struct insn *insn, const struct fields *image,
+		       uint8_t *to)
+{
+	unsigned size = insn->stub->memory_bytes, field;
+
+	if (likely(size <= image->room)) {
+		fields_load(cpu, image, 0, to, size, 1);
+		return;
+	}
+	for (unsigned at = 0; at < size; at += field) {
+		field = field_bytes(insn, at);
+		fields_load(cpu, image, at, to + at, field, field);
+	}
 }
 
 static void store_image(struct x86_cpu *cpu, const struct insn *insn, unsigned stack)
 {
 	struct hostexec *he = cpu->hostexec;
-	unsigned size = insn->stub->memory_bytes, at;
-	uint64_t linear;
+	struct fields image;
+	unsigned at;
 
 	host_check(cpu, insn->stub);
-	linear = x86_operand_linear(cpu, insn, size, X86_WRITE);
-	probe_image(cpu, insn, linear, X86_WRITE);
+	image = open_image(cpu, insn, X86_WRITE);
 	if (!host_call(cpu, insn, he->bounce))
 		return;
 	vec_note_control(cpu);
 	at = export_environment(cpu, he->bounce, he->bounce2, is_large(insn));
 	for (unsigned i = 0; i < stack; i++)
 		he->bounce2[at + i] = he->bounce[ENV_LARGE + i];
-	x86_store_bytes(cpu, linear, he->bounce2, size);
+	write_image(cpu, insn, &image, he->bounce2);
 }
 
 static void load_image(struct x86_cpu *cpu, const struct insn *insn, unsigned stack)
 {
 	struct hostexec *he = cpu->hostexec;
-	unsigned size = insn->stub->memory_bytes, at;
-	uint64_t linear;
+	struct fields image;
+	unsigned at;
 
 	host_check(cpu, insn->stub);
 	if (!host_begin(cpu, insn))
 		return;
-	linear = x86_operand_linear(cpu, insn, size, X86_READ);
-	probe_image(cpu, insn, linear, X86_READ);
-	x86_load_bytes(cpu, linear, he->bounce2, size);
+	image = open_image(cpu, insn, X86_READ);
+	read_image(cpu, insn, &image, he->bounce2);
 	at = import_environment(he->bounce2, he->bounce, is_large(insn));
 	for (unsigned i = 0; i < stack; i++)
 		he->bounce[ENV_LARGE + i] = he->bounce2[at + i];

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "isa/x86/memory/access.h"
+#include "isa/x86/vector/fields.h"
 #include "isa/x86/vector/fximage.h"
 #include "isa/x86/vector/hostexec.h"
 #include "isa/x86/vector/hoststub.h"
@@ -28,7 +29,7 @@
 
 /* An area in guest memory. */
 struct area {
-	uint64_t linear;
+	struct fields image;
 	uint64_t mask;    /* components asked for and enabled */
 	uint64_t format;  /* XCOMP_BV; 0: standard */
 };
@@ -41,8 +42,8 @@ static struct area open_area(struct x86_cpu *cpu, const struct insn *insn, enum 
 	};
 
 	host_check(cpu, insn->stub);
-	area.linear = x86_operand_linear(cpu, insn, VEC_HEADER_END, access);
-	if (area.linear & XSAVE_ALIGN)
+	area.image = fields_open(cpu, insn, VEC_HEADER_END, access);
+	if (area.image.linear & XSAVE_ALIGN)
 		x86_general_protection(cpu);
 	return area;
 }
@@ -57,6 +58,17 @@ static unsigned component_bytes(const struct x86_cpu *cpu, unsigned i)
 	if (i == VEC_HI16_ZMM)
 		return 0;
 	return i == VEC_AVX || i == VEC_ZMM_HI256 ? size / 2 : size;
+}
+
+/* Of a component's fields, as of fields.h. */
+static unsigned component_field(unsigned i)
+{
+	static const uint8_t fields[HOST_COMPONENTS] = {
+		[VEC_AVX] = 16, [VEC_OPMASK] = 8, [VEC_ZMM_HI256] = 32, [VEC_HI16_ZMM] = 64,
+		[VEC_PKRU] = 4, [VEC_TILECFG] = 64, [VEC_TILEDATA] = 64,
+	};
+
+	return fields[i];
 }
 
 static unsigned component_offset(const struct x86_cpu *cpu, const struct area *area, unsigned i)
@@ -81,21 +93,12 @@ static unsigned component_offset(const struct x86_cpu *cpu, const struct area *a
 /* Components that are not written are not touched: there may be no room for them. */
 static void probe_area(struct x86_cpu *cpu, const struct area *area, uint64_t written)
 {
-	x86_probe(cpu, area->linear, VEC_HEADER_END, X86_WRITE);
+	fields_probe(cpu, &area->image, 0, VEC_HEADER_END, 8);
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
-		unsigned size = component_bytes(cpu, i);
-
-		uint64_t linear = area->linear + component_offset(cpu, area, i);
-
-		if (written & VEC_BIT(i) && size)
-			x86_probe(cpu, linear, size, X86_WRITE);
+		if (written & VEC_BIT(i))
+			fields_probe(cpu, &area->image, component_offset(cpu, area, i),
+				    component_bytes(cpu, i), component_field(i));
 	}
-}
-
-static void store_range(struct x86_cpu *cpu, const struct area *area, const uint8_t *image,
-			unsigned start, unsigned end)
-{
-	x86_store_bytes(cpu, area->linear + start, image + start, end - start);
 }
 
 /* Parked and materialised beforehand: components to be written, of those asked for. */
@@ -109,19 +112,13 @@ static void store_legacy(struct x86_cpu *cpu, const struct insn *insn, const str
 	vec_put32(image, VEC_MXCSR_MASK, cpu->hostexec->mxcsr_mask);
 	fx_export_pointers(cpu, insn, image);
 	if (written & VEC_BIT(VEC_X87)) {
-		store_range(cpu, area, image, 0, X87_FIRST_END);
-		store_range(cpu, area, image, VEC_ST, VEC_XMM);
+		fx_store(cpu, &area->image, image, 0, X87_FIRST_END);
+		fx_store(cpu, &area->image, image, VEC_ST, VEC_XMM);
 	}
 	if ((area->format ? written : area->mask) & mxcsr_with)
-		store_range(cpu, area, image, VEC_MXCSR, VEC_MXCSR + MXCSR_BYTES);
+		fx_store(cpu, &area->image, image, VEC_MXCSR, VEC_MXCSR + MXCSR_BYTES);
 	if (written & VEC_BIT(VEC_SSE))
-		store_range(cpu, area, image, VEC_XMM, fx_xmm_end(cpu));
-}
-
-static void store_initial(struct x86_cpu *cpu, uint64_t to, unsigned size)
-{
-	memset(cpu->hostexec->image, 0, size);
-	x86_store_bytes(cpu, to, cpu->hostexec->image, size);
+		fx_store(cpu, &area->image, image, VEC_XMM, fx_xmm_end(cpu));
 }
 
 static void store_extended(struct x86_cpu *cpu, const struct area *area, uint64_t written)
@@ -129,18 +126,18 @@ static void store_extended(struct x86_cpu *cpu, const struct area *area, uint64_
 	const struct hostexec *he = cpu->hostexec;
 
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
-		uint64_t to = area->linear + component_offset(cpu, area, i);
+		unsigned size = component_bytes(cpu, i);
+		const uint8_t *from = cpu->state.xsave + he->offset[i];
 		uint64_t pkru = cpu->state.pkru;
 
-		if (!(written & VEC_BIT(i)) || !component_bytes(cpu, i))
+		if (!(written & VEC_BIT(i)))
 			continue;
 		if (i == VEC_PKRU)
-			x86_store_bytes(cpu, to, &pkru, sizeof(pkru));
+			from = (const uint8_t *)&pkru;
 		else if (cpu->state.xfd & VEC_BIT(i))
-			store_initial(cpu, to, component_bytes(cpu, i));
-		else
-			x86_store_bytes(cpu, to, cpu->state.xsave + he->offset[i],
-					component_bytes(cpu, i));
+			from = memset(cpu->hostexec->image, 0, size);
+		fields_store(cpu, &area->image, component_offset(cpu, area, i), from, size,
+			    component_field(i));
 	}
 }
 
@@ -231,11 +228,12 @@ static bool save_by_host(struct x86_cpu *cpu, const struct insn *insn, const str
 	const struct x86_state *state = &cpu->state;
 	/* Tiles are initial, for which the standard format alone has bytes. */
 	uint64_t written = area->mask & ~(area->format ? VEC_AMX : 0), present;
+	unsigned bytes = area_bytes(cpu, area, written);
 	uint8_t *to;
 
-	if (!on_host(cpu))
+	if (!on_host(cpu) || bytes > area->image.room)
 		return false;
-	to = find_writable(cpu, area->linear, area_bytes(cpu, area, written));
+	to = find_writable(cpu, area->image.linear, bytes);
 	if (!to)
 		return false;
 	host_save(to, area->mask & ~NOT_ON_HOST, area->format);
@@ -248,6 +246,19 @@ static bool save_by_host(struct x86_cpu *cpu, const struct insn *insn, const str
 }
 
 /* ---- the instructions that save ---- */
+
+static uint64_t load_present(struct x86_cpu *cpu, const struct area *area)
+{
+	uint64_t present;
+
+	fields_load(cpu, &area->image, VEC_XSTATE_BV, &present, sizeof(present), sizeof(present));
+	return present;
+}
+
+static void store_word(struct x86_cpu *cpu, const struct area *area, unsigned at, uint64_t value)
+{
+	fields_store(cpu, &area->image, at, &value, sizeof(value), sizeof(value));
+}
 
 void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 {
@@ -264,10 +275,9 @@ void host_run_xsave(struct x86_cpu *cpu, const struct insn *insn)
 	inuse &= ~VEC_BIT(VEC_SSE) | vec_get64(cpu->state.xsave, VEC_XSTATE_BV);
 	written = optimise ? area.mask & inuse : area.mask;
 	probe_area(cpu, &area, written);
-	present = x86_load(cpu, area.linear + VEC_XSTATE_BV, 8);
+	present = load_present(cpu, &area);
 	store_components(cpu, insn, &area, written);
-	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8,
-		  (present & ~area.mask) | (inuse & area.mask));
+	store_word(cpu, &area, VEC_XSTATE_BV, (present & ~area.mask) | (inuse & area.mask));
 }
 
 void host_run_xsavec(struct x86_cpu *cpu, const struct insn *insn)
@@ -282,8 +292,8 @@ void host_run_xsavec(struct x86_cpu *cpu, const struct insn *insn)
 	inuse = x86_vec_inuse(cpu) & ~cpu->state.xfd & area.mask;
 	probe_area(cpu, &area, inuse);
 	store_components(cpu, insn, &area, inuse);
-	x86_store(cpu, area.linear + VEC_XSTATE_BV, 8, inuse);
-	x86_store(cpu, area.linear + VEC_XCOMP_BV, 8, area.format);
+	store_word(cpu, &area, VEC_XSTATE_BV, inuse);
+	store_word(cpu, &area, VEC_XCOMP_BV, area.format);
 }
 
 /* ---- from memory ---- */
@@ -294,8 +304,8 @@ static uint64_t read_header(struct x86_cpu *cpu, struct area *area)
 	uint8_t *image = cpu->hostexec->image;
 	uint64_t xcr0 = cpu->state.xcr0, present, format, zero = 0;
 
-	x86_load_bytes(cpu, area->linear + VEC_XSTATE_BV, image + VEC_XSTATE_BV,
-		       VEC_HEADER_END - VEC_XSTATE_BV);
+	fields_load(cpu, &area->image, VEC_XSTATE_BV, image + VEC_XSTATE_BV,
+		   VEC_HEADER_END - VEC_XSTATE_BV, 8);
 	present = vec_get64(image, VEC_XSTATE_BV);
 	format = vec_get64(image, VEC_XCOMP_BV);
 	for (unsigned at = VEC_XCOMP_BV + 8; at < (format ? VEC_HEADER_END : VEC_XCOMP_BV + 16u);
@@ -308,11 +318,6 @@ static uint64_t read_header(struct x86_cpu *cpu, struct area *area)
 		x86_general_protection(cpu);
 	area->format = format;
 	return present;
-}
-
-static void load_range(struct x86_cpu *cpu, const struct area *area, unsigned start, unsigned end)
-{
-	x86_load_bytes(cpu, area->linear + start, cpu->hostexec->image + start, end - start);
 }
 
 static uint32_t current_mxcsr(const struct x86_cpu *cpu)
@@ -335,7 +340,7 @@ static uint32_t load_mxcsr(struct x86_cpu *cpu, const struct area *area, uint64_
 		return current_mxcsr(cpu);
 	if (area->format && !(present & VEC_BIT(VEC_SSE)))
 		return VEC_MXCSR_DEFAULT;
-	mxcsr = (uint32_t)x86_load(cpu, area->linear + VEC_MXCSR, 4);
+	fields_load(cpu, &area->image, VEC_MXCSR, &mxcsr, sizeof(mxcsr), sizeof(mxcsr));
 	if (mxcsr & ~cpu->hostexec->mxcsr_mask)
 		x86_general_protection(cpu);
 	return mxcsr;
@@ -347,15 +352,16 @@ static void load_components(struct x86_cpu *cpu, const struct area *area, uint64
 	struct hostexec *he = cpu->hostexec;
 
 	if (loaded & VEC_BIT(VEC_X87)) {
-		load_range(cpu, area, 0, X87_FIRST_END);
-		load_range(cpu, area, VEC_ST, VEC_XMM);
+		fx_load(cpu, &area->image, he->image, 0, X87_FIRST_END);
+		fx_load(cpu, &area->image, he->image, VEC_ST, VEC_XMM);
 	}
 	if (loaded & VEC_BIT(VEC_SSE))
-		load_range(cpu, area, VEC_XMM, fx_xmm_end(cpu));
+		fx_load(cpu, &area->image, he->image, VEC_XMM, fx_xmm_end(cpu));
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
-		if (loaded & VEC_BIT(i) && component_bytes(cpu, i))
-			x86_load_bytes(cpu, area->linear + component_offset(cpu, area, i),
-				       he->image + he->offset[i], component_bytes(cpu, i));
+		if (loaded & VEC_BIT(i))
+			fields_load(cpu, &area->image, component_offset(cpu, area, i),
+				   he->image + he->offset[i], component_bytes(cpu, i),
+				   component_field(i));
 	}
 }
 
