@@ -161,8 +161,9 @@ int block_options_parse(struct block_options *options, const char *text, struct 
 void block_options_release(struct block_options *options);
 
 /*
- * May two disks of a machine be so? -EBUSY: one writes to what the other uses, too. Opening the
- * second would find out by the lock; but who only looks locks like a reader.
+ * May two disks of a machine be so? -EBUSY: one writes to what the other uses, too, or lies on.
+ * Opening the second would find out by the lock, though not whose it is; but who only looks locks
+ * like a reader. To be asked before either is open.
  */
 int block_options_share(const struct block_options *one, const struct block_options *other,
 			struct error *err);

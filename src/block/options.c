@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "base/suboptions.h"
 #include "block/block.h"
+#include "block/qcow2_backing.h"
 
 #define SUBJECT_BYTES 256
 
@@ -125,6 +126,31 @@ static const char *written_of_used(const struct block_options *one,
 	return NULL;
 }
 
+/* Does a disk read file by way of the images that it lies on? */
+static bool lies_on(const struct block_options *options, const char *file)
+{
+	bool qcow2 = !strcmp(block_format_of(options), "qcow2"), found = false;
+	char *path = options->backing ? strdup(options->file) : NULL;
+
+	for (unsigned depth = 0; path && qcow2 && !found && depth < QCOW2_DEPTH_MAX; depth++) {
+		char *below = qcow2_backing_of(path, &qcow2);
+
+		found = below && same_file(file, below);
+		free(path);
+		path = below;
+	}
+	free(path);
+	return found;
+}
+
+static const char *written_below(const struct block_options *one,
+				 const struct block_options *other)
+{
+	const char *file = written(one);
+
+	return file && lies_on(other, file) ? file : NULL;
+}
+
 int block_options_share(const struct block_options *one, const struct block_options *other,
 			struct error *err)
 {
@@ -132,8 +158,15 @@ int block_options_share(const struct block_options *one, const struct block_opti
 
 	if (!file)
 		file = written_of_used(other, one);
+	if (file)
+		return error_set(err, EBUSY, "%s is in use by another disk of this machine: only "
+				 "disks that are all read-only ('ro') share a file", file);
+	file = written_below(one, other);
 	if (!file)
-		return 0;
-	return error_set(err, EBUSY, "%s is in use by another disk of this machine: only disks "
-			 "that are all read-only ('ro') share a file", file);
+		file = written_below(other, one);
+	if (file)
+		return error_set(err, EBUSY, "another disk of this machine lies on %s, which must "
+				 "not change then: make that one read-only ('ro'), or give it an "
+				 "overlay", file);
+	return 0;
 }

@@ -15,8 +15,6 @@
 #include "base/error.h"
 #include "block/qcow2_image.h"
 
-#define DEPTH_MAX 16u
-
 /* What comes before the first slash names a protocol ("nbd:", "json:"), not a file. */
 static bool has_protocol(const char *name)
 {
@@ -54,6 +52,22 @@ static int find(const char *image_path, const struct qcow2_header *header, char 
 	return *path ? 0 : error_set(err, ENOMEM, "no memory for the image %s", image_path);
 }
 
+char *qcow2_backing_of(const char *path, bool *qcow2)
+{
+	struct block_file file;
+	struct qcow2_header header;
+	const char *format;
+	char *below = NULL;
+
+	if (block_file_open(&file, path, true, false, NULL))
+		return NULL;
+	if (!qcow2_header_read(&file, path, &header, NULL) && header.backing[0] &&
+	    !find(path, &header, &below, &format, NULL))
+		*qcow2 = !strcmp(format, "qcow2");
+	block_file_close(&file);
+	return below;
+}
+
 static int look_for_loop(const struct block_options *options, const char *path,
 			 struct error *err)
 {
@@ -68,9 +82,9 @@ static int look_for_loop(const struct block_options *options, const char *path,
 		    mine.st_ino == theirs.st_ino)
 			return error_set(err, ELOOP, "%s lies on itself: its backing file is %s",
 					 o->file, path);
-	if (depth > DEPTH_MAX)
+	if (depth > QCOW2_DEPTH_MAX)
 		return error_set(err, ELOOP, "%s: more than %u backing files below each other",
-				 path, DEPTH_MAX);
+				 path, QCOW2_DEPTH_MAX);
 	return 0;
 }
 

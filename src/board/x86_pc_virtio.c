@@ -175,10 +175,10 @@ static int add_disks(struct pc *pc, struct error *err)
 			break;
 		for (unsigned i = 0; i < count && !ret; i++)
 			ret = block_options_share(&options[i], &options[count], err);
-		if (!ret)
-			ret = add_disk(pc, &options[count], err);
 		count++;
 	}
+	for (unsigned i = 0; i < count && !ret; i++)
+		ret = add_disk(pc, &options[i], err);
 	while (count)
 		block_options_release(&options[--count]);
 	return ret;

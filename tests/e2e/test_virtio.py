@@ -332,6 +332,26 @@ def test_a_disk_given_twice(ringlet, linux, tmp_path):
         assert not run(ringlet, *linux(), "--dry-run", "-d", one, "-d", other).returncode
 
 
+def test_a_disk_below_another(ringlet, linux, tmp_path):
+    """What images lie on is as it was when they were made, or they are worth nothing."""
+    base, middle, top, new = (tmp_path / name for name in ("base", "b.qcow2", "c.qcow2", "d.qcow2"))
+    base.write_bytes(bytes(MIB))
+    for image, below in (middle, base), (top, middle):
+        subprocess.run([ringlet, "disk", "create", image, "--backing", below], check=True)
+    for one, other, said in ((base, f"{middle},backing", base), (base, f"{top},backing,ro", base),
+                             (f"{middle},backing", f"{top},backing", middle),
+                             (base, f"{top},backing,overlay={new}", base)):
+        for disks in (one, other), (other, one):
+            for mode in ["--dry-run"], []:
+                done = run(ringlet, *linux(), *mode, "-d", disks[0], "-d", disks[1])
+                assert f"another disk of this machine lies on {said}," in done.stderr, disks
+                assert done.returncode and done.stderr.count("\n") == 1 and not done.stdout
+                assert not new.exists()
+    for other in f"{base},ro", f"{base},overlay={new}", f"{middle},backing,ro":
+        assert not run(ringlet, *linux(), "--dry-run", "-d", f"{top},backing",
+                       "-d", other).returncode
+
+
 def test_dry_run_lists_devices(ringlet, linux, tmp_path):
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(MIB))
