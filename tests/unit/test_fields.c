@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include <asm/prctl.h>
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -342,12 +343,47 @@ static void test_limits(void **state)
 	*gs = kept;
 }
 
+/* Whatever the size of its component is. */
+static void test_protection_keys(void **state)
+{
+	const uint64_t asked = VEC_BIT(VEC_PKRU);
+	struct machine *m = *state;
+	struct x86_cpu *cpu = m->fixture.cpu;
+	unsigned eax, ebx, ecx, edx;
+
+	if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSPKE))
+		skip();
+	cpu->state.xcr0 |= asked;
+	for (unsigned live = 0; live < 2; live++) {
+		struct insn insn;
+
+		set_segment(m, 0);
+		fill(m);
+		__asm__ volatile("rdpkru" : "=a"(cpu->state.pkru) : "c"(0) : "edx");
+		__asm__ volatile("xsave64 (%0)" : : "r"(m->low), "a"(asked), "d"(0) : "memory");
+		cpu->state.gpr[X86_RAX] = asked;
+		cpu->state.gpr[X86_RBX] = 0;
+		assert_int_equal(x86_decode(cpu, cpu->mode, insn_xsave64,
+					    size_of(insn_xsave64, insn_xsave64_end), &insn),
+				 size_of(insn_xsave64, insn_xsave64_end));
+		if (live)
+			x86_vec_load(cpu);
+		cpu->insn = &insn;
+		assert_false(X86_RAISES(&m->fixture, insn.fn(cpu, &insn)));
+		cpu->insn = NULL;
+		x86_vec_park(cpu);
+		assert_memory_equal(m->low + VEC_HEADER_END, m->guest_low + VEC_HEADER_END,
+				    WINDOW - VEC_HEADER_END);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_saving),
 		cmocka_unit_test(test_restoring),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_protection_keys),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

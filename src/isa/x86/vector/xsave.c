@@ -26,6 +26,7 @@
 #define COMPACTED (1ull << 63)
 #define X87_FIRST_END VEC_MXCSR /* the x87 state is in two pieces around MXCSR */
 #define MXCSR_BYTES 8u
+#define PKRU_BYTES 4u /* of the eight that it has room for: the others are not touched */
 
 /* An area in guest memory. */
 struct area {
@@ -51,7 +52,7 @@ static struct area open_area(struct x86_cpu *cpu, const struct insn *insn, enum 
 /* Bytes of a component from AVX on that the mode has registers for. */
 static unsigned component_bytes(const struct x86_cpu *cpu, unsigned i)
 {
-	unsigned size = cpu->hostexec->size[i];
+	unsigned size = i == VEC_PKRU ? PKRU_BYTES : cpu->hostexec->size[i];
 
 	if (cpu->mode == X86_MODE_64)
 		return size;
@@ -128,12 +129,11 @@ static void store_extended(struct x86_cpu *cpu, const struct area *area, uint64_
 	for (unsigned i = VEC_AVX; i < HOST_COMPONENTS; i++) {
 		unsigned size = component_bytes(cpu, i);
 		const uint8_t *from = cpu->state.xsave + he->offset[i];
-		uint64_t pkru = cpu->state.pkru;
 
 		if (!(written & VEC_BIT(i)))
 			continue;
 		if (i == VEC_PKRU)
-			from = (const uint8_t *)&pkru;
+			from = (const uint8_t *)&cpu->state.pkru;
 		else if (cpu->state.xfd & VEC_BIT(i))
 			from = memset(cpu->hostexec->image, 0, size);
 		fields_store(cpu, &area->image, component_offset(cpu, area, i), from, size,
@@ -205,12 +205,12 @@ static void host_save(uint8_t *to, uint64_t mask, bool compacted)
 static void amend_saved(struct x86_cpu *cpu, const struct insn *insn, const struct area *area,
 			uint8_t *to, uint64_t present)
 {
-	uint64_t pkru = cpu->state.pkru;
+	uint32_t pkru = cpu->state.pkru;
 
 	if ((area->format ? present : area->mask) & VEC_BIT(VEC_X87))
 		fx_export_pointers(cpu, insn, to);
 	if (area->mask & VEC_BIT(VEC_PKRU) && (pkru || !area->format))
-		vec_put64(to, component_offset(cpu, area, VEC_PKRU), pkru);
+		vec_put32(to, component_offset(cpu, area, VEC_PKRU), pkru);
 	if (area->mask & VEC_BIT(VEC_TILECFG) && !area->format)
 		memset(to + cpu->hostexec->offset[VEC_TILECFG], 0,
 		       cpu->hostexec->size[VEC_TILECFG]);
