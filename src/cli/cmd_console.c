@@ -2,17 +2,23 @@
 /*
  * This terminal at a guest's console, beside whoever else is there. An event loop of our own has the
  * terminal on one side and the machine's control socket on the other.
+ *
+ * A console never says that it has answered. So when standard input was no terminal and has ended,
+ * and the machine has taken what there was of it, we go when nothing was to be seen for QUIET_NS.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <linux/sockios.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "cli/commands.h"
 #include "cli/machine.h"
+#include "host/clock.h"
 #include "host/loop.h"
 #include "host/machines.h"
 #include "ui/chardev.h"
@@ -20,6 +26,7 @@
 #include "ui/terminal.h"
 
 #define KEYS_BYTES 4096u
+#define QUIET_NS 1000000000ull
 
 struct console_args {
 	bool help;
@@ -39,6 +46,8 @@ struct console {
 	struct chardev *chardev;
 	struct fifo keys;  /* to the machine */
 	bool terminal_full;
+	bool input_ended;
+	struct loop_timer *quiet;
 };
 
 static void watch(struct console *console)
@@ -54,6 +63,40 @@ static void leave(void *opaque)
 	loop_stop(console->loop);
 }
 
+/* ---- the end of input ---- */
+
+static void wait_for_quiet(struct console *console)
+{
+	if (console->input_ended)
+		loop_timer_arm(console->quiet, clock_now_ns() + QUIET_NS);
+}
+
+static void input_ended(void *opaque)
+{
+	struct console *console = opaque;
+
+	console->input_ended = true;
+	wait_for_quiet(console);
+}
+
+/* Is there input that the machine has not taken out of the socket? */
+static bool has_unsent(const struct console *console)
+{
+	int bytes = 0;
+
+	return console->keys.used || (!ioctl(console->client->fd, SIOCOUTQ, &bytes) && bytes);
+}
+
+static void quiet(void *opaque)
+{
+	struct console *console = opaque;
+
+	if (console->terminal_full || has_unsent(console))
+		wait_for_quiet(console);
+	else
+		leave(console);
+}
+
 /* ---- from the machine ---- */
 
 /* What the terminal has no room for stays in the socket: it is looked at before it is taken. */
@@ -67,6 +110,7 @@ static void read_screen(struct console *console)
 		leave(console);
 	if (got <= 0)
 		return;
+	wait_for_quiet(console);
 	taken = chardev_write(console->chardev, data, (size_t)got);
 	console->terminal_full = taken < (size_t)got;
 	recv(console->client->fd, data, taken, MSG_DONTWAIT);
@@ -146,7 +190,8 @@ static int set_up(struct console *console, struct error *err)
 {
 	const struct terminal_config config = {
 		.loop = console->loop, .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO,
-		.quit = leave, .quit_help = "leave the console", .opaque = console,
+		.quit = leave, .quit_help = "leave the console", .ended = input_ended,
+		.opaque = console,
 	};
 	const struct chardev_front front = {
 		.can_receive = can_receive, .receive = receive, .writable = writable,
@@ -154,6 +199,8 @@ static int set_up(struct console *console, struct error *err)
 	};
 	int ret = fifo_init(&console->keys, KEYS_BYTES);
 
+	if (!ret)
+		ret = loop_timer_create(console->loop, quiet, console, &console->quiet);
 	if (!ret)
 		ret = loop_watch_add(console->loop, console->client->fd, EPOLLIN, on_socket, console,
 				     &console->watch);
@@ -183,6 +230,7 @@ static int attach(struct client *client, void *args, char **operand, struct erro
 		loop_run(console.loop);
 	terminal_destroy(console.terminal);
 	loop_watch_remove(console.watch);
+	loop_timer_destroy(console.quiet);
 	fifo_release(&console.keys);
 	loop_destroy(console.loop);
 	return ret;

@@ -56,6 +56,7 @@ struct terminal {
 	struct loop_watch *in_watch; /* NULL: paused, or cannot be watched */
 	bool in_polled; /* a file, say: read when there is room for it, without being told */
 	bool in_ended;
+	bool end_awaited; /* config.ended is to be called yet */
 	bool escaped;
 
 	bool is_tty;
@@ -262,6 +263,14 @@ static void deliver_ring(struct terminal *terminal)
 	}
 }
 
+static void note_end(struct terminal *terminal)
+{
+	if (!terminal->end_awaited || !terminal->in_ended || terminal->input.used)
+		return;
+	terminal->end_awaited = false;
+	terminal->config.ended(terminal->config.opaque);
+}
+
 static void take_input(struct terminal *terminal);
 
 /* What cannot be watched is read piece by piece, as the guest makes room. */
@@ -278,6 +287,7 @@ static void deliver(void *opaque)
 	}
 	if (fifo_room(&terminal->input))
 		resume_input(terminal);
+	note_end(terminal);
 }
 
 /* Called by the device in the middle of an access: what follows from it comes later. */
@@ -285,7 +295,7 @@ static void terminal_input_room(void *opaque)
 {
 	struct terminal *terminal = opaque;
 
-	if (terminal->input.used || terminal->in_polled)
+	if (terminal->input.used || terminal->in_polled || terminal->end_awaited)
 		loop_timer_arm(terminal->deliver_timer, 0);
 }
 
@@ -382,6 +392,7 @@ static void on_in_ready(void *opaque, uint32_t events)
 	}
 	take_input(terminal);
 	deliver_ring(terminal);
+	note_end(terminal);
 }
 
 static void resume_input(struct terminal *terminal)
@@ -417,9 +428,11 @@ static int set_up(struct terminal *terminal)
 					&terminal->deliver_timer);
 	if (!ret)
 		ret = setup_tty(terminal);
-	if (!ret)
-		resume_input(terminal);
-	return ret;
+	if (ret)
+		return ret;
+	terminal->end_awaited = terminal->config.ended && !terminal->is_tty;
+	resume_input(terminal);
+	return 0;
 }
 
 int terminal_create(const struct terminal_config *config, struct terminal **out, struct error *err)

@@ -2,9 +2,8 @@
 /*
  * The user's terminal (or whatever standard input and output are) as a character device's back end.
  * A terminal is put into raw mode and restored on every way out. On a terminal, Ctrl-A begins a
- * command: x ends the machine, h helps, b sends a break, Ctrl-A sends itself. End of input is no
- * event: the machine runs on. Created and destroyed with the machine lock held or before the loop
- * runs.
+ * command: x ends the machine, h helps, b sends a break, Ctrl-A sends itself. Created and destroyed
+ * with the machine lock held or before the loop runs.
  */
 #ifndef RINGLET_UI_TERMINAL_H
 #define RINGLET_UI_TERMINAL_H
@@ -19,6 +18,8 @@ struct terminal_config {
 	int in_fd, out_fd;           /* stay the caller's */
 	void (*quit)(void *opaque);  /* the user wants the end, or is gone; machine lock held */
 	const char *quit_help;       /* what that does */
+	/* Input that is no terminal's has ended, and all was delivered. NULL: that is no event. */
+	void (*ended)(void *opaque);
 	void *opaque;
 };
 

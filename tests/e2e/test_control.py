@@ -743,9 +743,32 @@ def test_a_console_as_a_pipe(start, linux, ringlet):
     with subprocess.Popen([ringlet, "console"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) \
             as client:
         client.stdin.write(b"echo $((6 * 7))\n")
-        client.stdin.close()
+        client.stdin.flush()
         guest.expect("42\r\n::line 1 status 0::\r\n")
         guest.send("poweroff -f\n")
         assert guest.wait() == 0
         assert b"42\r\n" in client.stdout.read()
         assert client.wait(30) == 0
+
+
+def test_a_console_whose_input_ends(start, linux, ringlet, tmp_path):
+    """All of it is typed, what comes of it is shown, and then that is all; the machine goes on."""
+    guest = start(*linux(), "--name", "one").ready()
+    script = tmp_path / "script"
+    lines = 300
+    script.write_text("cat\n" + "so many words\n" * lines + "\x04echo $((6 * 7))\n",
+                      encoding="utf-8")
+    with open(script, "rb") as file:
+        done = subprocess.run([ringlet, "console", "one"], stdin=file, capture_output=True,
+                              timeout=60, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert done.stdout.count(b"so many words") == lines
+    assert b"\r\n42\r\n::line 2 status 0::\r\n" in done.stdout
+    done = subprocess.run([ringlet, "console", "one"], stdin=subprocess.DEVNULL,
+                          capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0 and b"42\r\n" in done.stdout and not done.stderr
+    done = subprocess.run(["sh", "-c", "(echo echo $((7 * 8)); sleep 1) | $0 console one | cat",
+                           ringlet], capture_output=True, timeout=60, check=False)
+    assert b"56\r\n::line 3 status 0::\r\n" in done.stdout and not done.stderr
+    guest.send("poweroff -f\n")
+    assert guest.wait() == 0
