@@ -291,6 +291,13 @@ uint32_t blocks_exec_writes(const struct blocks *blocks)
 	return atomic_load(&blocks->exec_writes);
 }
 
+void blocks_stop_exec(struct blocks *blocks)
+{
+	atomic_fetch_add(&blocks->exec_writes, 1);
+	if (blocks->exclusive)
+		exclusive_recall(blocks->exclusive, CPU_REQ_CODE);
+}
+
 static void link_block(struct blocks *blocks, struct block *block, uint32_t alloc_bytes)
 {
 	_Atomic(struct block *) *bucket = bucket_of(blocks, block->phys, block->key);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -136,6 +137,14 @@ void exclusive_request(struct exclusive *exclusive, uint32_t bits)
 		if (cpu->kick)
 			cpu->kick(cpu);
 	}
+}
+
+void exclusive_recall(struct exclusive *exclusive, uint32_t bits)
+{
+	exclusive_request(exclusive, bits);
+	for (unsigned i = 0; i < exclusive->count; i++)
+		while (atomic_load(&exclusive->cpus[i]->away))
+			sched_yield();
 }
 
 void exclusive_each(struct exclusive *exclusive, void (*visit)(struct cpu *cpu, void *opaque),

@@ -36,6 +36,12 @@ void exclusive_end(struct cpu *cpu);
 /* Sets request bits of every CPU that runs; one that sleeps sees them when it wakes. Any thread. */
 void exclusive_request(struct exclusive *exclusive, uint32_t bits);
 
+/*
+ * The same, and waits until each CPU that was away (struct cpu) when it was asked is back. Any thread but that of one
+ * that is.
+ */
+void exclusive_recall(struct exclusive *exclusive, uint32_t bits);
+
 /* In a section: visits every CPU of the machine. */
 void exclusive_each(struct exclusive *exclusive, void (*visit)(struct cpu *cpu, void *opaque),
 		    void *opaque);

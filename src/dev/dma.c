@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "mem/hold.h"
 #include "mem/mem.h"
 
 /* What of [gpa, gpa+len) starts at gpa and lies in one region; len 0: gpa is no memory. */
@@ -67,11 +68,13 @@ static int put(const struct dma *dma, uint64_t gpa, const uint8_t *data, uint8_t
 		struct piece piece = piece_at(dma, gpa, len);
 
 		if (!piece.region->readonly) {
+			dma_hold(dma, gpa, piece.len);
 			if (data)
 				memcpy(piece.host, data, piece.len);
 			else
 				memset(piece.host, value, piece.len);
 			dma_wrote(dma, gpa, piece.len);
+			dma_release(dma, gpa, piece.len);
 		}
 		if (data)
 			data += piece.len;
@@ -108,6 +111,18 @@ int dma_map(const struct dma *dma, uint64_t gpa, uint64_t len, bool write, struc
 		len -= piece.len;
 	}
 	return (int)count;
+}
+
+void dma_hold(const struct dma *dma, uint64_t gpa, uint64_t len)
+{
+	if (dma->stop_exec && mem_hold(dma->mem, gpa, len))
+		dma->stop_exec(dma->opaque);
+}
+
+void dma_release(const struct dma *dma, uint64_t gpa, uint64_t len)
+{
+	if (dma->stop_exec)
+		mem_release(dma->mem, gpa, len);
 }
 
 void dma_wrote(const struct dma *dma, uint64_t gpa, uint64_t len)

@@ -7,7 +7,9 @@
  *
  * Each page carries flags (atomic bytes): MEM_PAGE_CODE says that decoded or translated code was
  * made from it, so that writers must call the code cache; see cpu/blocks.h. MEM_PAGE_EXEC, which
- * only a page with MEM_PAGE_CODE has, says that it is executed as it is.
+ * only a page with MEM_PAGE_CODE has, says that it was looked through and is executed as it is; who is
+ * about to write to it holds it (mem/hold.h). The upper half of the byte counts those who do,
+ * MEM_PAGE_HELD each.
  */
 #ifndef RINGLET_MEM_MEM_H
 #define RINGLET_MEM_MEM_H
@@ -23,7 +25,7 @@ struct mem;
 #define MEM_PAGE_SHIFT 12
 #define MEM_PAGE_SIZE (1u << MEM_PAGE_SHIFT)
 
-enum { MEM_PAGE_CODE = 1, MEM_PAGE_DIRTY = 2, MEM_PAGE_EXEC = 4 };
+enum { MEM_PAGE_CODE = 1, MEM_PAGE_DIRTY = 2, MEM_PAGE_EXEC = 4, MEM_PAGE_HELD = 16 };
 
 struct mem_region {
 	uint64_t gpa;

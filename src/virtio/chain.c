@@ -148,10 +148,20 @@ static bool append(struct virtio_queue *queue, struct ring_chain *ring_chain,
 	}
 	for (int i = 0; i < count; i++) {
 		ring_chain->in_gpa[chain->in_count] = gpa;
+		dma_hold(&queue->dev->env->dma, gpa, chain->in[chain->in_count].iov_len);
 		gpa += chain->in[chain->in_count++].iov_len;
 	}
 	chain->in_bytes += desc->len;
 	return true;
+}
+
+void ring_chain_free(struct virtio_queue *queue, struct ring_chain *ring_chain)
+{
+	const struct virtio_chain *chain = &ring_chain->chain;
+
+	for (unsigned i = 0; i < chain->in_count; i++)
+		dma_release(&queue->dev->env->dma, ring_chain->in_gpa[i], chain->in[i].iov_len);
+	free(ring_chain);
 }
 
 struct ring_chain *ring_chain_make(struct virtio_queue *queue, const struct ring_gather *gather)
@@ -163,13 +173,13 @@ struct ring_chain *ring_chain_make(struct virtio_queue *queue, const struct ring
 	for (unsigned i = 0; chain && i < gather->count; i++) {
 		if (append(queue, chain, &queue->scratch[i], room, &wrong))
 			continue;
-		free(chain);
+		ring_chain_free(queue, chain);
 		chain = NULL;
 	}
 	/* Lengths are told to the driver in 32 bits. */
 	if (chain && chain->chain.out_bytes + chain->chain.in_bytes > UINT32_MAX) {
 		wrong = "a chain of more than 4 GiB";
-		free(chain);
+		ring_chain_free(queue, chain);
 		chain = NULL;
 	}
 	if (!chain) {

@@ -239,7 +239,7 @@ void virtio_chain_drop(struct virtio_queue *queue, struct virtio_chain *chain)
 {
 	if (!is_stale(queue, chain))
 		queue->in_flight--;
-	free(chain);
+	ring_chain_free(queue, (struct ring_chain *)chain);
 }
 
 void virtio_queue_unpop(struct virtio_queue *queue, struct virtio_chain *chain)

@@ -142,6 +142,7 @@ static inline void ring_wrote(struct virtio_queue *queue, enum virtio_queue_area
 
 /* Makes the chain of what was gathered; NULL: broken, or no memory. */
 struct ring_chain *ring_chain_make(struct virtio_queue *queue, const struct ring_gather *gather);
+void ring_chain_free(struct virtio_queue *queue, struct ring_chain *chain);
 
 /* ---- for device.c ---- */
 

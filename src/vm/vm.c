@@ -156,6 +156,11 @@ static void device_wrote(void *opaque, uint64_t gpa, uint64_t len)
 	blocks_wrote(vm->blocks, gpa, len);
 }
 
+static void stop_exec(void *opaque)
+{
+	blocks_stop_exec(((struct vm *)opaque)->blocks);
+}
+
 static void pause_machine(void *opaque)
 {
 	vm_pause(opaque);
@@ -201,6 +206,8 @@ static int create_parts(struct vm *vm, struct error *err)
 	vm->env.hold = hold_cpu;
 	vm->env.opaque = vm;
 	vm->env.dma = (struct dma){ .mem = vm->env.mem, .wrote = device_wrote, .opaque = vm };
+	if (mem_file(vm->env.mem) >= 0)
+		vm->env.dma.stop_exec = stop_exec;
 	vm->threads = calloc(vm->config->cpus, sizeof(*vm->threads));
 	if (!vm->threads)
 		return error_set(err, ENOMEM, "no memory for %u CPUs", vm->config->cpus);

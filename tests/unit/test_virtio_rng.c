@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "mem/mem.h"
 #include "virtio/rng.h"
 #include "virtio_driver.h"
 
@@ -76,6 +77,33 @@ static void test_nothing_to_fill(void **state)
 	assert_true(driver_used(d, 0, &id, &len) && len == 0);
 }
 
+/* While it has the chain. */
+static void is_held(void *opaque)
+{
+	_Atomic uint8_t *flags = opaque;
+
+	assert_int_equal(*flags, MEM_PAGE_CODE | MEM_PAGE_HELD);
+	*flags |= MEM_PAGE_DIRTY;
+}
+
+/* A page that a device is going to write to must not be executed as it is any more. */
+static void test_holds(void **state)
+{
+	const struct driver_buffer buffer = { DRIVER_DATA, 100, true };
+	struct virtio_driver *d = *state;
+	struct device_env *env = &d->fixture->env;
+	const struct mem_region *region = mem_find(env->mem, DRIVER_DATA);
+	_Atomic uint8_t *flags = &region->page_flags[(DRIVER_DATA - region->gpa) >> MEM_PAGE_SHIFT];
+
+	env->dma.stop_exec = is_held;
+	env->dma.opaque = flags;
+	*flags = MEM_PAGE_CODE | MEM_PAGE_EXEC;
+	driver_add(d, 0, &buffer, 1, 0);
+	driver_kick(d, 0);
+	assert_int_equal(*flags, MEM_PAGE_CODE | MEM_PAGE_DIRTY);
+	env->dma.stop_exec = NULL;
+}
+
 /* A hundred bytes a tenth of a second: the second chain waits for the timer. */
 static void test_rate(void **state)
 {
@@ -101,6 +129,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_fill, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_to_fill, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_holds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rate, setup_slow, teardown),
 	};
 

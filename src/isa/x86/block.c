@@ -52,22 +52,44 @@ static void drop_write_tags(struct cpu *cpu, void *opaque)
 	x86_tlb_drop_phys(x86_cpu(cpu), *(uint64_t *)opaque);
 }
 
-void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys, uint8_t marks)
+static _Atomic uint8_t *flags_at(struct x86_cpu *cpu, uint64_t phys)
 {
 	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
-	_Atomic uint8_t *flags = &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
+
+	return &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
+}
+
+void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys)
+{
+	_Atomic uint8_t *flags = flags_at(cpu, phys);
 	uint64_t page = phys & ~PAGE_MASK;
-	uint8_t now = atomic_load(flags);
 
 	/* While it stays a code page, nobody has a direct way to it: no need to stop anybody. */
-	while (now & MEM_PAGE_CODE)
-		if (!(marks & ~now) || atomic_compare_exchange_weak(flags, &now, now | marks))
-			return;
+	if (atomic_load(flags) & MEM_PAGE_CODE)
+		return;
 	x86_vec_park(cpu);
 	exclusive_begin(&cpu->cpu);
-	if (!(atomic_fetch_or(flags, marks | MEM_PAGE_CODE) & MEM_PAGE_CODE))
+	if (!(atomic_fetch_or(flags, MEM_PAGE_CODE) & MEM_PAGE_CODE))
 		exclusive_each(cpu->cpu.env.exclusive, drop_write_tags, &page);
 	exclusive_end(&cpu->cpu);
+}
+
+bool x86_mark_exec_page(struct x86_cpu *cpu, uint64_t phys)
+{
+	_Atomic uint8_t *flags = flags_at(cpu, phys);
+	uint8_t now = atomic_load(flags);
+
+	while (!(now & MEM_PAGE_EXEC)) {
+		if (now >= MEM_PAGE_HELD)
+			return false;
+		if (!(now & MEM_PAGE_CODE)) {
+			x86_mark_code_page(cpu, phys);
+			now = atomic_load(flags);
+		} else {
+			atomic_compare_exchange_weak(flags, &now, now | MEM_PAGE_EXEC);
+		}
+	}
+	return true;
 }
 
 static unsigned decode_into(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,
@@ -156,7 +178,7 @@ static struct x86_block *build_crossing(struct x86_cpu *cpu, uint64_t linear, ui
 	x86_tlb_fetch(cpu, next, &phys2, &host);
 	if (host) {
 		generation2 = blocks_generation(blocks, phys2);
-		x86_mark_code_page(cpu, phys2, MEM_PAGE_CODE);
+		x86_mark_code_page(cpu, phys2);
 	}
 	for (unsigned i = 0; i < MAX_LENGTH; i++)
 		joined[i] = i < size ? bytes[i] : host ? host[i - size] : 0xff;
@@ -183,7 +205,7 @@ static struct x86_block *build_block(struct x86_cpu *cpu, uint64_t linear, uint6
 	struct insn insns[X86_BLOCK_INSNS];
 	struct x86_block *block;
 
-	x86_mark_code_page(cpu, phys, MEM_PAGE_CODE);
+	x86_mark_code_page(cpu, phys);
 	count = decode_page(cpu, host, left, insns, &size_bytes);
 	if (!count)
 		return build_crossing(cpu, linear, phys, host, left, generation);

@@ -29,10 +29,13 @@ void x86_blocks_destroy(struct x86_cpu *cpu);
 void x86_blocks_forget(struct x86_cpu *cpu);
 
 /*
- * Who is about to make code of a page gives it MEM_PAGE_CODE (and marks), and every CPU's direct
- * ways to write to it away: see cpu/blocks.h. In an exclusive section of its own, if it is news.
+ * Who is about to make code of a page gives it MEM_PAGE_CODE, and takes every CPU's direct ways to
+ * write to it away: see cpu/blocks.h. In an exclusive section of its own, if it is news.
  */
-void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys, uint8_t marks);
+void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys);
+
+/* The same, and MEM_PAGE_EXEC. false: somebody writes to the page now, and it does not get that. */
+bool x86_mark_exec_page(struct x86_cpu *cpu, uint64_t phys);
 
 static inline struct x86_block *x86_block_of(const struct insn *insn)
 {

@@ -114,7 +114,7 @@ void direct_destroy(struct x86_cpu *cpu)
 /* One of them runs, at most. */
 static void kick(struct cpu *generic)
 {
-	for (unsigned i = 0; i < SLOTS; i++)
+	for (unsigned i = 0; i < SLOTS && atomic_load(&generic->away); i++)
 		cell_kick(&x86_cpu(generic)->direct->slot[i].cell);
 }
 
@@ -309,6 +309,13 @@ static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct dire
 	return fault;
 }
 
+/* Between the two, requests come with a kick. */
+static void set_away(struct x86_cpu *cpu, struct slot *slot, bool away)
+{
+	atomic_store_explicit(&slot->cell.runs, away, memory_order_release);
+	atomic_store(&cpu->cpu.away, away);
+}
+
 /*
  * In the cell until it needs more than mappings. 0; -ENOMEM, -ESRCH: it did not run, what is in its
  * frame is as it was; -ECHILD: what is there is nothing to go on with.
@@ -321,14 +328,14 @@ static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *eve
 	do {
 		*event = (struct direct_event){ .signal = SIGUSR1 };
 		slot->fault = DIRECT_OURS;
-		atomic_store(&slot->cell.runs, true);
+		set_away(cpu, slot, true);
 		if (cpu_requested(&cpu->cpu, ~0u)) {
-			atomic_store(&slot->cell.runs, false);
+			set_away(cpu, slot, false);
 			return 0;
 		}
 		slot->used_at = ++cpu->direct->entered;
 		ret = cell_turn(&slot->cell);
-		atomic_store(&slot->cell.runs, false);
+		set_away(cpu, slot, false);
 		if (!ret && !direct_frame_event(&slot->cell, event))
 			ret = -ECHILD;
 		if (ret)

@@ -169,7 +169,7 @@ static unsigned bytes_behind(struct x86_cpu *cpu, uint64_t linear, uint8_t *byte
 	return SCAN_BEHIND;
 }
 
-/* The page as it is now: code that may run in a cell? From here on we hear of writes to it. */
+/* The page as it is now: code that may run in a cell? From here on we are asked before it is written. */
 static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, uint64_t phys,
 		     uint32_t *generation)
 {
@@ -177,7 +177,8 @@ static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t l
 	unsigned behind;
 
 	*generation = blocks_generation(cpu->cpu.env.blocks, phys);
-	x86_mark_code_page(cpu, phys, MEM_PAGE_EXEC);
+	if (!x86_mark_exec_page(cpu, phys))
+		return false;
 	mem_read(cpu->cpu.env.mem, phys, copy, PAGE_BYTES);
 	behind = bytes_behind(cpu, linear, copy + PAGE_BYTES);
 	return scan_is_clean(copy, behind, pages->quiet);
@@ -377,8 +378,11 @@ bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear)
 
 static bool still_code(struct x86_cpu *cpu, const struct direct_page *page)
 {
-	return !page->scanned ||
-	       blocks_generation(cpu->cpu.env.blocks, page->phys) == page->code_generation;
+	if (page->scanned &&
+	    blocks_generation(cpu->cpu.env.blocks, page->phys) != page->code_generation)
+		return false;
+	return !(page->protection & PROT_EXEC) ||
+	       atomic_load(flags_of(region_of(cpu, page->phys, PAGE_BYTES), page->phys)) & MEM_PAGE_EXEC;
 }
 
 /* Would the tables give the same, with no less rights? */

@@ -325,6 +325,7 @@ static void rmw_begin_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size, 
 		bounce(cpu, locked, &span, rmw);
 		return;
 	}
+	x86_phys_hold(cpu, span.page.region, rmw->phys[0]);
 	rmw->bounced = false;
 	rmw->host = span.page.host + PAGE_OFFSET(linear);
 }
@@ -350,8 +351,10 @@ void x86_rmw_end(struct x86_cpu *cpu, struct x86_rmw *rmw)
 	if (likely(!rmw->slow))
 		return;
 	if (!rmw->bounced) {
-		x86_phys_wrote(cpu, mem_find(cpu->cpu.env.mem, rmw->phys[0]), rmw->phys[0],
-			       rmw->size);
+		const struct mem_region *region = mem_find(cpu->cpu.env.mem, rmw->phys[0]);
+
+		x86_phys_wrote(cpu, region, rmw->phys[0], rmw->size);
+		x86_phys_release(region, rmw->phys[0]);
 		return;
 	}
 	first = MEM_PAGE_SIZE - PAGE_OFFSET(rmw->linear);
@@ -402,13 +405,19 @@ void *x86_write_begin(struct x86_cpu *cpu, uint64_t linear, unsigned len, uint64
 	    x86_debug_watches_page(cpu, linear & ~0xfffull))
 		return NULL;
 	*code = page.phys | PAGE_OFFSET(linear);
+	x86_phys_hold(cpu, page.region, *code);
 	return page.host + PAGE_OFFSET(linear);
 }
 
 void x86_write_end(struct x86_cpu *cpu, uint64_t code, unsigned len)
 {
-	if (unlikely(code != X86_NO_CODE))
-		x86_phys_wrote(cpu, mem_find(cpu->cpu.env.mem, code), code, len);
+	const struct mem_region *region;
+
+	if (likely(code == X86_NO_CODE))
+		return;
+	region = mem_find(cpu->cpu.env.mem, code);
+	x86_phys_wrote(cpu, region, code, len);
+	x86_phys_release(region, code);
 }
 
 static void probe(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access,

@@ -8,6 +8,7 @@
 #include "cpu/blocks.h"
 #include "dev/bus.h"
 #include "isa/x86/x86.h"
+#include "mem/hold.h"
 #include "mem/mem.h"
 
 /* A guest may count on an access of a natural size being one access: another CPU looks on. */
@@ -28,10 +29,28 @@ static unsigned bus_size(unsigned len)
 	return len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1;
 }
 
+static _Atomic uint8_t *flags_of(const struct mem_region *region, uint64_t phys)
+{
+	return &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
+}
+
+void x86_phys_hold(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys)
+{
+	if (likely(!mem_hold_page(flags_of(region, phys))))
+		return;
+	x86_vec_park(cpu);
+	blocks_stop_exec(cpu->cpu.env.blocks);
+}
+
+void x86_phys_release(const struct mem_region *region, uint64_t phys)
+{
+	mem_release_page(flags_of(region, phys));
+}
+
 void x86_phys_wrote(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys,
 		    unsigned len)
 {
-	_Atomic uint8_t *page = &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
+	_Atomic uint8_t *page = flags_of(region, phys);
 	uint8_t flags = atomic_load_explicit(page, memory_order_relaxed);
 
 	if (!(flags & MEM_PAGE_DIRTY))
@@ -64,16 +83,29 @@ void x86_phys_read(struct x86_cpu *cpu, uint64_t phys, void *data, unsigned len)
 	}
 }
 
+/* Code of the page can be new only where all CPUs were stopped: it has some before, or not. */
+static void write_memory(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys,
+			 const void *data, unsigned len)
+{
+	bool code = atomic_load_explicit(flags_of(region, phys), memory_order_relaxed) & MEM_PAGE_CODE;
+
+	if (region->readonly)
+		return;
+	if (unlikely(code))
+		x86_phys_hold(cpu, region, phys);
+	copy_whole(region->host + (phys - region->gpa), data, len);
+	x86_phys_wrote(cpu, region, phys, len);
+	if (unlikely(code))
+		x86_phys_release(region, phys);
+}
+
 void x86_phys_write(struct x86_cpu *cpu, uint64_t phys, const void *data, unsigned len)
 {
 	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
 	const uint8_t *from = data;
 
 	if (region) {
-		if (region->readonly)
-			return;
-		copy_whole(region->host + (phys - region->gpa), data, len);
-		x86_phys_wrote(cpu, region, phys, len);
+		write_memory(cpu, region, phys, data, len);
 		return;
 	}
 	x86_vec_park(cpu);

@@ -18,6 +18,13 @@ struct x86_cpu;
 void x86_phys_read(struct x86_cpu *cpu, uint64_t phys, void *data, unsigned len);
 void x86_phys_write(struct x86_cpu *cpu, uint64_t phys, const void *data, unsigned len);
 
+/*
+ * Around a write to RAM that code may have been made of, at phys in region: nobody executes that page
+ * as it is meanwhile. What happens between the two neither raises nor ends.
+ */
+void x86_phys_hold(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys);
+void x86_phys_release(const struct mem_region *region, uint64_t phys);
+
 /* Bytes of RAM at phys (in region) were written: if code was made of them, it goes. */
 void x86_phys_wrote(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys,
 		    unsigned len);
