@@ -31,6 +31,9 @@ struct device_env {
 	struct bus *pio;
 	struct bus *mmio;
 	bool doorbells; /* somebody listens to those of the buses' ranges */
+	/* Now others than devices may write to memory without saying so: CPUs run, and who runs them
+	 * keeps nothing that was made of what was there. */
+	bool unseen_writes;
 	/* Has the machine stand soon, until its user lets it go on. */
 	void (*pause)(void *opaque);
 	/* The CPU that accesses a device (its number, as buses tell it) goes no further than this
@@ -55,6 +58,9 @@ struct device_class {
 	/* Power-on state; also on a machine reset. */
 	void (*reset)(struct device *dev);
 	void (*destroy)(struct device *dev);
+	/* env's unseen_writes has changed: on return nobody whom the device has sent writes any more,
+	 * if nobody may. May be NULL. */
+	void (*settle)(struct device *dev);
 	/* For --dry-run: members of the object that is open in json. May be NULL. */
 	void (*describe)(const struct device *dev, struct json *json);
 	/* What it has counted since the machine began, likewise, for people. May be NULL. */

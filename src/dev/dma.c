@@ -153,3 +153,13 @@ void dma_discard(const struct dma *dma, uint64_t gpa, uint64_t len)
 		len -= piece.len;
 	}
 }
+
+void dma_wrote_anywhere(const struct dma *dma)
+{
+	for (unsigned i = 0; i < mem_region_count(dma->mem); i++) {
+		const struct mem_region *region = mem_region_at(dma->mem, i);
+
+		if (!region->readonly)
+			dma_wrote(dma, region->gpa, region->size_bytes);
+	}
+}

@@ -51,4 +51,7 @@ void dma_discard(const struct dma *dma, uint64_t gpa, uint64_t len);
 /* [gpa, gpa+len) was just written through a mapping. */
 void dma_wrote(const struct dma *dma, uint64_t gpa, uint64_t len);
 
+/* Somebody wrote who does not say where: it may have been all of RAM. */
+void dma_wrote_anywhere(const struct dma *dma);
+
 #endif

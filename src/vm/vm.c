@@ -356,6 +356,17 @@ static int arm_switch(struct vm *vm, struct error *err)
 	return 0;
 }
 
+/* Only who runs CPUs outside of this process keeps no code. */
+static void let_write_unseen(struct vm *vm, bool running)
+{
+	loop_lock(vm->env.loop);
+	vm->env.unseen_writes = running && vm->host_accel && vm->accel == vm->host_accel;
+	for (unsigned i = 0; i < vm->device_count; i++)
+		if (vm->devices[i]->class->settle)
+			vm->devices[i]->class->settle(vm->devices[i]);
+	loop_unlock(vm->env.loop);
+}
+
 /* The CPUs run until somebody stops the loop. */
 static int run_cpus(struct vm *vm, struct error *err)
 {
@@ -367,8 +378,10 @@ static int run_cpus(struct vm *vm, struct error *err)
 		ret = start_cpus(vm, err);
 	if (ret)
 		return ret;
+	let_write_unseen(vm, true);
 	loop_run(vm->env.loop);
 	stop_cpus(vm);
+	let_write_unseen(vm, false);
 	return accel_pause(vm, err);
 }
 

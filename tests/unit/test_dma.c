@@ -143,6 +143,18 @@ static void test_discard(void **state)
 	assert_int_equal(back[PAGE - 1], 1);
 }
 
+/* All of RAM, as far as anybody knows. */
+static void test_wrote_anywhere(void **state)
+{
+	struct bench *b = *state;
+
+	dma_wrote_anywhere(&b->dma);
+	assert_int_equal(b->wrote_count, 2);
+	assert_true(b->wrote_gpa == 5 * PAGE && b->wrote_len == PAGE);
+	assert_true(flags_of(b, 3 * PAGE) & MEM_PAGE_DIRTY && flags_of(b, 5 * PAGE) & MEM_PAGE_DIRTY);
+	assert_false(flags_of(b, 4 * PAGE) & MEM_PAGE_DIRTY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -151,6 +163,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rom, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_map, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_discard, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wrote_anywhere, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
