@@ -57,13 +57,19 @@ static void print_device(const struct json_text *text, const struct json_value *
 	const struct json_value *queues = json_member(text, device, "queues"), *queue = NULL;
 	const char *name = json_text_of(json_member(text, device, "device"));
 
-	while (queues && (queue = json_next(text, queues, queue)))
+	while (queues && (queue = json_next(text, queues, queue))) {
+		uint64_t loans = number_of(text, queue, "loans");
+
 		printf("  %-16s queue %2" PRIu64 ": %10" PRIu64 " chains %14" PRIu64 " bytes out %14"
-		       PRIu64 " in %9" PRIu64 " interrupts\n", name ? name : "",
+		       PRIu64 " in %9" PRIu64 " interrupts", name ? name : "",
 		       number_of(text, queue, "queue"), number_of(text, queue, "chains"),
 		       number_of(text, queue, "from_driver_bytes"),
 		       number_of(text, queue, "to_driver_bytes"),
 		       number_of(text, queue, "interrupts"));
+		if (loans)
+			printf(", lent to the kernel %" PRIu64 " times", loans);
+		putchar('\n');
+	}
 }
 
 static void print_devices(const struct json_text *text, const struct json_value *devices)

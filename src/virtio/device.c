@@ -44,7 +44,14 @@ void virtio_break(struct virtio_device *dev, const char *fmt, ...)
 	va_end(args);
 	log_guest(&dev->log_limit, "%s needs a reset: %s", dev->class->name, text);
 	dev->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	virtio_settle(dev);
 	tell_config(dev);
+}
+
+void virtio_settle(struct virtio_device *dev)
+{
+	if (dev->status & VIRTIO_CONFIG_S_DRIVER_OK && !dev->resetting && dev->class->settle)
+		dev->class->settle(dev);
 }
 
 /* ---- features ---- */
@@ -174,7 +181,11 @@ static void handle(struct virtio_device *dev, unsigned index)
 {
 	struct virtio_queue *queue = virtio_queue(dev, index);
 
-	if (queue && virtio_queue_ready(queue))
+	if (!queue)
+		return;
+	if (queue->loan)
+		ring_loan_kick(queue);
+	else if (virtio_queue_ready(queue))
 		dev->class->handle(dev, queue);
 }
 
@@ -259,7 +270,7 @@ void virtio_device_count(const struct virtio_device *dev, struct json *json)
 	for (unsigned i = 0; i < dev->queue_count; i++) {
 		const struct virtio_counts *counts = &dev->queues[i].counts;
 
-		if (!counts->chains)
+		if (!counts->chains && !counts->loans)
 			continue;
 		json_object_begin(json, NULL);
 		json_uint(json, "queue", i);
@@ -267,6 +278,7 @@ void virtio_device_count(const struct virtio_device *dev, struct json *json)
 		json_uint(json, "from_driver_bytes", counts->out_bytes);
 		json_uint(json, "to_driver_bytes", counts->in_bytes);
 		json_uint(json, "interrupts", counts->interrupts);
+		json_uint(json, "loans", counts->loans);
 		json_object_end(json);
 	}
 	json_array_end(json);

@@ -192,7 +192,7 @@ bool virtio_queue_ready(const struct virtio_queue *queue)
 {
 	const struct virtio_device *dev = queue->dev;
 
-	return queue->enabled && virtio_running(dev) &&
+	return queue->enabled && !queue->loan && virtio_running(dev) &&
 	       dev->transport->is_master(dev->transport_opaque);
 }
 

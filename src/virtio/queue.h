@@ -39,7 +39,7 @@ struct virtio_chain {
 struct virtio_queue *virtio_queue(struct virtio_device *dev, unsigned index);
 unsigned virtio_queue_index(const struct virtio_queue *queue);
 
-/* The driver has enabled it, and the device runs. */
+/* The driver has enabled it, the device runs, and it is not lent. */
 bool virtio_queue_ready(const struct virtio_queue *queue);
 
 /*

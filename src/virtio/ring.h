@@ -34,9 +34,9 @@ struct ring_chain {
 	struct iovec pieces[];
 };
 
-/* Of chains that were given back. */
+/* Of chains that were given back, by us: who borrows a queue tells of its interrupts alone. */
 struct virtio_counts {
-	uint64_t chains, out_bytes, in_bytes, interrupts;
+	uint64_t chains, out_bytes, in_bytes, interrupts, loans;
 };
 
 struct virtio_queue {
@@ -57,6 +57,7 @@ struct virtio_queue {
 	uint16_t signalled;    /* next_used then … */
 	bool signalled_valid;  /* … if that is known */
 
+	struct ring_loan *loan;    /* loan.c's, while it is lent; else NULL */
 	struct ring_desc *scratch; /* VIRTIO_CHAIN_MAX, of the chain being read */
 	struct virtio_counts counts; /* outlive resets */
 };
@@ -143,6 +144,11 @@ static inline void ring_wrote(struct virtio_queue *queue, enum virtio_queue_area
 /* Makes the chain of what was gathered; NULL: broken, or no memory. */
 struct ring_chain *ring_chain_make(struct virtio_queue *queue, const struct ring_gather *gather);
 void ring_chain_free(struct virtio_queue *queue, struct ring_chain *chain);
+
+/* ---- loan.c ---- */
+
+/* The driver notifies a queue that is lent, by way of us. */
+void ring_loan_kick(struct virtio_queue *queue);
 
 /* ---- for device.c ---- */
 

@@ -20,6 +20,11 @@ struct virtio_transport {
 	void (*reset)(void *opaque);
 	/* The device may access memory. */
 	bool (*is_master)(void *opaque);
+	/*
+	 * The eventfd that is signalled when the driver notifies a queue, and from now on is ours to
+	 * wait for, or not. -1: there is none, virtio_kick alone is called. NULL: nor is there ever.
+	 */
+	int (*queue_doorbell)(void *opaque, unsigned queue, bool ours);
 };
 
 void virtio_attach(struct virtio_device *dev, const struct virtio_transport *transport,
@@ -64,5 +69,8 @@ void virtio_queue_disable(struct virtio_device *dev, unsigned queue);
 void virtio_kick(struct virtio_device *dev, unsigned queue);
 /* All queues, since notifications may have been missed (bus mastering was off). */
 void virtio_kick_all(struct virtio_device *dev);
+
+/* For the class's settle, at any time. */
+void virtio_settle(struct virtio_device *dev);
 
 #endif

@@ -230,6 +230,11 @@ static void mmio_destroy(struct device *dev)
 	free(mmio);
 }
 
+static void mmio_settle(struct device *dev)
+{
+	virtio_settle(((struct virtio_mmio *)dev)->virtio);
+}
+
 static void mmio_describe(const struct device *dev, struct json *json)
 {
 	const struct virtio_mmio *mmio = (const struct virtio_mmio *)dev;
@@ -250,6 +255,7 @@ static const struct device_class virtio_mmio_class = {
 	.name = "virtio-mmio",
 	.reset = mmio_reset,
 	.destroy = mmio_destroy,
+	.settle = mmio_settle,
 	.describe = mmio_describe,
 	.count = mmio_count,
 };

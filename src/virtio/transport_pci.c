@@ -80,6 +80,7 @@ static const struct virtio_transport transport = {
 	.config_interrupt = config_interrupt,
 	.reset = reset_now,
 	.is_master = is_master,
+	.queue_doorbell = virtio_pci_bell,
 };
 
 static uint8_t read_isr(struct virtio_pci *pci)
@@ -193,6 +194,8 @@ static void config_written(void *opaque, unsigned offset, unsigned size)
 		       length);
 		registers_write(pci, at, length, value);
 	}
+	if (master != pci->was_master)
+		virtio_settle(pci->virtio);
 	if (master && !pci->was_master)
 		virtio_kick_all(pci->virtio);
 	pci->was_master = master;
@@ -289,6 +292,11 @@ static void pci_device_destroy(struct device *dev)
 	free(pci);
 }
 
+static void pci_device_settle(struct device *dev)
+{
+	virtio_settle(((struct virtio_pci *)dev)->virtio);
+}
+
 static void pci_device_describe(const struct device *dev, struct json *json)
 {
 	const struct virtio_pci *pci = (const struct virtio_pci *)dev;
@@ -343,6 +351,7 @@ static const struct device_class virtio_pci_class = {
 	.name = "virtio-pci",
 	.reset = pci_device_reset,
 	.destroy = pci_device_destroy,
+	.settle = pci_device_settle,
 	.describe = pci_device_describe,
 	.count = pci_device_count,
 };

@@ -69,6 +69,16 @@ int virtio_pci_bells_create(struct virtio_pci *pci, uint32_t first, uint32_t dis
 			       pci->virtio->class->name);
 }
 
+int virtio_pci_bell(void *opaque, unsigned queue, bool ours)
+{
+	struct virtio_pci *pci = opaque;
+
+	if (queue >= pci->doorbell_count)
+		return -1;
+	loop_watch_change(pci->bells[queue].watch, ours ? EPOLLIN : 0);
+	return pci->doorbells[queue].fd;
+}
+
 void virtio_pci_bells_destroy(struct virtio_pci *pci)
 {
 	for (unsigned i = 0; i < pci->doorbell_count; i++) {

@@ -31,6 +31,8 @@ struct virtio_pci {
 int virtio_pci_bells_create(struct virtio_pci *pci, uint32_t first, uint32_t distance,
 			    struct error *err);
 void virtio_pci_bells_destroy(struct virtio_pci *pci);
+/* For struct virtio_transport. */
+int virtio_pci_bell(void *opaque, unsigned queue, bool ours);
 
 /* ---- transport_pci_common.c ---- */
 

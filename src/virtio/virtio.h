@@ -56,6 +56,11 @@ struct virtio_class {
 	 * May be NULL.
 	 */
 	void (*stop)(struct virtio_device *dev);
+	/*
+	 * Whether a queue may be lent (loan.h) can have changed: env's unseen_writes, bus mastering,
+	 * what the device broke by. Only between start and stop. May be NULL.
+	 */
+	void (*settle)(struct virtio_device *dev);
 	/* The driver wrote size bytes of configuration. NULL: it is read-only. */
 	void (*config_write)(struct virtio_device *dev, unsigned offset, unsigned size,
 			     uint32_t value);
