@@ -192,6 +192,22 @@ static unsigned card_queues(const struct pc *pc)
 	return cpus < NET_QUEUES_MAX ? cpus : NET_QUEUES_MAX;
 }
 
+/*
+ * vhost-net writes to memory unseen, and the engines keep code that was made of it.
+ */
+static int settle_vhost(const struct vm *vm, struct net_options *options, struct error *err)
+{
+	if (options->kind != NET_TAP || vm->host_accel)
+		return 0;
+	if (options->vhost == NET_VHOST_ON)
+		return error_set(err, EINVAL, "network tap: vhost=on is for --accel kvm: the engine '%s' "
+				 "must see what is written to the guest's code; use vhost=off",
+				 vm->accel->name);
+	options->vhost = NET_VHOST_OFF;
+	log_debug("network tap: no vhost-net beside the engine '%s'", vm->accel->name);
+	return 0;
+}
+
 static int add_network(struct pc *pc, const char *text, unsigned index, struct error *err)
 {
 	struct virtio_net_options card;
@@ -205,7 +221,9 @@ static int add_network(struct pc *pc, const char *text, unsigned index, struct e
 	if (!options.queues)
 		options.queues = card_queues(pc);
 	memcpy(card.mac, options.mac, sizeof(card.mac));
-	ret = net_open(&options, &card.net, &why);
+	ret = settle_vhost(pc->vm, &options, &why);
+	if (!ret)
+		ret = net_open(&options, &card.net, &why);
 	if (!ret) {
 		ret = virtio_net_create(&pc->vm->env, &card, &virtio, err);
 		ret = plug(pc, ret, virtio, err);

@@ -116,7 +116,8 @@ const struct option_spec run_options[] = {
 	{ .name = "network", .letter = 'n', .type = OPTION_LIST, .offset = ARG(config.networks),
 	  .metavar = "KIND[,...]",
 	  .help = "a network card: user (the default; net=, host=, hostfwd=tcp:8080-:80, restrict), "
-		  "tap (ifname=, script=, fd=, queues=), vde (url=), or none; all: mac=, mtu=" },
+		  "tap (ifname=, script=, fd=, queues=, vhost=auto|on|off), vde (url=), or none; "
+		  "all: mac=, mtu=" },
 	{ .name = "cpus", .letter = 'c', .type = OPTION_UINT, .offset = ARG(config.cpus),
 	  .metavar = "N", .min = 1, .max = VM_CPUS_MAX, .help = "number of CPUs (1)" },
 	{ .name = "mem", .letter = 'm', .type = OPTION_SIZE, .offset = ARG(config.mem_bytes),

@@ -17,6 +17,7 @@
 #ifndef RINGLET_NET_NET_H
 #define RINGLET_NET_NET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -65,6 +66,7 @@ struct net_info {
 	unsigned from_guest; /* NET_…: what it sees to */
 	unsigned to_guest;   /* NET_…: what the guest may have to see to */
 	unsigned mtu;
+	bool vhost;          /* the host's kernel can serve them by itself: net/vhost.h */
 };
 
 /* What a back end's own struct begins with. */
@@ -73,6 +75,7 @@ struct net {
 	const char *kind; /* for log lines: "user", "tap" … */
 	struct net_info info;
 	int fd[NET_QUEUES_MAX]; /* to be watched: readable and writable as said above */
+	int vhost[NET_QUEUES_MAX]; /* if info.vhost */
 };
 
 static inline int net_send(struct net *net, unsigned queue, const struct iovec *iov, unsigned count)

@@ -17,7 +17,7 @@
 
 /* The values of all options, of whatever kind, as they are written. */
 struct words {
-	const char *mac, *network, *host, *ifname, *script, *url;
+	const char *mac, *network, *host, *ifname, *script, *vhost, *url;
 	struct option_list forwards;
 	unsigned mtu, fd, queues;
 	bool restricted;
@@ -44,6 +44,7 @@ static const struct suboption tap_words[] = {
 	WORD("script", STRING, script, 0, 0),
 	WORD("fd", UINT, fd, 3, 1u << 20),
 	WORD("queues", UINT, queues, 1, NET_QUEUES_MAX),
+	WORD("vhost", STRING, vhost, 0, 0),
 	{ .name = NULL },
 };
 
@@ -175,6 +176,23 @@ static int fill_plan(struct net_user_plan *plan, const struct words *words, unsi
 	return ret;
 }
 
+/* ---- who serves a tap ---- */
+
+static int parse_vhost(const char *text, enum net_vhost *vhost, struct error *err)
+{
+	static const char *const words[] = {
+		[NET_VHOST_AUTO] = "auto", [NET_VHOST_ON] = "on", [NET_VHOST_OFF] = "off",
+	};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(words[i], text))
+			continue;
+		*vhost = (enum net_vhost)i;
+		return 0;
+	}
+	return error_set(err, EINVAL, "network tap: vhost= is auto, on or off, not '%s'", text);
+}
+
 /* ---- all of it ---- */
 
 static int fill(struct net_options *options, const struct words *words, unsigned index,
@@ -188,6 +206,8 @@ static int fill(struct net_options *options, const struct words *words, unsigned
 	options->url = words->url;
 	choose_mac(options, index);
 	if (words->mac && parse_mac(words->mac, options->mac, err))
+		return -EINVAL;
+	if (words->vhost && parse_vhost(words->vhost, &options->vhost, err))
 		return -EINVAL;
 	if (words->fd && (words->ifname || words->script))
 		return error_set(err, EINVAL, "network tap: fd= excludes ifname= and script=");

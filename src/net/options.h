@@ -13,6 +13,8 @@ struct error;
 
 enum net_kind { NET_NONE, NET_USER, NET_TAP, NET_VDE };
 
+enum net_vhost { NET_VHOST_AUTO, NET_VHOST_ON, NET_VHOST_OFF };
+
 struct net_options {
 	enum net_kind kind;
 	uint8_t mac[6];
@@ -21,6 +23,7 @@ struct net_options {
 	const char *ifname, *script; /* tap; NULL: any, none */
 	unsigned fd;                 /* tap: one that is open already; 0: none */
 	unsigned queues;             /* tap; 0: what fits the machine */
+	enum net_vhost vhost;        /* tap */
 	const char *url;             /* vde; NULL: its default */
 	char *text; /* where the strings are, for net_options_release */
 };

@@ -20,7 +20,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "net/options.h"
+#include "net/vhost.h"
 
 #define TUN_DEVICE "/dev/net/tun"
 
@@ -85,6 +87,8 @@ static ssize_t tap_receive(struct net *net, unsigned queue, void *frame, size_t 
 
 static void tap_close(struct net *net)
 {
+	for (unsigned i = 0; net->info.vhost && i < net->info.queues; i++)
+		close(net->vhost[i]);
 	for (unsigned i = 0; i < net->info.queues; i++)
 		if (net->fd[i] >= 0)
 			close(net->fd[i]);
@@ -222,6 +226,37 @@ static int run_script(const struct tap *tap, const char *script, struct error *e
 	return 0;
 }
 
+/* A descriptor a queue, or none at all. */
+static int open_vhost(struct net *net, struct error *err)
+{
+	unsigned count = 0;
+
+	while (count < net->info.queues) {
+		int fd = vhost_open(err);
+
+		if (fd < 0) {
+			while (count)
+				close(net->vhost[--count]);
+			return fd;
+		}
+		net->vhost[count++] = fd;
+	}
+	net->info.vhost = true;
+	return 0;
+}
+
+static int settle_vhost(struct net *net, enum net_vhost wanted, struct error *err)
+{
+	struct error why;
+
+	if (wanted == NET_VHOST_OFF || !open_vhost(net, &why))
+		return 0;
+	if (wanted == NET_VHOST_ON)
+		return error_set(err, EINVAL, "network tap: vhost=on: %s", why.message);
+	log_info("network tap: we serve it ourselves: %s", why.message);
+	return 0;
+}
+
 int net_tap_open(const struct net_options *options, struct net **net, struct error *err)
 {
 	struct tap *tap = calloc(1, sizeof(*tap));
@@ -242,6 +277,8 @@ int net_tap_open(const struct net_options *options, struct net **net, struct err
 		ret = set_headers(tap, err);
 	if (!ret)
 		ret = settle_mtu(tap, options->mtu, err);
+	if (!ret)
+		ret = settle_vhost(&tap->net, options->vhost, err);
 	if (!ret && options->script)
 		ret = run_script(tap, options->script, err);
 	if (ret) {

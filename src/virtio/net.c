@@ -4,6 +4,7 @@
  * right behind the first pair for a driver that knows no others. Machine lock held.
  */
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,10 @@ static uint64_t features_of(const struct net_info *info)
 			    1ull << VIRTIO_NET_F_CTRL_RX_EXTRA | 1ull << VIRTIO_NET_F_CTRL_VLAN |
 			    1ull << VIRTIO_NET_F_CTRL_MAC_ADDR;
 
+	/* Whom the kernel serves gets all that comes. */
+	if (info->vhost)
+		features &= ~(1ull << VIRTIO_NET_F_CTRL_RX | 1ull << VIRTIO_NET_F_CTRL_RX_EXTRA |
+			      1ull << VIRTIO_NET_F_CTRL_VLAN);
 	if (info->queues > 1)
 		features |= 1ull << VIRTIO_NET_F_MQ;
 	if (info->to_guest)
@@ -58,10 +63,13 @@ void nic_set_guest_offloads(struct nic *nic, uint64_t features)
 			nic->to_guest |= offloads[i].offload;
 	if (nic->net->class->set_offloads)
 		nic->net->class->set_offloads(nic->net, nic->to_guest);
+	nic_settle(nic);
 }
 
 void nic_use_pairs(struct nic *nic, unsigned count)
 {
+	nic->pairs_used = nic->pairs_used < count ? nic->pairs_used : count;
+	nic_settle(nic);
 	if (nic->net->class->set_queues)
 		nic->net->class->set_queues(nic->net, count);
 	nic->pairs_used = count;
@@ -71,10 +79,12 @@ void nic_use_pairs(struct nic *nic, unsigned count)
 		else
 			nic_pair_stop(&nic->pair[i]);
 	}
+	nic_settle(nic);
 }
 
 void nic_gone(struct nic *nic)
 {
+	nic_take_back(nic);
 	for (unsigned i = 0; i < nic->net->info.queues; i++)
 		nic_pair_stop(&nic->pair[i]);
 	if (nic->gone)
@@ -105,12 +115,18 @@ static void net_handle(struct virtio_device *dev, struct virtio_queue *queue)
 static void net_start(struct virtio_device *dev)
 {
 	struct nic *nic = (struct nic *)dev;
+	unsigned before = nic->net->info.vhost ? nic->to_guest : 0;
 
 	nic->from_guest = 0;
 	for (unsigned i = 0; i < OFFLOADS; i++)
 		if (virtio_has(dev, offloads[i].host_bit))
 			nic->from_guest |= offloads[i].offload;
+	nic->vhost_failed = false;
 	nic_set_guest_offloads(nic, dev->driver_features);
+	/* Frames that were made for the driver before, which took more: the kernel does not look. */
+	if (before & ~nic->to_guest)
+		for (unsigned i = 0; i < nic->net->info.queues; i++)
+			nic_pair_discard(&nic->pair[i]);
 	net_filter_reset(&nic->filter, nic->mac, virtio_has(dev, VIRTIO_NET_F_CTRL_VLAN));
 	nic_use_pairs(nic, 1);
 }
@@ -119,10 +135,16 @@ static void net_stop(struct virtio_device *dev)
 {
 	struct nic *nic = (struct nic *)dev;
 
+	nic_take_back(nic);
 	for (unsigned i = 0; i < nic->net->info.queues; i++)
 		nic_pair_stop(&nic->pair[i]);
 	nic->pairs_used = 0;
 	memcpy(nic->config.mac, nic->mac, sizeof(nic->mac));
+}
+
+static void net_settle(struct virtio_device *dev)
+{
+	nic_settle((struct nic *)dev);
 }
 
 static void net_describe(const struct virtio_device *dev, struct json *json)
@@ -137,6 +159,7 @@ static void net_describe(const struct virtio_device *dev, struct json *json)
 	json_string(json, "mac", text);
 	json_uint(json, "mtu", nic->net->info.mtu);
 	json_uint(json, "queues", nic->net->info.queues);
+	json_bool(json, "vhost", nic->net->info.vhost);
 }
 
 static void net_destroy(struct virtio_device *dev)
@@ -157,6 +180,7 @@ static const struct virtio_class net_class = {
 	.handle = net_handle,
 	.start = net_start,
 	.stop = net_stop,
+	.settle = net_settle,
 	.describe = net_describe,
 	.destroy = net_destroy,
 };
@@ -199,6 +223,8 @@ int virtio_net_create(const struct device_env *env, const struct virtio_net_opti
 	nic->config.mtu = (uint16_t)info->mtu;
 	setup.config = &nic->config;
 	ret = virtio_device_init(&nic->virtio, &setup, err);
+	if (info->vhost)
+		nic->virtio.features &= ~(1ull << VIRTIO_F_RING_PACKED);
 	if (!ret && !create_pairs(nic))
 		ret = error_set(err, ENOMEM, "no memory for a network card");
 	if (ret) {

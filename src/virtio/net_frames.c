@@ -15,12 +15,14 @@
 
 #define BUDGET 256u /* frames at a time: others want the machine lock, too */
 #define MERGE_MAX 64u /* buffers a frame may take */
+#define DISCARD_MAX 4096u /* frames: others go on sending */
 
 /* ---- watching ---- */
 
 static void update_watch(struct nic_pair *pair)
 {
-	uint32_t wanted = (pair->starved ? 0 : EPOLLIN) | (pair->blocked ? EPOLLOUT : 0);
+	uint32_t wanted = pair->lent ? 0 : (pair->starved ? 0 : EPOLLIN) |
+						(pair->blocked ? EPOLLOUT : 0);
 
 	if (!pair->watch || pair->watched == wanted)
 		return;
@@ -34,10 +36,10 @@ static void ready(void *opaque, uint32_t events)
 {
 	struct nic_pair *pair = opaque;
 
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT && !pair->lent)
 		nic_pair_send(pair);
 	/* Nobody asked, and it will be said again and again. */
-	if (events & (EPOLLHUP | EPOLLERR) && pair->starved)
+	if (events & (EPOLLHUP | EPOLLERR) && (pair->starved || pair->lent))
 		nic_gone(pair->nic);
 	else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		receive(pair);
@@ -61,6 +63,22 @@ void nic_pair_stop(struct nic_pair *pair)
 	pair->watch = NULL;
 	pair->starved = pair->blocked = false;
 	pair->frame_bytes = 0;
+}
+
+void nic_pair_handed_over(struct nic_pair *pair)
+{
+	pair->starved = pair->blocked = false;
+	pair->frame_bytes = 0;
+	update_watch(pair);
+}
+
+void nic_pair_discard(struct nic_pair *pair)
+{
+	const struct nic *nic = pair->nic;
+
+	for (unsigned i = 0; i < DISCARD_MAX; i++)
+		if (net_receive(nic->net, pair->index, pair->frame, NET_HEADER_BYTES + NET_FRAME_MAX) < 0)
+			break;
 }
 
 /* ---- headers ---- */

@@ -465,6 +465,20 @@ def test_tap_by_descriptor(ringlet, debian_kernel, flags, good):
         assert "IFF_VNET_HDR" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["", ",vhost=auto", ",vhost=off"])
+@pytest.mark.parametrize("accel", ["translate", "interp"])
+def test_no_vhost_beside_an_engine(ringlet, debian_kernel, accel, option):
+    """The kernel writes to memory unseen; the card is the one that it always was."""
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("/dev/net/tun is not for us")
+    done = subprocess.run([*namespace(), ringlet, "run", "-k", debian_kernel, "--accel", accel, "-n",
+                           f"tap{option}", "--dry-run"], capture_output=True, text=True, timeout=60,
+                          check=True)
+    (card,) = [device for device in json.loads(done.stdout)["devices"]
+               if device.get("virtio") == "virtio-net"]
+    assert card["vhost"] is False and not done.stderr
+
+
 # ---- vde ----
 
 def test_vde(begin_guest, tmp_path):
@@ -605,6 +619,9 @@ say("the cable is out")
     (["-n", "user,net=10.0.0.0/30"], "is no network"),
     (["-n", "tap,fd=3"], "descriptor 3"),
     (["-n", "tap,ifname=name-that-is-too-long"], "too long a name"),
+    (["-n", "tap,vhost=on", "--accel", "translate"], "vhost=on is for --accel kvm: the engine 'translate'"),
+    (["-n", "tap,vhost=on", "--accel", "interp"], "use vhost=off"),
+    (["-n", "tap,vhost=maybe"], "vhost= is auto, on or off, not 'maybe'"),
     (["-n", "vde,url=vde:///nonexistent"], "cannot connect to vde:///nonexistent"),
 ])
 def test_wrong_options(ringlet, debian_kernel, args, part):

@@ -96,6 +96,13 @@ static void test_other_kinds(void **state)
 	assert_string_equal(options.script, "/bin/true");
 	assert_int_equal(options.queues, 2);
 	assert_int_equal(options.mtu, 9000);
+	assert_int_equal(options.vhost, NET_VHOST_AUTO);
+	net_options_release(&options);
+	options = parse("tap,fd=3,vhost=on", 0);
+	assert_int_equal(options.vhost, NET_VHOST_ON);
+	net_options_release(&options);
+	options = parse("tap,vhost=off", 0);
+	assert_int_equal(options.vhost, NET_VHOST_OFF);
 	net_options_release(&options);
 	options = parse("vde,url=vde:///x", 0);
 	assert_int_equal(options.kind, NET_VDE);
@@ -116,6 +123,7 @@ static void test_wrong_options(void **state)
 		"user,hostfwd=tcp:a:1-:2", "user,hostfwd=tcp:[::1]:1-:2", "user,hostfwd=tcp:[::1:1-:2",
 		"user,hostfwd=tcp:1-", "user,hostfwd=tcp:1-10.0.2.15", "user,hostfwd=tcp:-1-:2",
 		"user,hostfwd=", "tap,queues=0", "tap,queues=9", "tap,fd=2", "vde,sock=x",
+		"tap,vhost", "tap,vhost=", "tap,vhost=yes", "user,vhost=on",
 	};
 	struct net_options options;
 	struct error err;
