@@ -253,6 +253,7 @@ struct x86_cpu {
 	struct direct *direct;      /* NULL: user code is never run directly: direct/direct.h */
 	bool direct_on;             /* the current address space's is */
 	bool direct_rests;          /* … but not in this run: direct/direct.h */
+	uint32_t direct_looks;      /* then, look-ups until it asks whether that is still right */
 	struct lockstep *lockstep;  /* --debug-lockstep, else NULL: mirror/lockstep.h */
 	uint64_t zero;              /* stands for a missing base or index register */
 	struct x86_block **jump_cache; /* blocks by physical address, this CPU's: block.c */

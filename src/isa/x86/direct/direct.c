@@ -37,7 +37,7 @@
 #define INTO_BYTE 0xce
 #define NOWHERE (~0ull) /* no address space */
 #define SPIN_US 20u
-#define LOOKS_A_CLOCK 4u /* look-ups of translated code between two looks at the clock */
+#define LOOKS_A_CLOCK 32u /* look-ups of translated code between two looks at the clock */
 #define VISIT_BLOCKS 64u /* of code that is not for a cell, before it is translated */
 #define SLOTS 8u        /* programs of a CPU that run directly in turn */
 
@@ -64,7 +64,6 @@ struct direct {
 	uint64_t entered, kicked, calls, faults, others; /* counted: by how it came back */
 	uint64_t chosen, given_up;
 	struct direct_runs runs;
-	unsigned looks;            /* of the code that is translated now */
 	/* What runs directly in each slot, or NOWHERE. Slots are large, and this is looked at often. */
 	uint64_t space[SLOTS];
 	struct slot slot[SLOTS];
@@ -436,6 +435,12 @@ static enum direct_next refuse(struct slot *slot)
 	return slot->visit++ < VISIT_BLOCKS ? DIRECT_INTERPRET : DIRECT_TRANSLATE;
 }
 
+static void set_resting(struct x86_cpu *cpu, bool rests)
+{
+	cpu->direct_rests = rests;
+	cpu->direct_looks = rests ? LOOKS_A_CLOCK : 0;
+}
+
 /* Is the run that begins now to be translated? */
 static bool rest(struct x86_cpu *cpu, struct slot *slot)
 {
@@ -445,7 +450,7 @@ static bool rest(struct x86_cpu *cpu, struct slot *slot)
 	    !direct_runs_begin(&direct->runs, cpu->state.rip, __builtin_ia32_rdtsc()))
 		return false;
 	if (direct_account_rest(&direct->policy, &slot->account, *space_of(cpu, slot)))
-		cpu->direct_rests = true;
+		set_resting(cpu, true);
 	else
 		give_up(cpu, slot);
 	return true;
@@ -455,16 +460,20 @@ bool direct_rested(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
 
-	if (++direct->looks % LOOKS_A_CLOCK ||
-	    !direct_runs_is_long(&direct->runs, __builtin_ia32_rdtsc()))
+	if (cpu->direct_looks) {
+		cpu->direct_looks--;
 		return false;
-	cpu->direct_rests = false;
+	}
+	cpu->direct_looks = LOOKS_A_CLOCK;
+	if (!direct_runs_is_long(&direct->runs, __builtin_ia32_rdtsc()))
+		return false;
+	set_resting(cpu, false);
 	return true;
 }
 
 void direct_rest_ends(struct x86_cpu *cpu, bool interrupted)
 {
-	cpu->direct_rests = false;
+	set_resting(cpu, false);
 	direct_runs_end(&cpu->direct->runs, __builtin_ia32_rdtsc(), interrupted);
 }
 

@@ -32,8 +32,8 @@ static inline uint64_t direct_space_of(const struct x86_cpu *cpu)
 
 /*
  * A run that would be brief (runs.h) is translated: cpu->direct_rests, until it ends (direct_left),
- * or until this finds it long. So that this is asked, translated user code looks nothing up by
- * itself meanwhile (mirror/jumps.c).
+ * or until this finds it long. So that this is asked, translated user code looks things up by itself so many
+ * times only (cpu->direct_looks; mirror/lookup.c).
  */
 bool direct_rested(struct x86_cpu *cpu);
 

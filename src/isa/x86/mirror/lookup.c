@@ -16,6 +16,10 @@
  * While something is requested, jump_turn and jump_key are such that nothing is found (cpu/cpu.h): so
  * these jumps are where requests are seen, at no cost.
  *
+ * So are user code's while it is translated though it has a cell, so that C is asked now and then whether that is
+ * still right (direct/direct.h). In between, where nothing was found, it looks once more, with the turn of the
+ * mapping, as often as direct_looks says.
+ *
  * A direct jump or call has a slot of its own in the table (or nearly: they are dealt out in turn),
  * which the first look-up fills:
  *
@@ -35,6 +39,8 @@
 #define KEY_SHIFT 48
 #define ALU_ADD 0
 #define ALU_AND 4
+#define ALU_SUB 5
+#define ALU_CMP 7
 #define FAR_FIELD(slot, field) ((slot) + (int32_t)offsetof(struct x86_far_jump, field))
 
 _Static_assert(sizeof(uint64_t) == 1 << ENTRY_SHIFT &&
@@ -45,6 +51,11 @@ _Static_assert(CPU_JUMP_KEY(1) == 1ull << KEY_SHIFT, "the thunk makes keys");
 static enum x86_jump_table table_of(const struct emit *e)
 {
 	return e->cpu->block_key & X86_KEY_CPL0 ? X86_JUMP_SUPERVISOR : X86_JUMP_USER;
+}
+
+static bool may_rest(const struct translator *translator, enum x86_jump_table table)
+{
+	return translator->direct != TRANSLATOR_DIRECT_NEVER && table == X86_JUMP_USER;
 }
 
 /* Compares RCX with what is at the index in R11. */
@@ -75,6 +86,25 @@ static void emit_second_way(struct masm *m, enum x86_jump_table table,
 	emit_compare(m, table, elsewhere);
 }
 
+/* The same with the mapping's own turn, if code that has a cell is translated now, and need not ask. */
+static void emit_rest(struct masm *m, struct masm_label *found, struct masm_label *otherwise)
+{
+	struct masm_label second = MASM_LABEL_INIT;
+
+	masm_alu_imm_mem(m, false, ALU_CMP, H_CPU, CPU_FIELD(direct_looks), 0);
+	masm_jcc(m, COND_E, otherwise);
+	masm_alu_imm_mem(m, false, ALU_CMP, H_CPU, CPU_FIELD(cpu.requests), 0);
+	masm_jcc(m, COND_NE, otherwise);
+	masm_alu_imm_mem(m, false, ALU_SUB, H_CPU, CPU_FIELD(direct_looks), 1);
+	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.owner[X86_JUMP_USER].turn));
+	masm_rr(m, false, MASM_66 | 0x01, H_RCX, H_SCRATCH);
+	emit_compare(m, X86_JUMP_USER, &second);
+	masm_jmp(m, found);
+	masm_bind(m, &second);
+	emit_second_way(m, X86_JUMP_USER, otherwise);
+	masm_jmp(m, found);
+}
+
 void mirror_emit_look_up(struct emit *e)
 {
 	struct second_look *second = &e->second_look[e->second_looks++];
@@ -93,6 +123,15 @@ void mirror_emit_second_looks(struct emit *e)
 		struct second_look *second = &e->second_look[i];
 
 		masm_bind(e->m, &second->enter);
+		if (may_rest(e->translator, table_of(e))) {
+			struct masm_label rest = MASM_LABEL_INIT;
+
+			emit_second_way(e->m, table_of(e), &rest);
+			masm_jmp(e->m, &second->found);
+			masm_bind(e->m, &rest);
+			emit_rest(e->m, &second->found, second->otherwise);
+			continue;
+		}
 		emit_second_way(e->m, table_of(e), second->otherwise);
 		masm_jmp(e->m, &second->found);
 	}
@@ -132,10 +171,11 @@ static void fill_slot(struct masm *m, enum x86_jump_table table, size_t pushed)
 	masm_load(m, H_SCRATCH, H_RAX, offsetof(struct x86_far_jump, block));
 }
 
-void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table table,
-		     const void *miss_thunk)
+void mirror_make_far(struct translator *t, const uint8_t *at, enum x86_jump_table table)
 {
 	struct masm_label second = MASM_LABEL_INIT, found = MASM_LABEL_INIT, miss = MASM_LABEL_INIT;
+	struct masm_label rest = MASM_LABEL_INIT;
+	struct masm *m = &t->masm;
 	const size_t pushed = 8;
 
 	masm_store(m, CPU_FIELD(mirror.spare), H_CPU, H_SCRATCH);
@@ -149,10 +189,13 @@ void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table tabl
 	emit_code_base(m);
 	emit_jump_to_block(m);
 	masm_bind(m, &second);
-	emit_second_way(m, table, &miss);
+	emit_second_way(m, table, &rest);
 	masm_jmp(m, &found);
+	masm_bind(m, &rest);
+	if (may_rest(t, table))
+		emit_rest(m, &found, &miss);
 	masm_bind(m, &miss);
-	masm_jmp_to(m, at, miss_thunk);
+	masm_jmp_to(m, at, t->thunks.miss);
 }
 
 /* RCX becomes the address at a distance from the page; it wraps at 4 GiB in 32-bit code. */

@@ -164,7 +164,7 @@ bool mirror_make_thunks(struct translator *t)
 	make_miss(&t->masm);
 	thunks->miss = place(t);
 	for (unsigned table = 0; table < X86_JUMP_TABLES; table++) {
-		mirror_make_far(&t->masm, next_place(t), table, thunks->miss);
+		mirror_make_far(t, next_place(t), table);
 		thunks->far[table] = place(t);
 	}
 	make_dead(&t->masm, next_place(t), thunks->miss);

@@ -56,8 +56,7 @@ struct translator {
 bool mirror_make_thunks(struct translator *translator);
 
 /* lookup.c: the far thunk */
-void mirror_make_far(struct masm *m, const uint8_t *at, enum x86_jump_table table,
-		     const void *miss_thunk);
+void mirror_make_far(struct translator *t, const uint8_t *at, enum x86_jump_table table);
 
 /* rings.c: its thunks, behind those of thunks.c */
 void mirror_make_syscall(struct translator *translator, const uint8_t *at);
