@@ -11,8 +11,15 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
-MODULES = ["virt/lib/irqbypass.ko", "drivers/crypto/ccp/ccp.ko", "arch/x86/kvm/kvm.ko",
-           "arch/x86/kvm/kvm-amd.ko"]
+# Of Debian's kernel, in the order in which they are loaded.
+KVM = ["virt/lib/irqbypass.ko", "drivers/crypto/ccp/ccp.ko", "arch/x86/kvm/kvm.ko",
+       "arch/x86/kvm/kvm-amd.ko"]
+VHOST = ["drivers/net/tun.ko", "drivers/net/tap.ko", "drivers/vhost/vhost_iotlb.ko",
+         "drivers/vhost/vhost.ko", "drivers/vhost/vhost_net.ko"]
+CARD = ["drivers/virtio/virtio_ring.ko", "drivers/virtio/virtio.ko",
+        "drivers/virtio/virtio_pci_modern_dev.ko", "drivers/virtio/virtio_pci_legacy_dev.ko",
+        "drivers/virtio/virtio_pci.ko", "drivers/virtio/virtio_mmio.ko", "net/core/failover.ko",
+        "drivers/net/net_failover.ko", "drivers/net/virtio_net.ko"]
 QEMU = "qemu-system-x86_64"
 MEM_MIB = 2048
 
@@ -23,21 +30,21 @@ def libraries(program):
     return re.findall(r"(/\S+) \(0x", done.stdout)
 
 
-def additions(kernel, files):
-    """What goes into the initramfs: arguments of make-initramfs."""
+def make_initramfs(output, init, kernel, modules, files):
+    """An initramfs with this init, which finds modules as /modules/00, 01 …, and with files."""
     version = pathlib.Path(kernel).name.removeprefix("vmlinuz-")
-    modules = pathlib.Path(kernel).parent.parent / "lib/modules" / version / "kernel"
-    pairs = {f"modules/{pathlib.Path(path).name}": modules / path for path in MODULES}
-    pairs.update(files)
-    for name, path in pairs.items():
-        yield f"--add={name}={path}"
+    there = pathlib.Path(kernel).parent.parent / "lib/modules" / version / "kernel"
+    pairs = {f"modules/{number:02}": there / path for number, path in enumerate(modules)} | files
+    subprocess.run([ROOT / "tools/make-initramfs", "--output", output, "--init", init,
+                    *(f"--add={name}={path}" for name, path in pairs.items())],
+                   check=True, capture_output=True)
 
 
 class Nested:
     """Runs jobs in the machine; files: what the initramfs has, by its name there."""
 
     def __init__(self, ringlet, kernel, directory):
-        self.kernel, self.directory = kernel, directory
+        self.kernel, self.directory, self.modules = kernel, directory, KVM
         self.files = {"bin/ringlet": ringlet}
         for library in libraries(ringlet):
             self.files[library.lstrip("/")] = library
@@ -48,9 +55,8 @@ class Nested:
         listing = self.directory / "jobs"
         listing.write_text("".join(f"{name} {command}\n" for name, command in jobs.items()))
         initrd = self.directory / "outer.cpio"
-        subprocess.run([ROOT / "tools/make-initramfs", "--output", initrd, "--init", HERE / "init",
-                        *additions(self.kernel, {**self.files, "jobs": listing})],
-                       check=True, capture_output=True)
+        make_initramfs(initrd, HERE / "init", self.kernel, self.modules,
+                       {**self.files, "jobs": listing})
         command = ["nice", QEMU, "-accel", "tcg", "-cpu", "max", "-smp", str(cpus), "-m",
                    str(MEM_MIB), "-nographic", "-no-reboot", "-kernel", self.kernel, "-initrd", initrd,
                    "-append", "console=ttyS0 panic=-1 quiet cryptomgr.notests no_timer_check"]

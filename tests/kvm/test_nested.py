@@ -7,8 +7,11 @@ execute XSETBV, so that Linux does without XSAVE there; and it may be too slow f
 timers.
 """
 import json
+import re
 
 import pytest
+
+from nested import CARD, HERE, KVM, VHOST, make_initramfs
 
 # The way to deliver interrupts, as options.
 WAYS = {"split": "", "whole": "--debug-kvm-without all"}
@@ -22,6 +25,26 @@ TIMELY = ["split-irqchip", "immediate-exit", "tsc-deadline"]  # that interrupts 
 # What is enough on a host with much other work, too.
 QUICK_S, LONG_S = 900, 6000
 PASSED = 1
+
+
+# Guests with a card on a tap that the outer kernel serves, vhost-net: MiB each way, pauses, options.
+LENT = {"plain": (4, 0, "-c 1"),
+        "pauses": (16, 1000, "-c 1"),
+        "pairs": (16, 10, "-c 2"),
+        "switch": (4, 0, "-c 1 --debug-switch-accel 1000"),
+        "whole": (4, 3, "-c 1 --debug-kvm-without all"),
+        "no-ioeventfd": (4, 3, "-c 1 --debug-kvm-without ioeventfd"),
+        "mmio": (4, 3, "-c 1 --virtio-mmio")}
+LENT_LONG = [name for name in LENT if name != "plain"]
+
+
+def lent_jobs(nested, names):
+    """By vhost_host and vhost_guest, for which nested is made ready."""
+    card = nested.directory / "card.cpio"
+    make_initramfs(card, HERE / "vhost_guest", nested.kernel, CARD, {})
+    nested.modules = KVM + VHOST
+    nested.files.update({"vmlinuz": nested.kernel, "card.cpio": card, "vhost_host": HERE / "vhost_host"})
+    return {name: "sh /vhost_host {} {} {}".format(*LENT[name]) for name in names}
 
 
 def guest_job(guest, options):
@@ -44,7 +67,7 @@ def quick_jobs():
 def quick_fixture(make_nested):
     """Results of the jobs that take seconds: status and output by name."""
     nested = make_nested()
-    results = nested.run(quick_jobs(), QUICK_S)
+    results = nested.run(quick_jobs() | lent_jobs(nested, ["plain"]), QUICK_S)
     assert results, nested.console[-3000:]
     return results
 
@@ -119,4 +142,45 @@ def test_linux(booted, name):
     assert status == 0, output
     assert f"cpus={LINUX[name][0]} loc=1 bad=0" in output
     if name.startswith("switch"):
+        assert int(output.split("changes of the accelerator: ")[1].split()[0]) > 2
+
+
+# ---- vhost-net ----
+
+def check_lent(status, output):
+    """All frames came, by the kernel; it gave the queues back and took them again, to the guest's reset too."""
+    assert status == 0, output
+    data = output.split("host: data ")[1].split()[0]
+    for time in ["first", "again"]:
+        assert f"guest: {time} pings 3" in output, output
+        assert f"guest: {time} received {data}" in output, output
+        assert f"guest: {time} sent {data}" in output, output
+        assert re.search(rf"guest: {time} queue  [01]: .* lent to the kernel \d+ times", output), output
+    assert "guest: bad 0" in output and "serve it ourselves" not in output, output
+
+
+def test_vhost(quick):
+    check_lent(*quick["plain"])
+
+
+@pytest.fixture(scope="module", name="lent")
+def lent_fixture(make_nested):
+    nested = make_nested()
+    results = nested.run(lent_jobs(nested, LENT_LONG), LONG_S, cpus=2)
+    assert results, nested.console[-3000:]
+    return results
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LENT_LONG)
+def test_vhost_long(lent, name):
+    """Under each way to deliver notifications and interrupts, and taken back at any time."""
+    status, output = lent[name]
+    check_lent(status, output)
+    pauses = int(re.search(r"host: paused (\d+) times", output)[1])
+    assert pauses >= min(LENT[name][1], 10), output
+    if name == "pairs":
+        assert "guest: again threads 2" in output, output
+        assert "queue  3: " in output, output
+    if name == "switch":
         assert int(output.split("changes of the accelerator: ")[1].split()[0]) > 2
