@@ -56,18 +56,13 @@ static void called(void *opaque, uint32_t events)
 	pass_call(opaque);
 }
 
-static void give_up(struct virtio_queue *queue)
-{
-	virtio_break(queue->dev, "queue %u: the host's kernel cannot make sense of it", queue->index);
-}
-
 static void failed(void *opaque, uint32_t events)
 {
 	struct ring_loan *loan = opaque;
 
 	(void)events;
 	if (take_event(loan->fault))
-		give_up(loan->queue);
+		loan->queue->dev->class->fault(loan->queue->dev, loan->queue);
 }
 
 void ring_loan_kick(struct virtio_queue *queue)
@@ -181,7 +176,7 @@ void virtio_queue_take_back(struct virtio_queue *queue, uint16_t position)
 	ring_store16(queue->host[VIRTIO_AREA_DEVICE] + USED_FLAGS, 0);
 	ring_wrote(queue, VIRTIO_AREA_DEVICE, USED_FLAGS, 2);
 	if (faulted)
-		give_up(queue);
+		queue->dev->class->fault(queue->dev, queue);
 }
 
 bool virtio_queue_is_lent(const struct virtio_queue *queue)

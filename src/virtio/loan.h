@@ -23,7 +23,7 @@ struct virtio_loan {
 	uint8_t *desc, *driver, *device;
 	int kick;          /* eventfds: there is something new, */
 	int call;          /* … something was used, and the driver wants to know, */
-	int fault;         /* … he cannot go on: the device then needs a reset */
+	int fault;         /* … he cannot go on: for the class's fault */
 };
 
 /* The device runs, and memory may be written unseen: queues may be lent. */

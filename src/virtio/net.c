@@ -147,6 +147,11 @@ static void net_settle(struct virtio_device *dev)
 	nic_settle((struct nic *)dev);
 }
 
+static void net_fault(struct virtio_device *dev, struct virtio_queue *queue)
+{
+	nic_fault((struct nic *)dev, virtio_queue_index(queue));
+}
+
 static void net_describe(const struct virtio_device *dev, struct json *json)
 {
 	const struct nic *nic = (const struct nic *)dev;
@@ -181,6 +186,7 @@ static const struct virtio_class net_class = {
 	.start = net_start,
 	.stop = net_stop,
 	.settle = net_settle,
+	.fault = net_fault,
 	.describe = net_describe,
 	.destroy = net_destroy,
 };

@@ -70,6 +70,8 @@ void nic_control(struct nic *nic, struct virtio_queue *queue);
 void nic_settle(struct nic *nic);
 /* Takes all back, whatever may be. */
 void nic_take_back(struct nic *nic);
+/* The kernel cannot go on with a queue. */
+void nic_fault(struct nic *nic, unsigned queue);
 
 /* ---- net.c ---- */
 

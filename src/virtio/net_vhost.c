@@ -5,6 +5,7 @@
  * knows, whether the driver wants to hear of it or not. The control queue stays ours.
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "base/error.h"
 #include "net/vhost.h"
@@ -115,4 +116,20 @@ void nic_take_back(struct nic *nic)
 	for (unsigned i = 0; i < nic->net->info.queues; i++)
 		if (nic->pair[i].lent)
 			take_back(&nic->pair[i]);
+}
+
+/* That an interface was taken away is heard of here: who waits for that alone is not woken. */
+static bool is_gone(int tap)
+{
+	struct pollfd look = { .fd = tap };
+
+	return poll(&look, 1, 0) == 1 && look.revents & (POLLERR | POLLHUP);
+}
+
+void nic_fault(struct nic *nic, unsigned queue)
+{
+	if (is_gone(nic->net->fd[queue / 2]))
+		nic_gone(nic);
+	else
+		virtio_break(&nic->virtio, "queue %u: the host's kernel cannot make sense of it", queue);
 }

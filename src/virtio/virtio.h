@@ -61,6 +61,8 @@ struct virtio_class {
 	 * what the device broke by. Only between start and stop. May be NULL.
 	 */
 	void (*settle)(struct virtio_device *dev);
+	/* Whom a queue is, or was, lent to says that he cannot go on. Of devices that lend. */
+	void (*fault)(struct virtio_device *dev, struct virtio_queue *queue);
 	/* The driver wrote size bytes of configuration. NULL: it is read-only. */
 	void (*config_write)(struct virtio_device *dev, unsigned offset, unsigned size,
 			     uint32_t value);

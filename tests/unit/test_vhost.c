@@ -605,6 +605,22 @@ static void test_cable(void **state)
 	assert_false(driver_in(&b->driver, 0x2000 + offsetof(struct virtio_net_config, status), 2));
 }
 
+/* With a tap, nobody says so before a frame cannot be sent. */
+static void test_cable_by_fault(void **state)
+{
+	struct bench *b = *state;
+
+	driver_start(&b->driver, DRIVER_SPLIT, WANTED);
+	close(b->peer[0]);
+	b->peer[0] = -1;
+	kernel_signals(kernel.pair[0].ring[VHOST_TX].fault);
+	let_write_unseen(b, false);
+	assert_false(driver_status(&b->driver) & VIRTIO_CONFIG_S_NEEDS_RESET);
+	assert_false(driver_in(&b->driver, 0x2000 + offsetof(struct virtio_net_config, status), 2));
+	offer_frame(b, 1);
+	assert_int_equal(used(b, 1), 1);
+}
+
 /* A driver that breaks the control queue's rules has broken the device. */
 static void test_broken_driver(void **state)
 {
@@ -769,7 +785,7 @@ int main(void)
 		TEST(test_fault), TEST(test_to_and_fro), TEST_BELLS(test_to_and_fro),
 		TEST(test_late_call), TEST(test_late_fault), TEST(test_reset), TEST_BELLS(test_reset),
 		TEST(test_bus_mastering), TEST_BELLS(test_bus_mastering), TEST(test_cable),
-		TEST(test_broken_driver), TEST(test_pairs), TEST(test_offloads),
+		TEST(test_cable_by_fault), TEST(test_broken_driver), TEST(test_pairs), TEST(test_offloads),
 		TEST(test_frames_between_drivers), TEST(test_refused),
 		TEST(test_position_unknown), TEST(test_open), TEST(test_lending),
 	};
