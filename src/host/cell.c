@@ -255,7 +255,7 @@ int cell_start(struct cell *cell, int file, struct error *err)
 		return 0;
 	}
 	cell_end(cell);
-	return error_set_errno(err, ENOTSUP, "no process for direct execution: error %d", -ret);
+	return error_set_errno(err, -ret, "no process for direct execution");
 }
 
 void cell_end(struct cell *cell)

@@ -115,7 +115,7 @@ struct cell {
 
 /*
  * Starts a cell for the memory that lies in file. It ends with the calling thread, at the latest.
- * -ENOTSUP: this host cannot, err says why. cell is zeroed, or was ended.
+ * Or -errno: the host does not let us, for the time being or at all. cell is zeroed, or was ended.
  */
 int cell_start(struct cell *cell, int file, struct error *err);
 void cell_end(struct cell *cell);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The processes that run guest programs' code (docs/DIRECT.md), and a host that does things to them."""
+import itertools
 import os
 import pathlib
+import resource
 import signal
 import time
 
@@ -36,6 +38,11 @@ def signal_all(machine, number):
     return len(found)
 
 
+def ticks(numbers):
+    """User time of all these processes."""
+    return sum(stat(number)[3] for number in numbers)
+
+
 def test_killed(start, linux):
     """A program whose cell is killed as it runs gets a fault; one that does not run, nothing."""
     guest = start(*linux(), *DIRECT).ready()
@@ -64,6 +71,31 @@ def test_signals_to_the_group(start, linux):
         assert signal_all(guest.process.pid, number)
     assert guest.sh("echo $((6 * 7))") == "42\n"
     assert guest.sh("kill $busy; wait $busy; echo $?").strip().endswith("143")
+
+
+def test_no_more_cells(start, linux):
+    """Where the host gives no more, those that are there go on; later it is asked again."""
+    guest = start(*linux(), *DIRECT).ready()
+    machine = guest.process.pid
+    more = "sleep 1000 & echo $((6 * 7))"
+    guest.sh("(while :; do :; done) &")
+    before = set(cells(machine))
+    limits = resource.prlimit(machine, resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir(f"/proc/{machine}/fd")}
+    free = next(number for number in itertools.count() if number not in used)
+    resource.prlimit(machine, resource.RLIMIT_NOFILE, (free, limits[1]))
+    for _ in range(5):
+        assert guest.sh(more) == "42\n"
+    used = ticks(before)
+    while ticks(before) < used + BUSY_TICKS:
+        assert set(cells(machine)) == before
+        time.sleep(0.1)
+    signal_all(machine, signal.SIGKILL)
+    assert guest.sh(more) == "42\n" and not list(cells(machine))
+    resource.prlimit(machine, resource.RLIMIT_NOFILE, limits)
+    while not list(cells(machine)):
+        assert guest.sh(more) == "42\n"
+        time.sleep(0.1)
 
 
 def test_end_with_the_monitor(start, linux):

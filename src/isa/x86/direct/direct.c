@@ -40,6 +40,7 @@
 #define LOOKS_A_CLOCK 32u /* look-ups of translated code between two looks at the clock */
 #define VISIT_BLOCKS 64u /* of code that is not for a cell, before it is translated */
 #define SLOTS 8u        /* programs of a CPU that run directly in turn */
+#define RETRY_US 5000000u /* after the host has refused a cell */
 
 struct slot {
 	uint64_t agreed;    /* the one under which tables were last found to agree */
@@ -54,7 +55,7 @@ struct slot {
 
 struct direct {
 	enum translator_direct when;
-	bool failed;               /* the host does not let us */
+	uint64_t retry_at;         /* by the TSC: no cell is started before; 0: the host lets us */
 	struct direct_policy policy;
 	uint64_t ticks_per_us;     /* of the TSC */
 	uint64_t host_xcr0;
@@ -117,6 +118,20 @@ static void kick(struct cpu *generic)
 		cell_kick(&x86_cpu(generic)->direct->slot[i].cell);
 }
 
+static bool may_start(const struct direct *direct)
+{
+	return likely(!direct->retry_at) || __builtin_ia32_rdtsc() >= direct->retry_at;
+}
+
+/* The host has no process, memory or descriptor for us now; the cells that there are go on. */
+static void put_off(struct direct *direct, const struct error *err)
+{
+	if (!direct->retry_at)
+		log_info("direct execution: %s; tried again each %u s", err->message,
+			 RETRY_US / 1000000);
+	direct->retry_at = __builtin_ia32_rdtsc() + direct->ticks_per_us * RETRY_US;
+}
+
 /* A cell that belongs to this thread. false: there is none. */
 static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
 {
@@ -126,14 +141,13 @@ static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
 	if (likely(cell_is_mine(&slot->cell)))
 		return true;
 	cell_end(&slot->cell);
-	if (direct->failed)
+	if (!may_start(direct))
 		return false;
 	if (cell_start(&slot->cell, mem_file(cpu->cpu.env.mem), &err)) {
-		log_info("direct execution: %s", err.message);
-		direct->failed = true;
-		cpu->direct_on = false;
+		put_off(direct, &err);
 		return false;
 	}
+	direct->retry_at = 0;
 	/*
 	 * A cell and its CPU's thread wait for each other in turn; that costs somebody, if all are
 	 * busy.
@@ -162,14 +176,30 @@ static struct slot *find_slot(const struct x86_cpu *cpu)
 	return NULL;
 }
 
-/* The one that was not used for longest becomes its. */
+/* The one that was not used for longest, of those that have a cell or may get one; or NULL. */
+static struct slot *oldest_slot(const struct x86_cpu *cpu)
+{
+	struct direct *direct = cpu->direct;
+	bool any = may_start(direct);
+	struct slot *oldest = NULL;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *slot = &direct->slot[i];
+
+		if ((any || cell_is_mine(&slot->cell)) &&
+		    (!oldest || slot->used_at < oldest->used_at))
+			oldest = slot;
+	}
+	return oldest;
+}
+
+/* It becomes the current address space's. */
 static struct slot *take_slot(struct x86_cpu *cpu)
 {
-	struct slot *oldest = &cpu->direct->slot[0];
+	struct slot *oldest = oldest_slot(cpu);
 
-	for (unsigned i = 1; i < SLOTS; i++)
-		if (cpu->direct->slot[i].used_at < oldest->used_at)
-			oldest = &cpu->direct->slot[i];
+	if (!oldest)
+		return NULL;
 	*space_of(cpu, oldest) = direct_space_of(cpu);
 	oldest->agreed = NOWHERE;
 	oldest->missed = 0;
@@ -178,8 +208,9 @@ static struct slot *take_slot(struct x86_cpu *cpu)
 
 void direct_space_changed(struct x86_cpu *cpu)
 {
-	cpu->direct_on = cpu->direct && !cpu->direct->failed &&
-			 (cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS || find_slot(cpu));
+	cpu->direct_on = cpu->direct &&
+			 (find_slot(cpu) || (cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS &&
+					     oldest_slot(cpu)));
 }
 
 /* A program that has rights to no memory, or to the cell's own, is not for it. */
@@ -233,6 +264,8 @@ static void choose(struct x86_cpu *cpu)
 	if (!tables_agree(cpu))
 		return;
 	slot = take_slot(cpu);
+	if (!slot)
+		return;
 	slot->agreed = *space_of(cpu, slot);
 	slot->used_at = direct->entered;
 	direct_account_open(&direct->policy, &slot->account,
@@ -255,7 +288,7 @@ void direct_tick(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
 
-	if (!direct || direct->when == TRANSLATOR_DIRECT_ALWAYS || direct->failed || cpu->cpl != 3 ||
+	if (!direct || direct->when == TRANSLATOR_DIRECT_ALWAYS || cpu->cpl != 3 ||
 	    cpu->mode != X86_MODE_64 || find_slot(cpu))
 		return;
 	if (direct_policy_tick(&direct->policy, direct_space_of(cpu),
@@ -477,6 +510,19 @@ void direct_rest_ends(struct x86_cpu *cpu, bool interrupted)
 	direct_runs_end(&cpu->direct->runs, __builtin_ia32_rdtsc(), interrupted);
 }
 
+/* The current address space's slot, with a cell; or NULL: it does without. slot: what it has. */
+static struct slot *settle_in(struct x86_cpu *cpu, struct slot *slot)
+{
+	if (!slot)
+		slot = take_slot(cpu);
+	if (slot && have_cell(cpu, slot))
+		return slot;
+	if (slot)
+		give_up(cpu, slot);
+	cpu->direct_on = false;
+	return NULL;
+}
+
 enum direct_next direct_run(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
@@ -489,9 +535,8 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 	if (slot && rest(cpu, slot))
 		return DIRECT_TRANSLATE;
 	x86_vec_park(cpu);
+	slot = settle_in(cpu, slot);
 	if (!slot)
-		slot = take_slot(cpu);
-	if (!have_cell(cpu, slot))
 		return DIRECT_TRANSLATE;
 	if (!direct_frame_flags(&slot->cell, &flags))
 		return do_without(cpu, slot, -ESRCH);
