@@ -75,14 +75,14 @@ struct block *blocks_find(struct blocks *blocks, uint64_t phys, uint32_t key);
 uint32_t blocks_generation(struct blocks *blocks, uint64_t phys);
 
 /*
- * How often pages lost MEM_PAGE_EXEC: they were looked through and run as they are, without blocks, and somebody
- * writes to them. CPUs are asked to look up.
+ * How often CPUs had to leave pages that were looked through and run as they are, without blocks,
+ * because somebody writes to them. They are asked to look up.
  */
 uint32_t blocks_exec_writes(const struct blocks *blocks);
 
 /*
- * Somebody is about to write, and has taken MEM_PAGE_EXEC away from some pages (mem/hold.h). Returns when no CPU
- * runs them any more. Any thread but that of a CPU that is away.
+ * Somebody is about to write, and holds pages that have MEM_PAGE_EXEC (mem/hold.h). Returns when no
+ * CPU runs them any more. Any thread but that of a CPU that is away.
  */
 void blocks_stop_exec(struct blocks *blocks);
 

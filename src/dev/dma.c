@@ -115,8 +115,10 @@ int dma_map(const struct dma *dma, uint64_t gpa, uint64_t len, bool write, struc
 
 void dma_hold(const struct dma *dma, uint64_t gpa, uint64_t len)
 {
-	if (dma->stop_exec && mem_hold(dma->mem, gpa, len))
-		dma->stop_exec(dma->opaque);
+	if (!dma->stop_exec || !mem_hold(dma->mem, gpa, len))
+		return;
+	dma->stop_exec(dma->opaque);
+	mem_stopped(dma->mem, gpa, len);
 }
 
 void dma_release(const struct dma *dma, uint64_t gpa, uint64_t len)

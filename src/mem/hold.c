@@ -10,14 +10,17 @@
 
 bool mem_hold_page(_Atomic uint8_t *flags)
 {
-	uint8_t now = atomic_load_explicit(flags, memory_order_relaxed), next;
+	uint8_t now = atomic_load_explicit(flags, memory_order_relaxed);
 
-	do {
-		next = now & (uint8_t)~MEM_PAGE_EXEC;
-		if (next < FOR_GOOD)
-			next += MEM_PAGE_HELD;
-	} while (!atomic_compare_exchange_weak(flags, &now, next));
+	while (now < FOR_GOOD &&
+	       !atomic_compare_exchange_weak(flags, &now, (uint8_t)(now + MEM_PAGE_HELD)))
+		;
 	return now & MEM_PAGE_EXEC;
+}
+
+void mem_stopped_page(_Atomic uint8_t *flags)
+{
+	atomic_fetch_and(flags, (uint8_t)~MEM_PAGE_EXEC);
 }
 
 void mem_release_page(_Atomic uint8_t *flags)
@@ -48,6 +51,18 @@ bool mem_hold(const struct mem *mem, uint64_t gpa, uint64_t len)
 			executed |= mem_hold_page(flags);
 	}
 	return executed;
+}
+
+void mem_stopped(const struct mem *mem, uint64_t gpa, uint64_t len)
+{
+	uint64_t start = gpa & ~(MEM_PAGE_SIZE - 1ull);
+
+	for (uint64_t at = start; len && at < gpa + len; at += MEM_PAGE_SIZE) {
+		_Atomic uint8_t *flags = flags_of(mem, at);
+
+		if (flags)
+			mem_stopped_page(flags);
+	}
 }
 
 void mem_release(const struct mem *mem, uint64_t gpa, uint64_t len)

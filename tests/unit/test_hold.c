@@ -25,7 +25,12 @@ static void test_counts(void **state)
 
 	(void)state;
 	assert_true(mem_hold_page(&flags));
+	/* The first one may still wait for those who run it: so does the second. */
+	assert_true(mem_hold_page(&flags));
+	assert_int_equal(flags, EXECUTED | MEM_PAGE_DIRTY | 2 * MEM_PAGE_HELD);
+	mem_stopped_page(&flags);
 	assert_false(mem_hold_page(&flags));
+	mem_release_page(&flags);
 	assert_int_equal(flags, MEM_PAGE_CODE | MEM_PAGE_DIRTY | 2 * MEM_PAGE_HELD);
 	mem_release_page(&flags);
 	assert_int_equal(flags, MEM_PAGE_CODE | MEM_PAGE_DIRTY | MEM_PAGE_HELD);
@@ -41,6 +46,7 @@ static void test_too_many(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 100; i++)
 		mem_hold_page(&flags);
+	mem_stopped_page(&flags);
 	for (unsigned i = 0; i < 100; i++)
 		mem_release_page(&flags);
 	assert_int_equal(flags, MEM_PAGE_CODE | 15 * MEM_PAGE_HELD);
@@ -73,6 +79,8 @@ static void test_range(void **state)
 	assert_true(mem_hold(fixture->env.mem, 2 * MEM_PAGE_SIZE - 1, RAM_PAGES * MEM_PAGE_SIZE));
 	assert_int_equal(region->page_flags[1], 2 * MEM_PAGE_HELD);
 	assert_int_equal(region->page_flags[2], MEM_PAGE_HELD);
+	assert_int_equal(region->page_flags[3], EXECUTED | MEM_PAGE_HELD);
+	mem_stopped(fixture->env.mem, 2 * MEM_PAGE_SIZE - 1, RAM_PAGES * MEM_PAGE_SIZE);
 	assert_int_equal(region->page_flags[3], MEM_PAGE_CODE | MEM_PAGE_HELD);
 	mem_release(fixture->env.mem, 2 * MEM_PAGE_SIZE - 1, RAM_PAGES * MEM_PAGE_SIZE);
 	mem_release(fixture->env.mem, 2 * MEM_PAGE_SIZE - 1, 1);
@@ -86,7 +94,7 @@ static void is_asked(void *opaque)
 
 	/* Before the first byte changes. */
 	assert_int_equal(region->host[0], 1);
-	assert_int_equal(region->page_flags[0], MEM_PAGE_CODE | MEM_PAGE_HELD);
+	assert_int_equal(region->page_flags[0], EXECUTED | MEM_PAGE_HELD);
 	region->host[1] = 1;
 }
 

@@ -82,7 +82,7 @@ static void is_held(void *opaque)
 {
 	_Atomic uint8_t *flags = opaque;
 
-	assert_int_equal(*flags, MEM_PAGE_CODE | MEM_PAGE_HELD);
+	assert_int_equal(*flags, MEM_PAGE_CODE | MEM_PAGE_EXEC | MEM_PAGE_HELD);
 	*flags |= MEM_PAGE_DIRTY;
 }
 

@@ -79,9 +79,7 @@ bool x86_mark_exec_page(struct x86_cpu *cpu, uint64_t phys)
 	_Atomic uint8_t *flags = flags_at(cpu, phys);
 	uint8_t now = atomic_load(flags);
 
-	while (!(now & MEM_PAGE_EXEC)) {
-		if (now >= MEM_PAGE_HELD)
-			return false;
+	while (now < MEM_PAGE_HELD && !(now & MEM_PAGE_EXEC)) {
 		if (!(now & MEM_PAGE_CODE)) {
 			x86_mark_code_page(cpu, phys);
 			now = atomic_load(flags);
@@ -89,7 +87,7 @@ bool x86_mark_exec_page(struct x86_cpu *cpu, uint64_t phys)
 			atomic_compare_exchange_weak(flags, &now, now | MEM_PAGE_EXEC);
 		}
 	}
-	return true;
+	return now < MEM_PAGE_HELD;
 }
 
 static unsigned decode_into(struct x86_cpu *cpu, const uint8_t *bytes, unsigned size,

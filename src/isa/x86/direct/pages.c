@@ -378,11 +378,15 @@ bool direct_pages_refused(const struct direct_pages *pages, uint64_t linear)
 
 static bool still_code(struct x86_cpu *cpu, const struct direct_page *page)
 {
+	uint8_t flags;
+
 	if (page->scanned &&
 	    blocks_generation(cpu->cpu.env.blocks, page->phys) != page->code_generation)
 		return false;
-	return !(page->protection & PROT_EXEC) ||
-	       atomic_load(flags_of(region_of(cpu, page->phys, PAGE_BYTES), page->phys)) & MEM_PAGE_EXEC;
+	if (!(page->protection & PROT_EXEC))
+		return true;
+	flags = atomic_load(flags_of(region_of(cpu, page->phys, PAGE_BYTES), page->phys));
+	return flags & MEM_PAGE_EXEC && flags < MEM_PAGE_HELD;
 }
 
 /* Would the tables give the same, with no less rights? */

@@ -36,10 +36,13 @@ static _Atomic uint8_t *flags_of(const struct mem_region *region, uint64_t phys)
 
 void x86_phys_hold(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys)
 {
-	if (likely(!mem_hold_page(flags_of(region, phys))))
+	_Atomic uint8_t *flags = flags_of(region, phys);
+
+	if (likely(!mem_hold_page(flags)))
 		return;
 	x86_vec_park(cpu);
 	blocks_stop_exec(cpu->cpu.env.blocks);
+	mem_stopped_page(flags);
 }
 
 void x86_phys_release(const struct mem_region *region, uint64_t phys)
