@@ -110,7 +110,8 @@ struct cpu {
 	bool in_run;                /* exclusive.c: between enter and leave */
 	struct block *block;        /* executing now: the code cache does not free it */
 	void *engine;               /* the accelerator's own */
-	_Atomic bool away;          /* runs out of our sight: hears of requests by kick alone */
+	/* Odd: it runs out of our sight, and hears of requests by kick alone. Counts up. */
+	_Atomic uint32_t away;
 	/* Makes a CPU that runs out of our sight look at its requests; NULL: it looks by itself.
 	 * Changes while no CPU runs. */
 	void (*kick)(struct cpu *cpu);

@@ -141,10 +141,19 @@ void exclusive_request(struct exclusive *exclusive, uint32_t bits)
 
 void exclusive_recall(struct exclusive *exclusive, uint32_t bits)
 {
-	exclusive_request(exclusive, bits);
-	for (unsigned i = 0; i < exclusive->count; i++)
-		while (atomic_load(&exclusive->cpus[i]->away))
+	for (unsigned i = 0; i < exclusive->count; i++) {
+		struct cpu *cpu = exclusive->cpus[i];
+		uint32_t visit;
+
+		cpu_request_quietly(cpu, bits);
+		visit = atomic_load(&cpu->away);
+		if (!(visit & 1))
+			continue;
+		/* Who is away again by the time that we look has seen the request. */
+		cpu->kick(cpu);
+		while (atomic_load(&cpu->away) == visit)
 			sched_yield();
+	}
 }
 
 void exclusive_each(struct exclusive *exclusive, void (*visit)(struct cpu *cpu, void *opaque),

@@ -122,8 +122,20 @@ static void *come_back(void *opaque)
 	while (!cpu_requested(cpu, CPU_REQ_CODE))
 		;
 	cpu->block = (struct block *)cpu; /* the last thing that it does there */
-	atomic_store(&cpu->away, false);
+	atomic_fetch_add(&cpu->away, 1);
 	return NULL;
+}
+
+static void kick(struct cpu *cpu)
+{
+	(void)cpu;
+}
+
+/* It comes back at once, and is away again before anybody looks. */
+static void visit_again(struct cpu *cpu)
+{
+	cpu_request_clear(cpu, CPU_REQ_CODE);
+	atomic_fetch_add(&cpu->away, 2);
 }
 
 static void test_cpus_are_back(void **state)
@@ -131,7 +143,7 @@ static void test_cpus_are_back(void **state)
 	struct device_fixture *fixture = *state;
 	struct exclusive *exclusive;
 	struct blocks *blocks;
-	struct cpu cpu[2] = { { .count = 2, .away = true }, { .index = 1, .count = 2 } };
+	struct cpu cpu[2] = { { .count = 2, .away = 1, .kick = kick }, { .index = 1, .count = 2 } };
 	pthread_t thread;
 	uint32_t writes;
 
@@ -146,6 +158,10 @@ static void test_cpus_are_back(void **state)
 	assert_ptr_equal(cpu[0].block, &cpu[0]);
 	assert_int_not_equal(blocks_exec_writes(blocks), writes);
 	pthread_join(thread, NULL);
+	cpu[1].away = 1;
+	cpu[1].kick = visit_again;
+	blocks_stop_exec(blocks);
+	assert_int_equal(cpu[1].away, 3);
 	blocks_destroy(blocks);
 	exclusive_destroy(exclusive);
 }

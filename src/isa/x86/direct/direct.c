@@ -114,7 +114,7 @@ void direct_destroy(struct x86_cpu *cpu)
 /* One of them runs, at most. */
 static void kick(struct cpu *generic)
 {
-	for (unsigned i = 0; i < SLOTS && atomic_load(&generic->away); i++)
+	for (unsigned i = 0; i < SLOTS && atomic_load(&generic->away) & 1; i++)
 		cell_kick(&x86_cpu(generic)->direct->slot[i].cell);
 }
 
@@ -345,7 +345,7 @@ static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct dire
 static void set_away(struct x86_cpu *cpu, struct slot *slot, bool away)
 {
 	atomic_store_explicit(&slot->cell.runs, away, memory_order_release);
-	atomic_store(&cpu->cpu.away, away);
+	atomic_fetch_add(&cpu->cpu.away, 1);
 }
 
 /*
