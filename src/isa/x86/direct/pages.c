@@ -152,20 +152,29 @@ static void mark_dirty(const struct mem_region *region, uint64_t phys, unsigned 
 		atomic_fetch_or_explicit(flags_of(region, at), MEM_PAGE_DIRTY, memory_order_relaxed);
 }
 
-/* The first bytes of the page behind linear's, if it is there. How many. */
-static unsigned bytes_behind(struct x86_cpu *cpu, uint64_t linear, uint8_t *bytes)
+/*
+ * The first bytes of the page behind linear's, if it is there. How many. It is what the cell has or
+ * is about to have there: the tables may say something else by now, of which no TLB has heard.
+ */
+static unsigned bytes_behind(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
+			     uint8_t *bytes)
 {
-	uint64_t next = direct_page_start(linear, PAGE_SHIFT) + PAGE_BYTES;
+	uint64_t next = direct_page_start(linear, PAGE_SHIFT) + PAGE_BYTES, phys;
+	const struct direct_page *page = direct_entry_find(pages, next, PAGE_SHIFT);
 	const struct mem_region *region;
 	struct x86_walk walk;
 
-	if (!x86_walk_look(cpu, next, X86_MMU_USER, &walk) || !walk.executable)
+	if (page)
+		phys = page->phys;
+	else if (x86_walk_look(cpu, next, X86_MMU_USER, &walk) && walk.executable)
+		phys = walk.phys;
+	else
 		return 0;
-	region = region_of(cpu, walk.phys, PAGE_BYTES);
+	region = region_of(cpu, phys, PAGE_BYTES);
 	if (!region)
 		return 0;
 	for (unsigned i = 0; i < SCAN_BEHIND; i++)
-		bytes[i] = region->host[walk.phys - region->gpa + i];
+		bytes[i] = region->host[phys - region->gpa + i];
 	return SCAN_BEHIND;
 }
 
@@ -180,7 +189,7 @@ static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t l
 	if (!x86_mark_exec_page(cpu, phys))
 		return false;
 	mem_read(cpu->cpu.env.mem, phys, copy, PAGE_BYTES);
-	behind = bytes_behind(cpu, linear, copy + PAGE_BYTES);
+	behind = bytes_behind(cpu, pages, linear, copy + PAGE_BYTES);
 	return scan_is_clean(copy, behind, pages->quiet);
 }
 
