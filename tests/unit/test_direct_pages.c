@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "cpu/blocks.h"
 #include "isa/x86/direct/pages.h"
 #include "isa/x86/x86.h"
 #include "mem/hold.h"
@@ -122,12 +123,37 @@ static void test_held(void **state)
 	assert_int_equal(execute(bench, 0), DIRECT_MAPPED);
 }
 
+/* A neighbour was looked through, but there was no room to map it: what it is later counts. */
+static void test_looks_again(void **state)
+{
+	struct bench *bench = *state;
+	struct blocks *blocks = bench->x86.cpu->cpu.env.blocks;
+	const uint64_t phys = CODE_PHYS + 2 * PAGE;
+
+	set_page(bench, 0, USER);
+	set_page(bench, 2, USER | ACCESSED);
+	for (; bench->cell.changes < CELL_CHANGES - 1; bench->cell.changes++)
+		bench->cell.change[bench->cell.changes].linear = 2 * bench->cell.changes * PAGE;
+	assert_int_equal(execute(bench, 0), DIRECT_MAPPED);
+	bench->cell.changes = 0;
+	mem_hold(bench->x86.mem, phys, 3);
+	blocks_stop_exec(blocks);
+	mem_stopped(bench->x86.mem, phys, 3);
+	direct_pages_freshen(bench->x86.cpu, bench->pages);
+	x86_poke(&bench->x86, phys, 0xef010f, 3);
+	blocks_wrote(blocks, phys, 3);
+	mem_release(bench->x86.mem, phys, 3);
+	direct_pages_freshen(bench->x86.cpu, bench->pages);
+	assert_int_equal(execute(bench, 2), DIRECT_OURS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_runs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_joins_what_is_mapped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_held, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_looks_again, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,9 +209,10 @@ static bool joins_cleanly(struct x86_cpu *cpu, struct direct_pages *pages, uint6
 	return is_clean(cpu, pages, before->linear, before->phys, &generation);
 }
 
+/* That it is clean holds good while it is executable: who writes to it else stops nobody. */
 static void judge_code(struct x86_cpu *cpu, struct direct_pages *pages, struct direct_page *page)
 {
-	if (page->scanned)
+	if (page->scanned && (!page->clean || page->protection & PROT_EXEC))
 		return;
 	page->clean = is_clean(cpu, pages, page->linear, page->phys, &page->code_generation) &&
 		      joins_cleanly(cpu, pages, page->linear);
