@@ -450,6 +450,9 @@ static _Noreturn __attribute__((used)) void cell_main(void)
 	if (call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0) ||
 	    call(__NR_getppid, 0, 0, 0, 0, 0, 0) != (long)shared->parent)
 		leave(1);
+	/* A limit of 0 keeps nobody from giving a core to a program, as many hosts do. */
+	if (call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0, 0))
+		leave(1);
 	call(__NR_prctl, PR_SET_NAME, (long)"ringlet cell", 0, 0, 0, 0);
 	unblock_signals();
 	take_signal(SIGILL, here(settle));

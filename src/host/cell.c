@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -65,7 +64,6 @@ static _Noreturn void become_cell(int image, int shared, int file)
 {
 	static char name[] = "ringlet cell";
 	char *const argv[] = { name, NULL }, *const envp[] = { NULL };
-	const struct rlimit no_core = { 0, 0 };
 	sigset_t all;
 
 	/*
@@ -74,7 +72,6 @@ static _Noreturn void become_cell(int image, int shared, int file)
 	 */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	setrlimit(RLIMIT_CORE, &no_core);
 	image = fcntl(image, F_DUPFD_CLOEXEC, SPARE_FD);
 	shared = fcntl(shared, F_DUPFD_CLOEXEC, SPARE_FD);
 	file = fcntl(file, F_DUPFD_CLOEXEC, SPARE_FD);

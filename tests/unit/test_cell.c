@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Cells (host/cell.h), and what runs in them when it is hostile: it may know where everything lies. */
 #include <cpuid.h>
+#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -130,23 +131,29 @@ static void makes_no_calls(void **state)
 	}
 }
 
+/* The cell's own program, as a file; its code lies there as in memory. */
+extern const uint8_t cell_image_start[];
+
+static uint64_t text_end(void)
+{
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)cell_image_start;
+	const Elf64_Phdr *segment = (const Elf64_Phdr *)(cell_image_start + header->e_phoff);
+
+	while (!(segment->p_flags & PF_X))
+		segment++;
+	assert_int_equal(segment->p_offset, PAGE);
+	assert_int_equal(segment->p_vaddr, PAGE);
+	return segment->p_offset + segment->p_filesz;
+}
+
 /* Where the cell's own program has some bytes, from a place on; or 0. */
 static uint64_t find_bytes(const struct fixture *fixture, uint64_t from, const char *what, size_t length)
 {
-	const struct cell_range *image = &fixture->cell.range[0];
-	uint8_t bytes[8 * PAGE];
-	char path[32];
-	ssize_t got;
-	int fd;
+	uint64_t start = fixture->cell.range[0].start, bytes = text_end();
 
-	snprintf(path, sizeof(path), "/proc/%d/mem", fixture->cell.pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(fd >= 0 && image->end - image->start <= sizeof(bytes));
-	got = pread(fd, bytes, image->end - image->start, (off_t)image->start);
-	close(fd);
-	for (ssize_t i = PAGE; i + (ssize_t)length <= got; i++)
-		if (image->start + (uint64_t)i >= from && !memcmp(bytes + i, what, length))
-			return image->start + (uint64_t)i;
+	for (uint64_t at = PAGE; at + length <= bytes; at++)
+		if (start + at >= from && !memcmp(cell_image_start + at, what, length))
+			return start + at;
 	return 0;
 }
 
@@ -376,6 +383,31 @@ static void is_not_meant(void **state)
 	assert_true(cell_is_mine(&fixture->cell));
 }
 
+#define NOBODY 65534u
+
+/* Not even for a program that the host gives cores to: such a process's files are root's. */
+static void leaves_no_core(void **state)
+{
+	struct fixture *fixture = *state;
+	int status;
+
+	if (!fork()) {
+		struct cell cell;
+		struct error err;
+		struct stat stat_of;
+		char path[32];
+
+		if (!geteuid() && setresuid(NOBODY, NOBODY, NOBODY))
+			_exit(1);
+		if (cell_start(&cell, fixture->file, &err))
+			_exit(2);
+		snprintf(path, sizeof(path), "/proc/%d/mem", cell.pid);
+		_exit(stat(path, &stat_of) || stat_of.st_uid ? 3 : 0);
+	}
+	assert_int_not_equal(wait(&status), -1);
+	assert_int_equal(status, 0);
+}
+
 /* A change that the host refuses: nothing runs, and what was there before is told. */
 static void cannot_change(void **state)
 {
@@ -405,6 +437,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_kicked_by_all, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_meant, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(leaves_no_core, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_change, set_up, tear_down),
 	};
 
