@@ -217,10 +217,26 @@ static void forgets_the_key(void **state)
 	}
 }
 
+struct kicker {
+	struct cell *cell;
+	_Atomic bool stop;
+};
+
+static void *kick_now_and_then(void *opaque)
+{
+	struct kicker *kicker = opaque;
+
+	while (!atomic_load(&kicker->stop)) {
+		usleep(1000);
+		cell_kick(kicker->cell);
+	}
+	return NULL;
+}
+
 #define PKRU_OF_LINUX 0x55555554u /* all keys but 0 denied */
 
-/* The rights that guest code will have. They are in the frame's vector state. */
-static void set_rights(struct fixture *fixture, uint32_t pkru)
+/* The rights that guest code will have, and had. They are in the frame's vector state. */
+static uint8_t *rights(struct fixture *fixture)
 {
 	uint32_t eax, ebx, ecx, edx;
 	greg_t *regs = registers(fixture);
@@ -229,7 +245,20 @@ static void set_rights(struct fixture *fixture, uint32_t pkru)
 
 	__cpuid_count(0xd, 9, eax, ebx, ecx, edx);
 	assert_int_equal(eax, 8);
-	memcpy((uint8_t *)fixture->cell.shared + image + ebx, &pkru, sizeof(pkru));
+	return (uint8_t *)fixture->cell.shared + image + ebx;
+}
+
+static void set_rights(struct fixture *fixture, uint32_t pkru)
+{
+	memcpy(rights(fixture), &pkru, sizeof(pkru));
+}
+
+static uint32_t get_rights(struct fixture *fixture)
+{
+	uint32_t pkru;
+
+	memcpy(&pkru, rights(fixture), sizeof(pkru));
+	return pkru;
 }
 
 /* mov eax, [rdi]; ud2 and mov [rdi], eax; ud2: all but the signal stack is not for guest code. */
@@ -256,7 +285,15 @@ static void touches_nothing(void **state)
 	}
 }
 
-/* To take the right where the handler takes it is of no use: not all signals are blocked. */
+#define FLAGS 0x202
+#define TF 0x100
+#define DF 0x400
+#define AC 0x40000
+
+/*
+ * To take the right where the handler takes it is of no use: not all signals are blocked. Nor is it
+ * to have oneself interrupted right behind that.
+ */
 static void takes_no_rights(void **state)
 {
 	struct fixture *fixture = *state;
@@ -267,15 +304,68 @@ static void takes_no_rights(void **state)
 		skip();
 	assert_true(at);
 	assert_false(find_bytes(fixture, at + 1, "\x0f\x01\xef", 3));
-	for (uint32_t rights = 0; rights < 2; rights++) {
+	for (unsigned i = 0; i < 4; i++) {
 		regs[REG_RIP] = (greg_t)at;
-		regs[REG_RAX] = rights ? PKRU_OF_LINUX : 0;
+		regs[REG_RAX] = i % 2 ? PKRU_OF_LINUX : 0;
 		regs[REG_RCX] = regs[REG_RDX] = 0;
+		regs[REG_EFL] = i / 2 ? FLAGS | TF : FLAGS;
 		assert_int_equal(cell_turn(&fixture->cell), 0);
-		assert_int_equal(fixture->cell.shared->signal, SIGILL);
+		assert_int_equal(fixture->cell.shared->signal, i / 2 ? SIGTRAP : SIGILL);
 		assert_in_range(regs[REG_RIP], at, at + PAGE);
+		regs[REG_EFL] = FLAGS;
 		touches_nothing(state);
 	}
+}
+
+/* Which signals are blocked in the cell, as the kernel says. */
+static uint64_t blocked(const struct fixture *fixture)
+{
+	unsigned long mask = 0;
+	char path[32], line[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", fixture->cell.pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file) && sscanf(line, "SigBlk: %lx", &mask) != 1)
+		;
+	fclose(file);
+	return mask;
+}
+
+/*
+ * Guest code jumps to each byte of the cell's program. Only the handler gives the turn, with all
+ * signals blocked; and what comes back as a page fault, after which it goes on with the rights that
+ * it had, has taken none.
+ */
+static void jumps_anywhere(void **state)
+{
+	const greg_t flags[] = { FLAGS, FLAGS | TF, FLAGS | AC | DF };
+	struct fixture *fixture = *state;
+	greg_t *regs = registers(fixture);
+	uint64_t handlers = blocked(fixture);
+	struct kicker kicker = { .cell = &fixture->cell };
+	pthread_t thread;
+
+	if (!fixture->cell.is_protected)
+		skip();
+	assert_int_equal(pthread_create(&thread, NULL, kick_now_and_then, &kicker), 0);
+	for (uint64_t at = PAGE; at < text_end(); at++) {
+		for (unsigned reg = REG_R8; reg <= REG_RSP; reg++)
+			regs[reg] = (greg_t)fixture->cell.self;
+		regs[REG_RAX] = regs[REG_RCX] = regs[REG_RDX] = 0;
+		regs[REG_RIP] = (greg_t)(fixture->cell.range[0].start + at);
+		regs[REG_EFL] = flags[at % 3];
+		set_rights(fixture, PKRU_OF_LINUX);
+		atomic_store(&fixture->cell.runs, true);
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		atomic_store(&fixture->cell.runs, false);
+		assert_int_equal(blocked(fixture), handlers);
+		if (fixture->cell.shared->signal == SIGSEGV)
+			assert_int_equal(get_rights(fixture), PKRU_OF_LINUX);
+	}
+	atomic_store(&kicker.stop, true);
+	pthread_join(thread, NULL);
 }
 
 /* Guest code writes what it likes, says that it is our turn, and goes on: as if it had the right to. */
@@ -332,11 +422,6 @@ static void is_killed(void **state)
 	fixture->cell.runs = true;
 	cell_kick(&fixture->cell);
 }
-
-struct kicker {
-	struct cell *cell;
-	_Atomic bool stop;
-};
 
 static void *kick_on(void *opaque)
 {
@@ -432,6 +517,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(forgets_the_key, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(touches_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(takes_no_rights, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(jumps_anywhere, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(loses_its_stack, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
