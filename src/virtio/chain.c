@@ -134,6 +134,11 @@ static bool append(struct virtio_queue *queue, struct ring_chain *ring_chain,
 		*wrong = "a buffer to read behind one to write";
 		return false;
 	}
+	/* Lengths are told to the driver in 32 bits. */
+	if (chain->out_bytes + chain->in_bytes + desc->len > UINT32_MAX) {
+		*wrong = "a chain of more than 4 GiB";
+		return false;
+	}
 	count = dma_map(&queue->dev->env->dma, gpa, desc->len, write, ring_chain->pieces + have,
 			room - have);
 	if (count < 0) {
@@ -173,12 +178,6 @@ struct ring_chain *ring_chain_make(struct virtio_queue *queue, const struct ring
 	for (unsigned i = 0; chain && i < gather->count; i++) {
 		if (append(queue, chain, &queue->scratch[i], room, &wrong))
 			continue;
-		ring_chain_free(queue, chain);
-		chain = NULL;
-	}
-	/* Lengths are told to the driver in 32 bits. */
-	if (chain && chain->chain.out_bytes + chain->chain.in_bytes > UINT32_MAX) {
-		wrong = "a chain of more than 4 GiB";
 		ring_chain_free(queue, chain);
 		chain = NULL;
 	}

@@ -17,6 +17,7 @@
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
+#include "mem/mem.h"
 #include "virtio/pool.h"
 #include "virtio_driver.h"
 
@@ -630,6 +631,40 @@ static void test_bad_buffers_both(void **state)
 	}
 }
 
+static void count(void *opaque)
+{
+	++*(unsigned *)opaque;
+}
+
+/* More than 4 GiB, of which each buffer has a page more than the last: the rest is not looked at. */
+static void test_too_long_both(void **state)
+{
+	struct bench *b = *state;
+	struct dma *dma = &b->driver.fixture->env.dma;
+	const struct mem_region *ram = mem_find(dma->mem, 0);
+	struct driver_buffer table[VIRTIO_CHAIN_MAX];
+	unsigned held = 0;
+
+	for (unsigned i = 0; i < VIRTIO_CHAIN_MAX; i++) {
+		uint64_t gpa = (VIRTIO_CHAIN_MAX - 1 - i) * MEM_PAGE_SIZE;
+
+		table[i] = (struct driver_buffer){ gpa, (uint32_t)(DRIVER_RAM - gpa), true };
+	}
+	dma->stop_exec = count;
+	dma->opaque = &held;
+	for (int format = DRIVER_SPLIT; format <= DRIVER_PACKED; format++) {
+		driver_start(&b->driver, format, INDIRECT);
+		driver_add(&b->driver, 0, table, VIRTIO_CHAIN_MAX, DRIVER_DATA);
+		for (unsigned i = 0; i < DRIVER_RAM / MEM_PAGE_SIZE; i++)
+			ram->page_flags[i] = MEM_PAGE_CODE | MEM_PAGE_EXEC;
+		held = 0;
+		driver_kick(&b->driver, 0);
+		check_broken(b);
+		assert_in_range(held, VIRTIO_CHAIN_MAX / 2, VIRTIO_CHAIN_MAX * 3 / 4);
+	}
+	dma->stop_exec = NULL;
+}
+
 static void test_bad_tables_both(void **state)
 {
 	static const struct {
@@ -901,6 +936,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_deferred, setup_deferred, teardown),
 		TEST(test_bus_master),
 		TEST(test_bad_buffers_both),
+		TEST(test_too_long_both),
 		TEST(test_bad_tables_both),
 		TEST(test_misplaced_tables_both),
 		TEST(test_loop),
