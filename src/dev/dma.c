@@ -148,8 +148,10 @@ void dma_discard(const struct dma *dma, uint64_t gpa, uint64_t len)
 		if (!piece.len)
 			return;
 		if (!piece.region->readonly) {
+			dma_hold(dma, gpa, piece.len);
 			mem_discard(dma->mem, gpa, piece.len);
 			dma_wrote(dma, gpa, piece.len);
+			dma_release(dma, gpa, piece.len);
 		}
 		gpa += piece.len;
 		len -= piece.len;

@@ -105,13 +105,18 @@ static void test_devices_ask(void **state)
 	const struct dma dma = { .mem = fixture->env.mem, .stop_exec = is_asked,
 				 .opaque = (void *)(uintptr_t)region };
 
-	region->page_flags[0] = EXECUTED;
-	region->host[0] = 1;
-	region->host[1] = 0;
-	assert_int_equal(dma_fill(&dma, 0, 2, 1), 0);
-	assert_int_equal(region->host[0], 2);
-	assert_int_equal(region->host[1], 1);
-	assert_false(region->page_flags[0] & (MEM_PAGE_EXEC | MEM_PAGE_HELD));
+	for (unsigned discard = 0; discard < 2; discard++) {
+		region->page_flags[0] = EXECUTED;
+		region->host[0] = 1;
+		region->host[1] = 0;
+		if (discard)
+			dma_discard(&dma, 0, MEM_PAGE_SIZE);
+		else
+			assert_int_equal(dma_fill(&dma, 0, 2, 1), 0);
+		assert_int_equal(region->host[0], discard ? 0 : 2);
+		assert_int_equal(region->host[1], discard ? 0 : 1);
+		assert_int_equal(region->page_flags[0] & ~MEM_PAGE_DIRTY, MEM_PAGE_CODE);
+	}
 }
 
 /* A CPU that is away comes back when it sees the request, and says so a little later. */
