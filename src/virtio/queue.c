@@ -75,6 +75,21 @@ bool virtio_queue_enabled(const struct virtio_device *dev, unsigned index)
 	return queue && queue->enabled;
 }
 
+static bool is_written(const struct virtio_queue *queue, enum virtio_queue_area area)
+{
+	return area == VIRTIO_AREA_DEVICE || (queue->packed && area == VIRTIO_AREA_DESC);
+}
+
+/* What we write of a ring is held for as long as that is live. */
+static void each_written(struct virtio_queue *queue,
+			 void (*act)(const struct dma *dma, uint64_t gpa, uint64_t len))
+{
+	for (enum virtio_queue_area area = 0; area < VIRTIO_AREAS; area++)
+		if (is_written(queue, area))
+			act(&queue->dev->env->dma, queue->gpa[area],
+			    format_of(queue)->area_bytes(queue->size, area));
+}
+
 /* Areas must be aligned, and each in one region of RAM; the driver's may be ROM for all we care. */
 static bool map_areas(struct virtio_queue *queue)
 {
@@ -84,12 +99,11 @@ static bool map_areas(struct virtio_queue *queue)
 	for (enum virtio_queue_area area = 0; area < VIRTIO_AREAS; area++) {
 		unsigned bytes = format_of(queue)->area_bytes(queue->size, area);
 		unsigned align = queue->packed && area ? 4 : split_align[area];
-		bool write = area == VIRTIO_AREA_DEVICE ||
-			     (queue->packed && area == VIRTIO_AREA_DESC);
 		struct iovec iov;
 
 		if (queue->gpa[area] & (align - 1) ||
-		    dma_map(&queue->dev->env->dma, queue->gpa[area], bytes, write, &iov, 1) != 1)
+		    dma_map(&queue->dev->env->dma, queue->gpa[area], bytes,
+			    is_written(queue, area), &iov, 1) != 1)
 			return false;
 		queue->host[area] = iov.iov_base;
 	}
@@ -127,6 +141,7 @@ void virtio_queue_enable(struct virtio_device *dev, unsigned index)
 		virtio_break(dev, "queue %u: the host has no memory", index);
 		return;
 	}
+	each_written(queue, dma_hold);
 	queue->avail_wrap = queue->used_wrap = true;
 	queue->enabled = true;
 }
@@ -135,6 +150,8 @@ void virtio_queue_enable(struct virtio_device *dev, unsigned index)
 
 static void queue_reset(struct virtio_queue *queue)
 {
+	if (queue->enabled)
+		each_written(queue, dma_release);
 	*queue = (struct virtio_queue){
 		.dev = queue->dev, .index = queue->index, .size_max = queue->size_max,
 		.size = queue->size_max, .scratch = queue->scratch,

@@ -636,6 +636,31 @@ static void count(void *opaque)
 	++*(unsigned *)opaque;
 }
 
+/* The pages that the device writes of a ring are held as long as it is live. */
+static void test_rings_are_held_both(void **state)
+{
+	struct bench *b = *state;
+	struct virtio_driver *d = &b->driver;
+	struct dma *dma = &d->fixture->env.dma;
+	const struct mem_region *ram = mem_find(dma->mem, 0);
+	unsigned asked = 0;
+
+	driver_reset(d);
+	dma->stop_exec = count;
+	dma->opaque = &asked;
+	for (int format = DRIVER_SPLIT; format <= DRIVER_PACKED; format++) {
+		driver_start(d, format, 0);
+		assert_true(ram->page_flags[d->ring[0].device / MEM_PAGE_SIZE] >= MEM_PAGE_HELD);
+		if (format == DRIVER_PACKED)
+			assert_true(ram->page_flags[d->ring[0].desc / MEM_PAGE_SIZE] >=
+				    MEM_PAGE_HELD);
+		driver_reset(d);
+		for (unsigned i = 0; i < DRIVER_RAM / MEM_PAGE_SIZE; i++)
+			assert_true(ram->page_flags[i] < MEM_PAGE_HELD);
+	}
+	dma->stop_exec = NULL;
+}
+
 /* More than 4 GiB, of which each buffer has a page more than the last: the rest is not looked at. */
 static void test_too_long_both(void **state)
 {
@@ -936,6 +961,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_deferred, setup_deferred, teardown),
 		TEST(test_bus_master),
 		TEST(test_bad_buffers_both),
+		TEST(test_rings_are_held_both),
 		TEST(test_too_long_both),
 		TEST(test_bad_tables_both),
 		TEST(test_misplaced_tables_both),
