@@ -7,8 +7,8 @@
  * 	handler: registers are in the signal's frame, in shared memory; give the turn, wait for it,
  * 	make the changes of mappings that were asked for, return to what is in the frame now
  *
- * A filter turns every system call into SIGSYS that does not come from this program's own code. Guest
- * code may find that code and jump anywhere into it. Therefore
+ * Every system call that does not come from this program's own code becomes SIGSYS. Guest code may
+ * find that code and jump anywhere into it. Therefore a filter sees to what it calls, and
  *
  * 	the calls that change something, rt_sigreturn among them, need a key of 64 bits, which is in
  * 	the shared memory;
@@ -322,6 +322,23 @@ static bool protect(void)
 #define NEED(at, value) LOAD(at), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 1, 0), TRAP
 #define NEED_ALL(at, value) NEED(at, (uint32_t)(value)), NEED((at) + 4, (uint32_t)((value) >> 32))
 
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#define PR_SYS_DISPATCH_ON 1
+#endif
+
+/*
+ * Linux has two calls that no filter sees, for its probes in user code (uprobe, uretprobe). Other code
+ * than ours does not get that far. Where this cannot be asked for, before Linux 5.11, they are not.
+ */
+static void divert_calls(void)
+{
+	uint64_t start = (uint64_t)__executable_start;
+
+	call(__NR_prctl, PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, (long)start,
+	     (long)((uint64_t)__etext - start), 0, 0);
+}
+
 /* What is not called from this program's code is the guest's. */
 static __attribute__((noinline)) void filter_calls(void)
 {
@@ -428,6 +445,7 @@ static void settle(int number, siginfo_t *info, void *context)
 	shared->is_protected = protect();
 	take_signals();
 	shared->cpuid_faults = !call(__NR_arch_prctl, ARCH_SET_CPUID, 0, 0, 0, 0, 0);
+	divert_calls();
 	filter_calls();
 	wipe_stack();
 	handle(number, info, context);

@@ -25,6 +25,8 @@
 #define CODE_AT 0x10000000ul
 #define PAGE 4096ul
 #define X32 0x40000000
+#define URETPROBE 335 /* no filter sees these two */
+#define UPROBE 336
 
 struct fixture {
 	struct cell cell;
@@ -114,7 +116,7 @@ static void is_out_of_the_way(void **state)
 static void makes_no_calls(void **state)
 {
 	const long numbers[] = { SYS_getpid, SYS_exit_group, SYS_mmap, SYS_munmap, SYS_rt_sigreturn,
-				 SYS_futex, SYS_write | X32, -1 };
+				 SYS_futex, SYS_write | X32, URETPROBE, UPROBE, -1 };
 	struct fixture *fixture = *state;
 
 	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
