@@ -166,7 +166,7 @@ def test_vhost(quick):
 @pytest.fixture(scope="module", name="lent")
 def lent_fixture(make_nested):
     nested = make_nested()
-    results = nested.run(lent_jobs(nested, LENT_LONG), LONG_S, cpus=2)
+    results = nested.run(lent_jobs(nested, LENT_LONG), LONG_S)
     assert results, nested.console[-3000:]
     return results
 
