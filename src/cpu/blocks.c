@@ -455,7 +455,7 @@ bool blocks_wrote(struct blocks *blocks, uint64_t gpa, uint64_t len)
 		next = page_of(gpa) + MEM_PAGE_SIZE;
 		if (!region)
 			continue;
-		flags = &region->page_flags[(gpa - region->gpa) >> MEM_PAGE_SHIFT];
+		flags = mem_page_flags(region, gpa);
 		if (!(atomic_load(flags) & MEM_PAGE_CODE))
 			continue;
 		pthread_mutex_lock(&blocks->mutex);

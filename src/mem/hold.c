@@ -37,7 +37,7 @@ static _Atomic uint8_t *flags_of(const struct mem *mem, uint64_t gpa)
 {
 	const struct mem_region *region = mem_find(mem, gpa);
 
-	return region ? &region->page_flags[(gpa - region->gpa) >> MEM_PAGE_SHIFT] : NULL;
+	return region ? mem_page_flags(region, gpa) : NULL;
 }
 
 bool mem_hold(const struct mem *mem, uint64_t gpa, uint64_t len)

@@ -39,6 +39,12 @@ struct mem_region {
 	_Atomic uint8_t *settled;    /* a byte for each huge page: has been asked for; NULL: private */
 };
 
+/* The flags of the page that holds gpa, which is in region. */
+static inline _Atomic uint8_t *mem_page_flags(const struct mem_region *region, uint64_t gpa)
+{
+	return &region->page_flags[(gpa - region->gpa) >> MEM_PAGE_SHIFT];
+}
+
 int mem_create(struct mem **mem, struct error *err);
 void mem_destroy(struct mem *mem);
 

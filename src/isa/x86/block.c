@@ -54,9 +54,7 @@ static void drop_write_tags(struct cpu *cpu, void *opaque)
 
 static _Atomic uint8_t *flags_at(struct x86_cpu *cpu, uint64_t phys)
 {
-	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
-
-	return &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
+	return mem_page_flags(mem_find(cpu->cpu.env.mem, phys), phys);
 }
 
 void x86_mark_code_page(struct x86_cpu *cpu, uint64_t phys)

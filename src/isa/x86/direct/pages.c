@@ -133,15 +133,10 @@ static const struct mem_region *region_of(struct x86_cpu *cpu, uint64_t phys, ui
 		       region : NULL;
 }
 
-static _Atomic uint8_t *flags_of(const struct mem_region *region, uint64_t phys)
-{
-	return &region->page_flags[(phys - region->gpa) >> PAGE_SHIFT];
-}
-
 static bool holds_code(const struct mem_region *region, uint64_t phys, unsigned shift)
 {
 	for (uint64_t at = phys; at < phys + (1ull << shift); at += PAGE_BYTES)
-		if (atomic_load_explicit(flags_of(region, at), memory_order_relaxed) & MEM_PAGE_CODE)
+		if (atomic_load_explicit(mem_page_flags(region, at), memory_order_relaxed) & MEM_PAGE_CODE)
 			return true;
 	return false;
 }
@@ -149,7 +144,7 @@ static bool holds_code(const struct mem_region *region, uint64_t phys, unsigned 
 static void mark_dirty(const struct mem_region *region, uint64_t phys, unsigned shift)
 {
 	for (uint64_t at = phys; at < phys + (1ull << shift); at += PAGE_BYTES)
-		atomic_fetch_or_explicit(flags_of(region, at), MEM_PAGE_DIRTY, memory_order_relaxed);
+		atomic_fetch_or_explicit(mem_page_flags(region, at), MEM_PAGE_DIRTY, memory_order_relaxed);
 }
 
 /*
@@ -395,7 +390,7 @@ static bool still_code(struct x86_cpu *cpu, const struct direct_page *page)
 		return false;
 	if (!(page->protection & PROT_EXEC))
 		return true;
-	flags = atomic_load(flags_of(region_of(cpu, page->phys, PAGE_BYTES), page->phys));
+	flags = atomic_load(mem_page_flags(region_of(cpu, page->phys, PAGE_BYTES), page->phys));
 	return flags & MEM_PAGE_EXEC && flags < MEM_PAGE_HELD;
 }
 

@@ -29,14 +29,9 @@ static unsigned bus_size(unsigned len)
 	return len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1;
 }
 
-static _Atomic uint8_t *flags_of(const struct mem_region *region, uint64_t phys)
-{
-	return &region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT];
-}
-
 void x86_phys_hold(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys)
 {
-	_Atomic uint8_t *flags = flags_of(region, phys);
+	_Atomic uint8_t *flags = mem_page_flags(region, phys);
 
 	if (likely(!mem_hold_page(flags)))
 		return;
@@ -47,13 +42,13 @@ void x86_phys_hold(struct x86_cpu *cpu, const struct mem_region *region, uint64_
 
 void x86_phys_release(const struct mem_region *region, uint64_t phys)
 {
-	mem_release_page(flags_of(region, phys));
+	mem_release_page(mem_page_flags(region, phys));
 }
 
 void x86_phys_wrote(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys,
 		    unsigned len)
 {
-	_Atomic uint8_t *page = flags_of(region, phys);
+	_Atomic uint8_t *page = mem_page_flags(region, phys);
 	uint8_t flags = atomic_load_explicit(page, memory_order_relaxed);
 
 	if (!(flags & MEM_PAGE_DIRTY))
@@ -90,7 +85,8 @@ void x86_phys_read(struct x86_cpu *cpu, uint64_t phys, void *data, unsigned len)
 static void write_memory(struct x86_cpu *cpu, const struct mem_region *region, uint64_t phys,
 			 const void *data, unsigned len)
 {
-	bool code = atomic_load_explicit(flags_of(region, phys), memory_order_relaxed) & MEM_PAGE_CODE;
+	uint8_t flags = atomic_load_explicit(mem_page_flags(region, phys), memory_order_relaxed);
+	bool code = flags & MEM_PAGE_CODE;
 
 	if (region->readonly)
 		return;

@@ -506,7 +506,7 @@ static void make_tags(struct x86_cpu *cpu, struct x86_tlb *set, unsigned slot,
 		return;
 	if (allow & X86_TLB_ALLOW_READ)
 		entry->read_tag = linear;
-	flags = &page->region->page_flags[(page->phys - page->region->gpa) >> MEM_PAGE_SHIFT];
+	flags = mem_page_flags(page->region, page->phys);
 	if (!(allow & X86_TLB_ALLOW_WRITE) || page->region->readonly ||
 	    (atomic_load_explicit(flags, memory_order_relaxed) & MEM_PAGE_CODE))
 		return;

@@ -150,8 +150,7 @@ static void forget_code(struct x86_cpu *cpu, uint64_t phys, const uint8_t *was, 
 	const struct mem_region *region = mem_find(cpu->cpu.env.mem, phys);
 	unsigned end = MEM_PAGE_SIZE;
 
-	if (!(atomic_load(&region->page_flags[(phys - region->gpa) >> MEM_PAGE_SHIFT]) &
-	      MEM_PAGE_CODE))
+	if (!(atomic_load(mem_page_flags(region, phys)) & MEM_PAGE_CODE))
 		return;
 	while (was[end - 1] == is[end - 1])
 		end--;
