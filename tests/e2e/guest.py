@@ -55,6 +55,12 @@ def bad_lines(log):
     return [line for line in log.splitlines() if BAD.search(line) and not FINE.search(line)]
 
 
+def on_screen(text):
+    """A pattern for a text that a BIOS puts on its screen, which comes to the console as what has
+    changed since the last look: the cursor may be set between any two letters."""
+    return r"(?:\s|\x1b\[[\d;?]*[A-Za-z])*".join(map(re.escape, text))
+
+
 class Guest:
     """ringlet run ARGS. Every Guest must be closed."""
 

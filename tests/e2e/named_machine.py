@@ -12,6 +12,15 @@ from guest import BOOT_S
 COMMAND_S = 120
 
 
+class Command(subprocess.Popen):
+    """One of ours that runs beside the test. A test that fails does not wait for its end."""
+
+    def __exit__(self, kind, value, traceback):
+        if kind:
+            self.kill()
+        super().__exit__(kind, value, traceback)
+
+
 class Machine:
     """ringlet run --name NAME ... -- COMMAND in a directory of its own for the machines' sockets. Every
     Machine must be closed."""
@@ -47,8 +56,7 @@ class Machine:
 
     def popen(self, command, *args, **kwargs):
         """Starts ringlet COMMAND for this user's machines."""
-        return subprocess.Popen([self.ringlet, command, *map(str, args)], env=self.environment,
-                                **kwargs)
+        return Command([self.ringlet, command, *map(str, args)], env=self.environment, **kwargs)
 
     def run(self, command, *args, timeout=COMMAND_S, **kwargs):
         """What subprocess.run says of ringlet COMMAND."""

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from guest import bad_lines
+from guest import bad_lines, on_screen
 
 BIOS = pathlib.Path("/usr/share/seabios/bios-256k.bin")
 GRUB = pathlib.Path("/usr/lib/grub/i386-pc")
@@ -118,9 +118,9 @@ def test_rescue_image(start, tmp_path, accel):
     core = (tmp_path / "eltorito").read_bytes()[start_sectors:]
     guest = start("--accel", accel, "-f", BIOS, "-k", kernel_of(core, tmp_path / "grub"),
                   "-i", "none")
-    guest.expect("grub rescue> ", TIMEOUT_S)
+    guest.expect(on_screen("grub rescue> "), TIMEOUT_S)
     guest.send("set\r")
-    guest.expect("prefix=.*/boot/grub", TIMEOUT_S)
+    guest.expect(on_screen("prefix=") + ".*" + on_screen("/boot/grub"), TIMEOUT_S)
 
 
 @by_engine
@@ -130,7 +130,7 @@ def test_multiboot(grub, core, ringlet):
     guest = grub({"grub": core, "kernel": kernel.read_bytes()}, "--debug-exit")
     command(guest, "multiboot (cbfsdisk)/grub")
     guest.send("boot\r")
-    guest.expect("Welcome to GRUB", TIMEOUT_S)
+    guest.expect(on_screen("Welcome to GRUB"), TIMEOUT_S)
     guest.expect(PROMPT, TIMEOUT_S)
     command(guest, "multiboot (cbfsdisk)/kernel")
     guest.send("boot\r")

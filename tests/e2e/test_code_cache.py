@@ -10,9 +10,9 @@ ROUNDS = 4
 # Between the same load once and several times more; what malloc keeps for itself is less.
 GROWTH_BYTES = 4 * MIB
 GUEST_MIB = 128
-LOAD = ("storm 2 2; mix 1 20 >/dev/null; ls -lR /proc/self /sys/bus >/dev/null 2>&1; "
+LOAD = ("for _ in 1 2; do storm 2 2; mix 1 20 >/dev/null; ls -lR /proc/self /sys/bus >/dev/null 2>&1; "
         "dd if=/dev/urandom bs=64K count=2 2>/dev/null | gzip | gunzip | md5sum >/dev/null; "
-        "sort -r /etc/profile | awk '{ print length }' | sed s/1/2/ >/dev/null; true")
+        "sort -r /etc/profile | awk '{ print length }' | sed s/1/2/ >/dev/null; done; true")
 
 
 def own_bytes(guest):

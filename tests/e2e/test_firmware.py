@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from guest import on_screen
+
 CTRL_A_X = "\x01x"
 MEMTEST = "/boot/memtest86+{}.bin"
 
@@ -21,7 +23,7 @@ def test_seabios(start, image):
     """It finds the machine, tells its debug port (our log) and ends for want of a disk."""
     guest = start("-f", installed(f"/usr/share/seabios/{image}", "seabios"), "-c", 2, "-m", "256M",
                   "--log-level", "info")
-    guest.expect("No bootable device", 120)
+    guest.expect(on_screen("No bootable device"), 120)
     guest.send(CTRL_A_X)
     assert guest.wait() == 0
     said = guest.errors()

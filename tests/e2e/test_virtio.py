@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from guest import bad_lines
+from guest import bad_lines, on_screen
 
 MIB = 1 << 20
 DISK_MIB = 16
@@ -377,7 +377,7 @@ def test_a_bios_boots_from_a_disk(start):
         if not pathlib.Path(path).exists():
             pytest.skip(f"no {path}: install {package}")
     guest = start("-f", bios, "-d", f"{image},ro")
-    guest.expect("Booting from Hard Disk", 120)
-    guest.expect("GNU GRUB", 120)
+    guest.expect(on_screen("Booting from Hard Disk"), 120)
+    guest.expect(on_screen("GNU GRUB"), 120)
     guest.send("\x01x")
     assert guest.wait() == 0

@@ -179,7 +179,8 @@ static void restarted(void)
 		if (got < 0)
 			must(read(pipes[0], &byte, 1));
 	}
-	say(" %u", counted);
+	/* On a busy machine two may have become one. */
+	say(" %d", counted >= 2 && counted <= 6);
 }
 
 static void slept(void)
