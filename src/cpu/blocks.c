@@ -217,6 +217,23 @@ bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, u
 	return valid;
 }
 
+struct block *blocks_with_code(struct blocks *blocks, struct block *block, const uint8_t *start,
+			       const uint8_t *end)
+{
+	struct block *at = block, *found = NULL;
+
+	pthread_mutex_lock(&blocks->mutex);
+	do {
+		const uint8_t *code = atomic_load(&at->code);
+
+		if (atomic_load(&at->valid) && code >= start && code < end)
+			found = at;
+		at = at->region_next;
+	} while (!found && at != block);
+	pthread_mutex_unlock(&blocks->mutex);
+	return found;
+}
+
 void blocks_chain(struct blocks *blocks, struct block *from, struct block_exit *exit,
 		  struct block *to)
 {

@@ -121,6 +121,13 @@ struct block_entry {
 bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, unsigned count,
 		     unsigned watch_start, unsigned watch_end, uint32_t generation);
 
+/*
+ * A block of those that become invalid together with block whose code begins in [start, end), or NULL. It is
+ * block itself, if its does.
+ */
+struct block *blocks_with_code(struct blocks *blocks, struct block *block, const uint8_t *start,
+			       const uint8_t *end);
+
 /* Makes from's exit lead straight to to, if both are valid and to has code. */
 void blocks_chain(struct blocks *blocks, struct block *from, struct block_exit *exit,
 		  struct block *to);

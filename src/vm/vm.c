@@ -182,8 +182,8 @@ static int create_parts(struct vm *vm, struct error *err)
 
 	if (!ret)
 		ret = mem_create(&vm->env.mem, err);
-	/* Without a file it does as well: only direct execution wants one. */
-	if (!ret && accel_translates(vm) && vm->config->direct != TRANSLATOR_DIRECT_NEVER)
+	/* Without a file it does as well: the translator maps it a second time, and so do cells. */
+	if (!ret && accel_translates(vm))
 		mem_share(vm->env.mem);
 	if (!ret)
 		ret = bus_create(&vm->env.pio, "pio", vm->env.loop, err);

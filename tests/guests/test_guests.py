@@ -5,6 +5,7 @@ A guest ends by the debug-exit port; status 1 says that all its checks passed. W
 on its first serial port.
 """
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -59,6 +60,50 @@ def test_checks(run, guest, accel):
     cpus = CPUS.get(guest, 1)
     status, output = run(guest, accel, "--cpus", str(cpus), "--params", f"cpus={cpus}")
     assert status == PASSED, output
+
+
+def test_high_is_mapped(run):
+    """What 64/high reads, it reads by the host's MMU: else its checks would say nothing of that."""
+    status, output = run("64/high", "translate", "--stats")
+    mapped = re.search(r"host mappings: (\d+) made, (\d+) reads missed", output)
+    assert status == PASSED and mapped, output
+    assert int(mapped[1]) > 3000
+    # One for each that is made, and a few for each place that turns out to read something else.
+    assert int(mapped[2]) < int(mapped[1]) + 300
+
+
+def test_misses_end(run):
+    """Who misses again and again is left alone: 100000 reads do not miss each time."""
+    status, output = run("64/misses", "translate", "--stats")
+    missed = re.search(r"host mappings: \d+ made, (\d+) reads missed", output)
+    assert status == PASSED and missed, output
+    assert int(missed[1]) < 50000
+
+
+def test_misses_end_when_code_is_full(run):
+    """What is learnt when no code can be made is not found out again and again until some can."""
+    status, output = run("64/full", "translate", "--stats", "--code-cache", "1M")
+    missed = re.search(r"host mappings: \d+ made, (\d+) reads missed", output)
+    thrown = re.search(r"thrown away as a whole (\d+) times", output)
+    assert status == PASSED and missed and thrown, output
+    assert int(thrown[1]) > 0
+    assert int(missed[1]) < 3000
+
+
+def test_addresses_are_left(ringlet):
+    """Of 128 TiB of addresses, a machine with many processors leaves some for all else."""
+    image = pathlib.Path(ringlet).parent / "tests" / "guests" / "64" / "places.guest"
+    command = [ringlet, "run", "--accel", "translate", "--initrd", "none", "--cpus", "9",
+               "--params", "cpus=9", "--kernel", image]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as machine:
+        try:
+            said = next((at for at in machine.stdout if "ready" in at or "failed" in at), "")
+            status = pathlib.Path(f"/proc/{machine.pid}/status").read_text(encoding="ascii")
+        finally:
+            machine.kill()
+    assert "ready" in said
+    assert int(re.search(r"VmSize:\s+(\d+) kB", status)[1]) < 60 << 30
 
 
 @pytest.mark.long

@@ -495,6 +495,11 @@ static void test_byte_areas(void **state)
 	assert_int_equal(x86_load8(f->cpu, 0x1234), data[0]);
 	assert_true(X86_RAISES(f, x86_probe(f->cpu, 0x7ff0, 0x20, X86_WRITE)));
 	assert_false(X86_RAISES(f, x86_probe(f->cpu, 0x7ff0, 0x20, X86_READ)));
+	/* And nothing is read. */
+	map_page(f, 8, 0);
+	assert_true(X86_RAISES(f, x86_load_bytes(f->cpu, 0x7ff0, back, 0x20)));
+	assert_true(f->cpu->fault_address == 0x8000);
+	assert_int_equal(back[0], 0xff);
 	free(data);
 	free(back);
 }

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "isa/x86/system/debug.h"
 #include "isa/x86/system/far.h"
 
 #define GATE_INT 0x8e
@@ -155,6 +156,46 @@ static void test_long_same_ring(void **state)
 	assert_false(x86_step(f, x86_iret, (struct insn){ .opsize = 8 }));
 	assert_int_equal(s->gpr[X86_RSP], 0x8000 - 40);
 	assert_int_equal(s->seg[X86_SS].selector, SEL_DATA0);
+}
+
+static void assert_there_and_back(struct x86_fixture *f, uint64_t sp)
+{
+	struct x86_state *s = &f->cpu->state;
+	uint64_t frame = (sp & ~15ull) - 40;
+
+	s->gpr[X86_RSP] = sp;
+	x86_deliver(f->cpu, X86_EVENT_EXTERNAL, 0x30, false, 0);
+	assert_int_equal(s->gpr[X86_RSP], frame);
+	assert_int_equal(x86_peek(f, frame, 8), TABLES_CODE);
+	assert_int_equal(x86_peek(f, frame + 8, 8), SEL_CODE0);
+	assert_int_equal(x86_peek(f, frame + 16, 8), X86_F1 | X86_IF);
+	assert_int_equal(x86_peek(f, frame + 24, 8), sp);
+	assert_int_equal(x86_peek(f, frame + 32, 8), SEL_DATA0);
+	assert_false(x86_step(f, x86_iret, (struct insn){ .opsize = 8 }));
+	assert_int_equal(s->rip, TABLES_CODE);
+	assert_int_equal(s->gpr[X86_RSP], sp);
+	assert_int_equal(s->rflags, X86_F1 | X86_IF);
+}
+
+/* In pages that the TLB knows, across their ends, and where each access is watched. */
+static void test_long_frames(void **state)
+{
+	struct x86_fixture *f = *state;
+
+	x86_tables_long(f, 0);
+	x86_set_gate64(f, 0x30, SEL_CODE0, TABLES_HANDLER, GATE_INT, 0);
+	for (unsigned round = 0; round < 2; round++)
+		for (uint64_t sp = TABLES_STACK0 - 64; sp < TABLES_STACK0 + 64; sp += 4)
+			assert_there_and_back(f, sp);
+
+	f->cpu->state.dr[0] = TABLES_STACK0 - 0x108;
+	f->cpu->state.dr7 = X86_DR7_FIXED | 1 | 0x9 << 16;
+	x86_update_mode(f->cpu);
+	assert_there_and_back(f, TABLES_STACK0 - 0x58);
+	assert_there_and_back(f, TABLES_STACK0 - 0x58);
+	assert_int_equal(f->cpu->debug_hits, 0);
+	assert_there_and_back(f, TABLES_STACK0 - 0xe8);
+	assert_int_equal(f->cpu->debug_hits, 1);
 }
 
 /* Frame of the first event's successor: its error code. */
@@ -413,6 +454,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_real_triple_fault, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_from_user, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_same_ring, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_faults_in_delivery, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stack_faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_software_privilege, setup, teardown),

@@ -40,9 +40,11 @@ uint64_t x86_peek(struct x86_fixture *fixture, uint64_t gpa, unsigned size);
 #define X86_RAISES(fixture, statement)                                                             \
 	({                                                                                         \
 		volatile bool raised_ = true;                                                      \
+		jmp_buf here_;                                                                     \
                                                                                                    \
 		(fixture)->cpu->fault.vector = 255;                                                \
-		if (!_setjmp((fixture)->cpu->unwind)) {                                            \
+		(fixture)->cpu->unwind = &here_;                                                   \
+		if (!_setjmp(here_)) {                                                             \
 			statement;                                                                 \
 			raised_ = false;                                                           \
 		}                                                                                  \

@@ -248,14 +248,19 @@ static struct x86_block *build_scratch(struct x86_cpu *cpu, uint64_t linear, uin
 
 /* ---- look-up ---- */
 
+void x86_blocks_look_up(struct x86_cpu *cpu)
+{
+	for (unsigned i = 0; i < 1u << JUMP_CACHE_BITS; i++)
+		cpu->jump_cache[i] = NULL;
+}
+
 /* No jump cache may point to a block that is freed. */
 static void pin(struct cpu *cpu, void *opaque)
 {
 	(void)opaque;
 	if (cpu->block)
 		cpu->block->pins++;
-	for (unsigned i = 0; i < 1u << JUMP_CACHE_BITS; i++)
-		x86_cpu(cpu)->jump_cache[i] = NULL;
+	x86_blocks_look_up(x86_cpu(cpu));
 	mirror_forget(x86_cpu(cpu));
 }
 

@@ -27,6 +27,8 @@ void x86_blocks_destroy(struct x86_cpu *cpu);
 
 /* Throws all blocks of the machine away; nobody is in one but between two instructions. */
 void x86_blocks_forget(struct x86_cpu *cpu);
+/* The next look-up is a slow one, which makes room for code where none is left. */
+void x86_blocks_look_up(struct x86_cpu *cpu);
 
 /*
  * Who is about to make code of a page gives it MEM_PAGE_CODE, and takes every CPU's direct ways to

@@ -30,6 +30,9 @@ enum {
 				     64-bit addresses */
 };
 
+/* … so often: from then on it is not looked for there. */
+#define INSN_ELSEWHERE 4
+
 struct insn {
 	insn_fn *fn;
 	int64_t imm;      /* immediate, sign- or zero-extended as the manual says; branch displacement;
@@ -50,6 +53,7 @@ struct insn {
 	uint16_t mnemonic; /* ZydisMnemonic */
 	uint16_t position;    /* in its block */
 	uint16_t page_offset; /* of its first byte */
+	uint8_t elsewhere;    /* how often its operand was not where memory/hostmap.h has them, up to … */
 	struct host_stub *stub; /* hostexec's, for instructions the host runs itself */
 };
 

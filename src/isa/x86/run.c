@@ -285,11 +285,13 @@ void x86_run(struct cpu *generic, uint64_t budget)
 {
 	struct x86_cpu *cpu = x86_cpu(generic);
 	volatile uint64_t end = cpu->instructions + budget;
+	jmp_buf here;
 
 	/* Translated code may divide by zero before any vector instruction has run. */
 	host_fault_bind(cpu);
+	cpu->unwind = &here;
 	/* What is delivered costs budget too: a guest may do nothing but fault. */
-	switch (_setjmp(cpu->unwind)) {
+	switch (_setjmp(here)) {
 	case X86_UNWIND_FAULT:
 		end--;
 		deliver_fault(cpu);

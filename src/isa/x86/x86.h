@@ -106,6 +106,10 @@ enum {
 	X86_MEMOS,
 };
 
+/* Slots of 1 TiB */
+#define X86_HOSTMAP_SHIFT 40
+#define X86_HOSTMAP_SLOTS 256
+
 /* User/supervisor × what SMAP allows: the TLB set that data accesses use now. */
 enum x86_mmu { X86_MMU_USER, X86_MMU_KERNEL, X86_MMU_KERNEL_SMAP, X86_MMUS };
 
@@ -159,8 +163,10 @@ enum {
 #define X86_FAR_JUMPS 16384u
 
 struct x86_jumps {
-	uint64_t linear[2 * X86_JUMPS];
-	struct x86_block *block[2 * X86_JUMPS];
+	struct x86_jump {
+		uint64_t linear;
+		struct x86_block *block;
+	} way[2 * X86_JUMPS];
 	/* Direct jumps to other pages, which know their slot. */
 	struct x86_far_jump {
 		uint64_t key; /* linear address + CPU_JUMP_KEY of the turn; 0: empty */
@@ -181,6 +187,7 @@ struct x86_mirror_stats {
 	uint64_t last_left;     /* after which translated code was left */
 	uint64_t walks;         /* page walks: what the TLB did not know */
 	uint64_t translations;  /* pieces of code made */
+	uint64_t missed, mapped; /* host mappings: memory/hostmap.h */
 	uint64_t translating_ticks; /* of the host's TSC, spent on it */
 	uint32_t *by_mnemonic;  /* both kinds, by ZydisMnemonic */
 };
@@ -208,6 +215,8 @@ struct x86_mirror {
 	struct x86_described *described; /* describe.c */
 	uint64_t delta[X86_GPRS]; /* from linear to host addresses, of a register's group of accesses */
 	struct x86_memo memo[X86_MMUS][2][X86_MEMOS]; /* for reading, for writing */
+	uint64_t hostmap[X86_HOSTMAP_SLOTS]; /* from linear to host addresses: memory/hostmap.h */
+	const uint8_t *missed;   /* the code that found nothing there just now, or NULL */
 };
 
 struct x86_cpu {
@@ -233,7 +242,8 @@ struct x86_cpu {
 	bool single_step;           /* TF was set when this instruction began */
 	uint64_t instructions;      /* executed */
 	uint64_t debug_hits;        /* DR6 bits of data breakpoints hit by this instruction */
-	jmp_buf unwind;             /* the run loop (_setjmp: no signal mask), with enum x86_unwind */
+	jmp_buf *unwind;            /* to whoever takes faults now: the run loop, or what runs below it
+				       (_setjmp: no signal mask), with enum x86_unwind */
 	struct x86_fault fault;
 	uint64_t fault_address;     /* CR2 to be */
 
@@ -246,10 +256,15 @@ struct x86_cpu {
 
 	struct x86_tlb *tlb[X86_MMUS]; /* of the current PCID; one that always misses while every
 					  user access must be checked for alignment */
-	/* Other ones after each flush that may have changed where code lies; the user's for each PCID. */
+	/*
+	 * Other ones after each flush that may have changed where code lies; the user's for each
+	 * PCID, and 0 until it is known whether it did (x86_tlb_confirm).
+	 */
 	uint64_t mapping_generation[X86_JUMP_TABLES];
+	uint64_t user_flush;        /* another one after each flush of the current PCID's */
 	struct x86_tlb_bank *tlb_bank; /* all sets and what they depend on: tlb.c */
 	struct x86_mirror mirror;
+	struct x86_hostmap *hostmap; /* NULL: none: memory/hostmap.h */
 	struct direct *direct;      /* NULL: user code is never run directly: direct/direct.h */
 	bool direct_on;             /* the current address space's is */
 	bool direct_rests;          /* … but not in this run: direct/direct.h */

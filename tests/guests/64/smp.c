@@ -357,16 +357,6 @@ static void from_outside(void)
 	CHECK_EQ(ONCE(alive), before + 1);
 }
 
-/* The command line's last character. */
-static unsigned wanted_cpus(void)
-{
-	const char *line = *(const char **)(boot_info + 16);
-
-	while (line[1])
-		line++;
-	return (unsigned)(*line - '0');
-}
-
 void guest_main(void)
 {
 	boot_pml4[1] = (word)level[0] | 7;
@@ -374,7 +364,7 @@ void guest_main(void)
 	level[1][0] = (word)level[2] | 7;
 	level[2][0] = FRAME | 7;
 	WRITE_REG(cr3, READ_REG(cr3));
-	cpus = wanted_cpus();
+	cpus = smp_wanted();
 	CHECK(cpus >= 2 && cpus <= CPUS_MAX);
 	CHECK_EQ(smp_start(ap, cpus - 1), cpus - 1);
 	CHECK(WAIT(ONCE(alive) == cpus - 1));

@@ -324,11 +324,23 @@ static inline void invlpg(const volatile void *page)
 	came_; })
 
 #ifdef __x86_64__
+/* Calls code, which finds an address in RDI and 0 in RAX and may use RCX, RDX and R9 to R11: what it leaves in RAX. */
+static inline word read_by(const void *code, word at)
+{
+	word value = 0;
+
+	asm volatile("call *%2" : "+a"(value), "+D"(at) : "b"(code)
+		     : "rcx", "rdx", "r9", "r10", "r11", "memory", "cc");
+	return value;
+}
+
 /* ---- other processors, 64-bit guests only: lib/smp.c ---- */
 
 /* Starts the other processors with INIT and SIPI; each runs fn(its APIC ID) with interrupts off,
  * then halts. How many came up before all had, or the time was over. */
 unsigned smp_start(void (*fn)(unsigned id), unsigned others);
+/* The command line's last character, a digit: with "cpus=N" there, how many processors it says. */
+unsigned smp_wanted(void);
 
 #define APIC_BASE 0xfee00000ul
 #define APIC_ID 0x20

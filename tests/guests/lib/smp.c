@@ -35,3 +35,12 @@ unsigned smp_start(void (*fn)(unsigned id), unsigned others)
 	WAIT(ONCE(ap_up) == others);
 	return ONCE(ap_up);
 }
+
+unsigned smp_wanted(void)
+{
+	const char *line = *(const char **)(boot_info + 16);
+
+	while (line[1])
+		line++;
+	return (unsigned)(*line - '0');
+}

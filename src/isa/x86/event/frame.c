@@ -126,12 +126,32 @@ static void store(struct x86_cpu *cpu, const struct x86_frame *frame, uint64_t o
 		x86_store(cpu, linear, frame->value_size, value);
 }
 
+/* All of a 64-bit frame where the TLB answers for it. */
+static bool write_at_once(struct x86_cpu *cpu, struct x86_frame *frame)
+{
+	unsigned mmu = frame->system ? x86_system_mmu(cpu) : cpu->mmu, count = frame->count;
+	uint64_t sp = frame->sp - 8 * count;
+	volatile uint64_t *words;
+
+	if (frame->stack_size != 8 || frame->value_size != 8)
+		return false;
+	words = x86_at_once(cpu, sp, 8 * count, X86_WRITE, mmu);
+	if (unlikely(!words))
+		return false;
+	for (unsigned i = 0; i < count; i++)
+		words[count - 1 - i] = frame->value[i];
+	frame->sp = sp;
+	return true;
+}
+
 void x86_frame_write(struct x86_cpu *cpu, struct x86_frame *frame)
 {
 	uint64_t mask = stack_mask(frame->stack_size), sp = frame->sp;
 	unsigned total = frame->count * frame->value_size;
 
 	assert(frame->count <= X86_FRAME_MAX);
+	if (likely(write_at_once(cpu, frame)))
+		return;
 	if (likely(sp >= total && in_one_page(linear_of(frame, sp - total), total))) {
 		if (!has_room(cpu, frame, sp - total, total))
 			raise_no_room(cpu, frame);

@@ -20,7 +20,7 @@ static _Noreturn void unwind(struct x86_cpu *cpu, enum x86_vector vector, bool h
 {
 	cpu->fault = (struct x86_fault){ .vector = (uint8_t)vector, .has_error = has_error,
 					 .error = error };
-	longjmp(cpu->unwind, X86_UNWIND_FAULT);
+	longjmp(*cpu->unwind, X86_UNWIND_FAULT);
 }
 
 _Noreturn void x86_raise(struct x86_cpu *cpu, enum x86_vector vector)
@@ -95,7 +95,7 @@ static void deliver_once(struct x86_cpu *cpu, const struct x86_event *event)
 static bool __attribute__((noinline)) try_deliver(struct x86_cpu *cpu,
 						  const struct x86_event *event)
 {
-	if (_setjmp(cpu->unwind))
+	if (_setjmp(*cpu->unwind))
 		return false;
 	deliver_once(cpu, event);
 	return true;
@@ -162,7 +162,7 @@ void x86_deliver(struct x86_cpu *cpu, enum x86_event_kind kind, unsigned vector,
 		 uint32_t error)
 {
 	struct x86_event event = { (uint8_t)kind, (uint8_t)vector, has_error, error };
-	jmp_buf outer;
+	jmp_buf here, *outer = cpu->unwind;
 	bool alive = true;
 
 	direct_left(cpu, kind == X86_EVENT_EXTERNAL);
@@ -172,10 +172,10 @@ void x86_deliver(struct x86_cpu *cpu, enum x86_event_kind kind, unsigned vector,
 	}
 	if (kind == X86_EVENT_EXCEPTION)
 		take_cr2(cpu, vector);
-	__builtin_memcpy(&outer, &cpu->unwind, sizeof(outer));
+	cpu->unwind = &here;
 	while (alive && !try_deliver(cpu, &event))
 		alive = join_faults(cpu, &event);
-	__builtin_memcpy(&cpu->unwind, &outer, sizeof(outer));
+	cpu->unwind = outer;
 	if (!alive)
 		shut_down(cpu);
 }

@@ -23,9 +23,8 @@
 #define PAGE_OFFSET(linear) ((unsigned)(linear) & (MEM_PAGE_SIZE - 1))
 #define CACHE_LINE 64
 
-/* A span is long enough for an XSAVE image that begins anywhere. */
-#define SPAN_PIECES 6
-#define SPAN_BYTES ((SPAN_PIECES - 1) * MEM_PAGE_SIZE)
+/* A span is no longer than a page. */
+#define SPAN_PIECES 2
 
 struct span {
 	unsigned pieces;
@@ -106,9 +105,7 @@ uint64_t x86_operand_slow(struct x86_cpu *cpu, const struct insn *insn, unsigned
 
 static unsigned mmu_of(const struct x86_cpu *cpu, enum who who)
 {
-	if (who == WHO_CODE)
-		return cpu->mmu;
-	return cpu->state.cr4 & X86_CR4_SMAP ? X86_MMU_KERNEL_SMAP : X86_MMU_KERNEL;
+	return who == WHO_CODE ? cpu->mmu : x86_system_mmu(cpu);
 }
 
 /* Linear addresses have 64 bits for 64-bit code and for the system tables of IA-32e mode. */
@@ -153,7 +150,7 @@ void x86_check_alignment(struct x86_cpu *cpu, uint64_t linear, unsigned len)
 		x86_raise_error(cpu, X86_AC_FAULT, 0);
 }
 
-/* The pages of [linear, linear+len), len at most SPAN_BYTES; raises #PF. */
+/* The pages of [linear, linear+len); raises #PF. */
 static void resolve(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access,
 		    enum who who, struct span *span)
 {
@@ -267,25 +264,14 @@ void x86_store(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t val
 	}
 }
 
-uint64_t x86_load_system(struct x86_cpu *cpu, uint64_t linear, unsigned size)
+uint64_t x86_load_system_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size)
 {
-	const struct x86_tlb_entry *entry =
-		x86_tlb_entry_at(cpu, linear, mmu_of(cpu, WHO_SYSTEM));
-
-	if (likely(size == 8 && x86_tag_covers(entry->read_tag, linear, 8)))
-		return *(volatile uint64_t *)(linear + entry->addend);
 	return load(cpu, linear, size, WHO_SYSTEM);
 }
 
-void x86_store_system(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value)
+void x86_store_system_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value)
 {
-	const struct x86_tlb_entry *entry =
-		x86_tlb_entry_at(cpu, linear, mmu_of(cpu, WHO_SYSTEM));
-
-	if (likely(size == 8 && x86_tag_covers(entry->write_tag, linear, 8)))
-		*(volatile uint64_t *)(linear + entry->addend) = value;
-	else
-		store(cpu, linear, size, value, WHO_SYSTEM);
+	store(cpu, linear, size, value, WHO_SYSTEM);
 }
 
 /* ---- read-modify-write ---- */
@@ -420,19 +406,31 @@ void x86_write_end(struct x86_cpu *cpu, uint64_t code, unsigned len)
 	x86_phys_release(region, code);
 }
 
+/* How much of [linear, linear+len) its first page holds. */
+static unsigned in_page(uint64_t linear, unsigned len)
+{
+	unsigned left = MEM_PAGE_SIZE - PAGE_OFFSET(linear);
+
+	return len < left ? len : left;
+}
+
 static void probe(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access,
 		  enum who who)
 {
-	if (!len)
-		return;
-	check_canonical(cpu, linear, len, who);
-	while (len) {
-		struct span span;
-		unsigned chunk = len < SPAN_BYTES ? len : SPAN_BYTES;
+	unsigned mmu = mmu_of(cpu, who);
 
-		resolve(cpu, linear, chunk, access, who, &span);
-		linear += chunk;
-		len -= chunk;
+	if (len)
+		check_canonical(cpu, linear, len, who);
+	while (len) {
+		unsigned piece = in_page(linear, len);
+		struct x86_page page;
+
+		if (!x86_at_once(cpu, linear, piece, access, mmu))
+			x86_tlb_page(cpu, linear, need_of(access), mmu, &page);
+		linear += piece;
+		len -= piece;
+		if (!is_wide(cpu, who))
+			linear = (uint32_t)linear;
 	}
 }
 
@@ -446,46 +444,64 @@ void x86_probe_system(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x
 	probe(cpu, linear, len, access, WHO_SYSTEM);
 }
 
-void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned len)
+static void load_in_page(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned len)
 {
-	const struct x86_tlb_entry *entry = x86_tlb_at(cpu, linear);
-	uint8_t *to = data;
+	const void *host = x86_at_once(cpu, linear, len, X86_READ, cpu->mmu);
+	struct span span;
 
-	if (len <= MEM_PAGE_SIZE && x86_tag_covers(entry->read_tag, linear, len)) {
-		memcpy(to, (const void *)(linear + entry->addend), len);
+	if (likely(host)) {
+		memcpy(data, host, len);
 		return;
 	}
-	while (len) {
-		struct span span;
-		unsigned chunk = len < SPAN_BYTES ? len : SPAN_BYTES;
+	prepare_bytes(cpu, linear, len, X86_READ, WHO_CODE, &span);
+	span_read(cpu, &span, data);
+}
 
-		prepare_bytes(cpu, linear, chunk, X86_READ, WHO_CODE, &span);
-		span_read(cpu, &span, to);
-		to += chunk;
-		linear += chunk;
-		len -= chunk;
+static void store_in_page(struct x86_cpu *cpu, uint64_t linear, const void *data, unsigned len)
+{
+	void *host = x86_at_once(cpu, linear, len, X86_WRITE, cpu->mmu);
+	struct span span;
+
+	if (likely(host)) {
+		memcpy(host, data, len);
+		return;
+	}
+	prepare_bytes(cpu, linear, len, X86_WRITE, WHO_CODE, &span);
+	span_write(cpu, &span, data);
+}
+
+void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned len)
+{
+	uint8_t *to = data;
+
+	if (in_page(linear, len) < len)
+		x86_probe(cpu, linear, len, X86_READ);
+	while (len) {
+		unsigned piece = in_page(linear, len);
+
+		load_in_page(cpu, linear, to, piece);
+		to += piece;
+		linear += piece;
+		len -= piece;
+		if (!is_wide(cpu, WHO_CODE))
+			linear = (uint32_t)linear;
 	}
 }
 
 void x86_store_bytes(struct x86_cpu *cpu, uint64_t linear, const void *data, unsigned len)
 {
-	const struct x86_tlb_entry *entry = x86_tlb_at(cpu, linear);
 	const uint8_t *from = data;
 
-	if (len <= MEM_PAGE_SIZE && x86_tag_covers(entry->write_tag, linear, len)) {
-		memcpy((void *)(linear + entry->addend), from, len);
-		return;
-	}
-	if (len > SPAN_BYTES)
+	if (in_page(linear, len) < len)
 		x86_probe(cpu, linear, len, X86_WRITE);
 	while (len) {
-		struct span span;
-		unsigned chunk = len < SPAN_BYTES ? len : SPAN_BYTES;
+		unsigned piece = in_page(linear, len);
 
-		prepare_bytes(cpu, linear, chunk, X86_WRITE, WHO_CODE, &span);
-		span_write(cpu, &span, from);
-		from += chunk;
-		linear += chunk;
-		len -= chunk;
+		store_in_page(cpu, linear, from, piece);
+		from += piece;
+		linear += piece;
+		len -= piece;
+		if (!is_wide(cpu, WHO_CODE))
+			linear = (uint32_t)linear;
 	}
 }

@@ -45,12 +45,23 @@ uint64_t x86_linear(struct x86_cpu *cpu, unsigned seg, uint64_t offset, unsigned
 uint64_t x86_operand_slow(struct x86_cpu *cpu, const struct insn *insn, unsigned size,
 			  enum x86_access access);
 
+/* For the translator, when insn becomes hot. CPUs that run it at once may both say so. */
+static inline void x86_note_place(const struct insn *insn, uint64_t linear)
+{
+	if ((int64_t)linear >= 0 && insn->elsewhere < INSN_ELSEWHERE)
+		__atomic_store_n((uint8_t *)&insn->elsewhere, INSN_ELSEWHERE, __ATOMIC_RELAXED);
+}
+
 /* The memory operand of insn. Canonicality is checked by the access itself when the TLB misses. */
 static inline uint64_t x86_operand_linear(struct x86_cpu *cpu, const struct insn *insn,
 					  unsigned size, enum x86_access access)
 {
-	if (likely(insn->flags & INSN_PLAIN))
-		return x86_address(cpu, insn);
+	if (likely(insn->flags & INSN_PLAIN)) {
+		uint64_t linear = x86_address(cpu, insn);
+
+		x86_note_place(insn, linear);
+		return linear;
+	}
 	return x86_operand_slow(cpu, insn, size, access);
 }
 
@@ -147,10 +158,49 @@ void x86_probe(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_acce
 void x86_load_bytes(struct x86_cpu *cpu, uint64_t linear, void *data, unsigned len);
 void x86_store_bytes(struct x86_cpu *cpu, uint64_t linear, const void *data, unsigned len);
 
-/* Implicit supervisor accesses: descriptor tables, TSS, stacks during delivery (CPL as given:
- * user=false is a supervisor access whatever CPL is). */
-uint64_t x86_load_system(struct x86_cpu *cpu, uint64_t linear, unsigned size);
-void x86_store_system(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value);
+/*
+ * Where [linear, linear+len) is on the host, if the TLB says that it lies in one page that may be
+ * accessed just so; or NULL. Raises nothing. mmu: whose access it is.
+ */
+static inline void *x86_at_once(struct x86_cpu *cpu, uint64_t linear, unsigned len,
+				enum x86_access access, unsigned mmu)
+{
+	const struct x86_tlb_entry *entry =
+		&cpu->tlb[mmu]->entry[(linear >> 12) & (X86_TLB_ENTRIES - 1)];
+	uint64_t tag = access == X86_READ ? entry->read_tag : entry->write_tag;
+
+	return likely(x86_tag_covers(tag, linear, len)) ? (void *)(linear + entry->addend) : NULL;
+}
+
+/* Implicit supervisor accesses, whatever the CPL: descriptor tables, TSS, stacks during delivery. */
+static inline unsigned x86_system_mmu(const struct x86_cpu *cpu)
+{
+	return cpu->state.cr4 & X86_CR4_SMAP ? X86_MMU_KERNEL_SMAP : X86_MMU_KERNEL;
+}
+
+uint64_t x86_load_system_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size);
+void x86_store_system_slow(struct x86_cpu *cpu, uint64_t linear, unsigned size, uint64_t value);
+
+static inline uint64_t x86_load_system(struct x86_cpu *cpu, uint64_t linear, unsigned size)
+{
+	const volatile uint64_t *host =
+		size == 8 ? x86_at_once(cpu, linear, 8, X86_READ, x86_system_mmu(cpu)) : NULL;
+
+	return likely(host) ? *host : x86_load_system_slow(cpu, linear, size);
+}
+
+static inline void x86_store_system(struct x86_cpu *cpu, uint64_t linear, unsigned size,
+				    uint64_t value)
+{
+	volatile uint64_t *host =
+		size == 8 ? x86_at_once(cpu, linear, 8, X86_WRITE, x86_system_mmu(cpu)) : NULL;
+
+	if (likely(host))
+		*host = value;
+	else
+		x86_store_system_slow(cpu, linear, size, value);
+}
+
 void x86_probe_system(struct x86_cpu *cpu, uint64_t linear, unsigned len, enum x86_access access);
 
 /* The stack as PUSH and POP use it (SS, stack_size wrap). x86_push writes, then moves SP. */

@@ -5,6 +5,9 @@
  */
 #include "isa/x86/memory/codepages.h"
 
+#include "isa/x86/memory/paging.h"
+#include "isa/x86/x86.h"
+
 #define KEYS (1u << X86_CODE_PAGES_BITS)
 
 static const uint8_t shifts[] = { 12, 21, 30 };
@@ -56,4 +59,57 @@ void x86_code_pages_clear(struct x86_code_pages *set)
 	for (unsigned i = 0; i < KEYS; i++)
 		set->key[i] = 0;
 	set->count = set->sizes = 0;
+}
+
+/* ---- places ---- */
+
+#define SLOTS (2 * X86_CODE_PLACES)
+
+void x86_code_places_clear(struct x86_code_places *places)
+{
+	if (!places->count)
+		return;
+	for (unsigned i = 0; i < SLOTS; i++)
+		places->slot[i].shift = 0;
+	places->count = 0;
+}
+
+void x86_code_places_give_up(struct x86_code_places *places)
+{
+	places->count = X86_CODE_PLACES + 1;
+}
+
+/* A page that is noted in two places never holds: it is in one of them at most. */
+void x86_code_places_add(struct x86_code_places *places, uint64_t linear, uint64_t phys,
+			 unsigned shift)
+{
+	const struct x86_code_place *slot;
+	unsigned at = (linear >> shifts[0]) % SLOTS;
+
+	if (places->count > X86_CODE_PLACES)
+		return;
+	for (; (slot = &places->slot[at])->shift; at = (at + 1) % SLOTS)
+		if (slot->linear == linear && slot->phys == phys && slot->shift == shift)
+			return;
+	places->slot[at] = (struct x86_code_place){ linear, phys, shift };
+	places->count++;
+}
+
+/* A page whose accessed bit was taken away is no longer in a TLB: x86_walk_look has it not. */
+static bool place_holds(struct x86_cpu *cpu, const struct x86_code_place *place)
+{
+	struct x86_walk walk;
+
+	return x86_walk_look(cpu, place->linear, X86_MMU_USER, &walk) && walk.executable &&
+	       walk.phys == place->phys && walk.page_shift == place->shift;
+}
+
+bool x86_code_places_hold(struct x86_cpu *cpu, const struct x86_code_places *places)
+{
+	if (places->count > X86_CODE_PLACES)
+		return false;
+	for (unsigned i = 0; i < SLOTS && places->count; i++)
+		if (places->slot[i].shift && !place_holds(cpu, &places->slot[i]))
+			return false;
+	return true;
 }

@@ -15,13 +15,6 @@ _Noreturn void x86_raise_selector(struct x86_cpu *cpu, enum x86_vector vector, u
 	x86_raise_error(cpu, vector, (selector & 0xfffcu) | ext);
 }
 
-bool x86_canonical(const struct x86_cpu *cpu, uint64_t linear)
-{
-	unsigned unused = cpu->state.cr4 & X86_CR4_LA57 ? 7 : 16;
-
-	return (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
-}
-
 /* ---- descriptor tables ---- */
 
 static bool table_of(const struct x86_cpu *cpu, uint16_t selector, uint64_t *base, uint32_t *limit)
@@ -73,7 +66,7 @@ void x86_descriptor_update(struct x86_cpu *cpu, uint64_t linear, uint8_t set, ui
 	x86_probe_system(cpu, linear + 5, 1, X86_RMW);
 	/* The probe has raised what there is to raise; should the mapping change right now and
 	 * rmw_begin raise after all, delivery recomputes mmu. */
-	cpu->mmu = cpu->state.cr4 & X86_CR4_SMAP ? X86_MMU_KERNEL_SMAP : X86_MMU_KERNEL;
+	cpu->mmu = (uint8_t)x86_system_mmu(cpu);
 	x86_rmw_begin(cpu, linear + 5, 1, true, &rmw);
 	if (set)
 		__atomic_fetch_or((uint8_t *)rmw.host, set, __ATOMIC_SEQ_CST);

@@ -142,7 +142,12 @@ void x86_check_code_finish(struct x86_cpu *cpu, struct x86_descriptor *desc, uns
 /* Raises #GP(ext) when rip lies beyond cs' limit or is not canonical. */
 void x86_check_target(struct x86_cpu *cpu, const struct x86_seg *cs, uint64_t rip, uint32_t ext);
 
-bool x86_canonical(const struct x86_cpu *cpu, uint64_t linear);
+static inline bool x86_canonical(const struct x86_cpu *cpu, uint64_t linear)
+{
+	unsigned unused = cpu->state.cr4 & X86_CR4_LA57 ? 7 : 16;
+
+	return (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
+}
 
 /* Null SS of 64-bit mode. */
 void x86_seg_set_null_stack(struct x86_seg *seg, uint16_t selector, unsigned cpl);

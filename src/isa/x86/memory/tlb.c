@@ -34,6 +34,7 @@
 #include "isa/x86/direct/direct.h"
 #include "isa/x86/system/debug.h"
 #include "isa/x86/mirror/lockstep.h"
+#include "isa/x86/memory/hostmap.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/memory/segment.h"
 #include "isa/x86/x86.h"
@@ -44,6 +45,8 @@
 #define PAGE_MASK (~(uint64_t)(MEM_PAGE_SIZE - 1))
 #define LARGE_SHIFT 22 /* of 2 MiB pages too: forgetting more than asked is allowed */
 #define GIANT_SHIFT 30
+/* After so many flushes code is learned anew: what runs no more need not be looked at for ever. */
+#define CONFIRMATIONS 32
 
 enum pending { PENDING_NONE, PENDING_NONGLOBAL, PENDING_ALL };
 
@@ -52,7 +55,11 @@ struct group {
 	enum pending pending;
 	bool ready; /* its sets are initialised */
 	uint64_t chosen_at;
-	uint64_t generation; /* another one after each flush: cpu->mapping_generation */
+	uint64_t generation;    /* of user code's mapping: cpu->mapping_generation; 0: none yet */
+	bool doubtful;          /* flushed since: whether it is still right is not known */
+	unsigned confirmations; /* in a row */
+	uint64_t flush;         /* another one after each flush: cpu->user_flush */
+	struct x86_code_places places; /* what generation's jumps lead to */
 };
 
 struct basis {
@@ -62,7 +69,7 @@ struct basis {
 struct x86_tlb_bank {
 	unsigned current;
 	uint64_t switches;
-	uint64_t generations;
+	uint64_t generations, flushes;
 	bool check_alignment;
 	struct basis basis;
 	struct group group[GROUPS];
@@ -256,6 +263,13 @@ static void shared_flush(struct x86_tlb_bank *bank, bool globals)
 	bank->shared_local = false;
 }
 
+/* User code may be mapped elsewhere now. We look when it runs again: once for several flushes. */
+static void group_doubt(struct x86_tlb_bank *bank, unsigned index)
+{
+	bank->group[index].doubtful = true;
+	bank->group[index].flush = ++bank->flushes;
+}
+
 /* Supervisor code is mapped elsewhere now, as far as we know. */
 static void supervisor_changed(struct x86_cpu *cpu)
 {
@@ -268,7 +282,7 @@ static void group_flush(struct x86_cpu *cpu, unsigned index, enum pending what)
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 	struct group *group = &bank->group[index];
 
-	group->generation = ++bank->generations;
+	group_doubt(bank, index);
 	if (what == PENDING_ALL || cpu->mirror.local_code)
 		supervisor_changed(cpu);
 	if (group->pending < what)
@@ -289,13 +303,30 @@ void x86_tlb_forget(struct x86_cpu *cpu)
 static void point_at_current(struct x86_cpu *cpu)
 {
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
+	const struct group *group = &bank->group[bank->current];
 
 	x86_tlb_forget(cpu);
 	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
 		cpu->tlb[mmu] = set_of(bank, bank->current, mmu);
 	if (bank->check_alignment)
 		cpu->tlb[X86_MMU_USER] = &bank->empty;
-	cpu->mapping_generation[X86_JUMP_USER] = bank->group[bank->current].generation;
+	cpu->mapping_generation[X86_JUMP_USER] = group->doubtful ? 0 : group->generation;
+	cpu->user_flush = group->flush;
+}
+
+void x86_tlb_confirm(struct x86_cpu *cpu, uint64_t since)
+{
+	struct x86_tlb_bank *bank = cpu->tlb_bank;
+	struct group *group = &bank->group[bank->current];
+
+	if (!group->generation || group->generation < since ||
+	    ++group->confirmations > CONFIRMATIONS || !x86_code_places_hold(cpu, &group->places)) {
+		group->generation = ++bank->generations;
+		group->confirmations = 0;
+		x86_code_places_clear(&group->places);
+	}
+	group->doubtful = false;
+	cpu->mapping_generation[X86_JUMP_USER] = group->generation;
 }
 
 int x86_tlb_create(struct x86_cpu *cpu, struct error *err)
@@ -362,6 +393,7 @@ void x86_tlb_switch(struct x86_cpu *cpu, unsigned pcid, bool keep)
 
 void x86_tlb_flush_all(struct x86_cpu *cpu)
 {
+	x86_hostmap_flush(cpu);
 	shared_flush(cpu->tlb_bank, true);
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush(cpu, index, PENDING_ALL);
@@ -401,9 +433,24 @@ static void code_changed(struct x86_cpu *cpu)
 	struct x86_tlb_bank *bank = cpu->tlb_bank;
 
 	x86_code_pages_clear(&cpu->mirror.code_pages);
-	for (unsigned index = 0; index < GROUPS; index++)
-		bank->group[index].generation = ++bank->generations;
+	for (unsigned index = 0; index < GROUPS; index++) {
+		x86_code_places_give_up(&bank->group[index].places);
+		group_doubt(bank, index);
+	}
 	supervisor_changed(cpu);
+}
+
+/* Of code in the user's table. That of privilege 1 and 2 has other rights than are looked at. */
+static void note_place(struct x86_cpu *cpu, const struct x86_tlb *set, unsigned slot)
+{
+	struct x86_tlb_bank *bank = cpu->tlb_bank;
+	struct x86_code_places *places = &bank->group[bank->current].places;
+
+	if (cpu->cpl == 3)
+		x86_code_places_add(places, set->info[slot].linear, set->info[slot].phys,
+				    set->info[slot].page_shift);
+	else if (cpu->cpl)
+		x86_code_places_give_up(places);
 }
 
 bool x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear)
@@ -417,6 +464,7 @@ bool x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear)
 		code_changed(cpu);
 		point_at_current(cpu);
 	}
+	note_place(cpu, set, slot);
 	if (cpu->cpl != 3 && !(set->global[slot / 64] >> slot % 64 & 1))
 		cpu->mirror.local_code = true;
 	return true;
@@ -434,6 +482,7 @@ void x86_tlb_flush_page(struct x86_cpu *cpu, uint64_t linear)
 {
 	page_code_changed(cpu, linear);
 	direct_forget_page(cpu, linear);
+	x86_hostmap_forget(cpu, linear);
 	set_flush_page(&cpu->tlb_bank->shared, linear);
 	for (unsigned index = 0; index < GROUPS; index++)
 		group_flush_page(cpu->tlb_bank, index, linear);
@@ -446,6 +495,7 @@ void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear
 
 	page_code_changed(cpu, linear);
 	direct_forget_page(cpu, linear);
+	x86_hostmap_forget(cpu, linear);
 	set_flush_page(&cpu->tlb_bank->shared, linear);
 	if (index < GROUPS)
 		group_flush_page(cpu->tlb_bank, index, linear);
@@ -574,6 +624,7 @@ void x86_tlb_page(struct x86_cpu *cpu, uint64_t linear, unsigned need, unsigned 
 			/* A fault forgets the translation that caused it: SDM 4.10.4.1. */
 			if (slot < X86_TLB_SLOTS)
 				drop(set, slot);
+			x86_hostmap_forget(cpu, linear);
 			x86_raise_page_fault(cpu, linear, walk.error);
 		}
 		fill(set, linear, &walk);

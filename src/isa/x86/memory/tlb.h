@@ -35,6 +35,13 @@ void x86_tlb_flush_pcid_page(struct x86_cpu *cpu, unsigned pcid, uint64_t linear
  */
 bool x86_tlb_note_code(struct x86_cpu *cpu, uint64_t linear);
 
+/*
+ * User code is about to run and cpu->mapping_generation has no number for it, as after each
+ * flush: it gets the one from before if that is since or later and all code that was learned
+ * under it is where it was, else a new one.
+ */
+void x86_tlb_confirm(struct x86_cpu *cpu, uint64_t since);
+
 /* phys_page became a code page: no entry of cpu may write to it directly any more. */
 void x86_tlb_drop_phys(struct x86_cpu *cpu, uint64_t phys_page);
 

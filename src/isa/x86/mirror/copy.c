@@ -25,6 +25,7 @@ struct copy {
 	bool host;   /* hostexec knows it: its other registers are vector registers */
 	bool faults; /* may raise an exception on the host */
 	bool x87_noted;
+	bool mapped; /* memory/hostmap.h */
 	bool count_in_cl;
 	uint8_t host_of[X86_GPRS];
 	unsigned borrowings;
@@ -222,8 +223,11 @@ static bool can_recode(const struct emit *e, const struct copy *copy)
 
 static bool choose_way(const struct emit *e, struct copy *copy)
 {
-	copy->direct = copy->memory && mirror_address_direct(&copy->address) && !is_locked(e) &&
-		       !wants_flags(e);
+	if (copy->mapped)
+		copy->direct = mirror_mapped_direct(&copy->address);
+	else
+		copy->direct = copy->memory && mirror_address_direct(&copy->address) &&
+			       !is_locked(e) && !wants_flags(e);
 	if (copy->direct && choose_registers(e, copy) && can_recode(e, copy))
 		return true;
 	copy->direct = false;
@@ -236,7 +240,11 @@ static bool plan_copy(const struct emit *e, struct copy *copy)
 	*copy = (struct copy){ .memory = NULL };
 	if (!vector_copyable(e, copy) && !is_copyable(e))
 		return false;
-	if (!find_memory(e, copy) || !choose_way(e, copy))
+	if (!find_memory(e, copy))
+		return false;
+	copy->mapped = copy->memory && !copy->memory_write && !copy->host && !is_locked(e) &&
+		       mirror_is_mapped(e, &copy->address, copy->memory_bytes);
+	if (!choose_way(e, copy))
 		return false;
 	if (e->info.z.mnemonic == ZYDIS_MNEMONIC_DIV || e->info.z.mnemonic == ZYDIS_MNEMONIC_IDIV)
 		copy->faults = true;
@@ -263,7 +271,11 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 {
 	struct masm_place place = { .base = H_MEMORY };
 
-	if (copy->memory) {
+	if (copy->mapped) {
+		if (wants_flags(e))
+			mirror_restore_flags(e);
+		place = mirror_emit_mapped(e, &copy->address, copy->direct);
+	} else if (copy->memory) {
 		if (!copy->direct)
 			mirror_spare_flags(e);
 		else
@@ -276,14 +288,14 @@ static void emit_planned(struct emit *e, const struct copy *copy)
 		if (is_locked(e))
 			mirror_emit_lock_check(e, copy->memory_bytes);
 	}
-	if (wants_flags(e))
+	if (wants_flags(e) && !copy->mapped)
 		mirror_restore_flags(e);
 	if (copy->count_in_cl)
 		masm_mov(e->m, H_RCX, mirror_reg(X86_RCX));
 	for (unsigned i = 0; i < copy->borrowings; i++)
 		if (copy->borrowed[i].load)
 			bring(e, &copy->borrowed[i]);
-	if (copy->faults)
+	if (copy->faults || copy->mapped)
 		mirror_site_here(e);
 	mirror_recode(e->m, &e->info, e->insn->bytes, copy->host_of, &place);
 	for (unsigned i = 0; i < copy->borrowings; i++)

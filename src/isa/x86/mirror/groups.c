@@ -219,6 +219,16 @@ bool mirror_access_known(const struct emit *e, const struct mirror_address *addr
 	       covers(&e->known[address->base], address->disp, size_bytes, write);
 }
 
+bool mirror_group_writes(const struct emit *e, const struct mirror_address *address, unsigned size_bytes)
+{
+	struct group group;
+
+	if (e->in_twin || e->no_groups || e->user_access || !mirror_address_direct(address))
+		return false;
+	group = find_group(e, address->base, address->disp, size_bytes, false);
+	return group.uses >= USES_MIN && group.write;
+}
+
 struct masm_place mirror_emit_known(struct emit *e, const struct mirror_address *address)
 {
 	struct known_range *known = &e->known[address->base];
@@ -228,6 +238,7 @@ struct masm_place mirror_emit_known(struct emit *e, const struct mirror_address 
 		masm_load(e->m, H_SCRATCH, H_CPU,
 			  CPU_FIELD(mirror.delta[0]) + 8 * (size_t)address->base);
 	e->delta_in_r11 = (int8_t)address->base;
+	e->map_in_r11 = -1;
 	e->m->scratch_touched = false;
 	return (struct masm_place){ .base = mirror_reg((unsigned)address->base),
 				    .index = H_SCRATCH, .disp = address->disp };
@@ -257,6 +268,7 @@ void mirror_group_checked(struct emit *e, int base)
 {
 	masm_store(e->m, CPU_FIELD(mirror.delta[0]) + 8 * (size_t)base, H_CPU, H_SCRATCH);
 	e->delta_in_r11 = (int8_t)base;
+	e->map_in_r11 = -1;
 	e->m->scratch_touched = false;
 }
 
@@ -264,7 +276,7 @@ void mirror_forget_known(struct emit *e)
 {
 	for (unsigned gpr = 0; gpr < X86_GPRS; gpr++)
 		e->known[gpr].uses = 0;
-	e->delta_in_r11 = -1;
+	e->delta_in_r11 = e->map_in_r11 = -1;
 }
 
 bool mirror_knows_any(const struct emit *e)
@@ -284,6 +296,8 @@ void mirror_after_operands(struct emit *e)
 			e->known[gpr].uses = 0;
 	if (note->moved >= 0)
 		e->known[note->moved].moved += note->moved_by;
+	if (e->map_in_r11 >= 0 && (note->written >> e->map_in_r11 & 1 || note->moved == e->map_in_r11))
+		e->map_in_r11 = -1;
 }
 
 /* ---- the twin ---- */
@@ -314,5 +328,6 @@ void mirror_enter_twin(struct emit *e, unsigned position)
 		mirror_save_flags(e);
 	e->flags_in_host = false;
 	e->flags_in_memory = true;
+	e->map_in_r11 = -1;
 	masm_bind(e->m, &entry->label);
 }

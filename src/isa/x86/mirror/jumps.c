@@ -11,6 +11,8 @@
  */
 #include "isa/x86/mirror/jumps.h"
 
+#include "isa/x86/memory/tlb.h"
+
 #define TURN_EMPTY 0u
 #define TURN_FIRST 2u /* behind CPU_TURN_NONE */
 #define TURNS (X86_JUMPS - TURN_FIRST)
@@ -32,8 +34,8 @@ static unsigned index_of(const struct x86_cpu *cpu, uint64_t linear)
 static void empty(struct x86_jumps *jumps)
 {
 	for (unsigned i = 0; i < 2 * X86_JUMPS; i++)
-		if (jumps->linear[i])
-			jumps->linear[i] = 0;
+		if (jumps->way[i].linear)
+			jumps->way[i].linear = 0;
 	for (unsigned i = 0; i < X86_FAR_JUMPS; i++)
 		if (jumps->far[i].key)
 			jumps->far[i].key = 0;
@@ -43,8 +45,8 @@ static void empty(struct x86_jumps *jumps)
 static void guard_zero(struct x86_jumps *jumps, unsigned index)
 {
 	for (unsigned i = index; i < 2 * X86_JUMPS; i += X86_JUMPS)
-		if (!jumps->linear[i])
-			jumps->linear[i] = X86_JUMPS + (uint16_t)(index - TURN_EMPTY);
+		if (!jumps->way[i].linear)
+			jumps->way[i].linear = X86_JUMPS + (uint16_t)(index - TURN_EMPTY);
 }
 
 static void change_owner(struct x86_cpu *cpu, struct x86_table_owner *owner, uint64_t generation)
@@ -65,8 +67,12 @@ void mirror_jumps_turn(struct x86_cpu *cpu)
 {
 	unsigned table = current_table(cpu);
 	struct x86_table_owner *owner = &cpu->mirror.owner[table];
-	uint64_t generation = cpu->mapping_generation[table];
+	uint64_t generation;
 
+	/* Not one of an earlier epoch: it and younger ones would take turns in emptying the table. */
+	if (table == X86_JUMP_USER && unlikely(!cpu->mapping_generation[table]))
+		x86_tlb_confirm(cpu, owner->epoch * TURNS);
+	generation = cpu->mapping_generation[table];
 	cpu->mirror.jumps = &cpu->mirror.tables[table];
 	if (unlikely(owner->generation != generation || owner->key != cpu->block_key || !owner->turn))
 		change_owner(cpu, owner, generation);
@@ -79,9 +85,9 @@ struct x86_block *mirror_jumps_find(const struct x86_cpu *cpu, uint64_t linear)
 	const struct x86_jumps *jumps = cpu->mirror.jumps;
 	unsigned i = index_of(cpu, linear);
 
-	if (jumps->linear[i] != linear)
+	if (jumps->way[i].linear != linear)
 		i += X86_JUMPS;
-	return jumps->linear[i] == linear ? jumps->block[i] : NULL;
+	return jumps->way[i].linear == linear ? jumps->way[i].block : NULL;
 }
 
 void mirror_jumps_learn(struct x86_cpu *cpu, uint64_t linear, struct x86_block *block)
@@ -89,12 +95,9 @@ void mirror_jumps_learn(struct x86_cpu *cpu, uint64_t linear, struct x86_block *
 	struct x86_jumps *jumps = cpu->mirror.jumps;
 	unsigned i = index_of(cpu, linear);
 
-	if (jumps->linear[i] != linear) {
-		jumps->linear[i + X86_JUMPS] = jumps->linear[i];
-		jumps->block[i + X86_JUMPS] = jumps->block[i];
-	}
-	jumps->linear[i] = linear;
-	jumps->block[i] = block;
+	if (jumps->way[i].linear != linear)
+		jumps->way[i + X86_JUMPS] = jumps->way[i];
+	jumps->way[i] = (struct x86_jump){ linear, block };
 }
 
 void mirror_jumps_forget(struct x86_cpu *cpu)

@@ -88,7 +88,7 @@ static void leave_to_outside(struct x86_cpu *cpu, enum lockstep_cause cause)
 	ls->cause = cause;
 	if (cpu->insn)
 		cpu->state.rip -= cpu->insn->length;
-	longjmp(cpu->unwind, UNWIND_OUTSIDE);
+	longjmp(*cpu->unwind, UNWIND_OUTSIDE);
 }
 
 void lockstep_outside(struct x86_cpu *cpu)
@@ -290,7 +290,7 @@ static enum run_end __attribute__((noinline)) unwound(struct x86_cpu *cpu, int h
 static enum run_end __attribute__((noinline)) guard_mirror(struct x86_cpu *cpu,
 							   struct x86_block *block)
 {
-	int how = _setjmp(cpu->unwind);
+	int how = _setjmp(*cpu->unwind);
 
 	if (how)
 		return unwound(cpu, how);
@@ -304,6 +304,16 @@ static void forget_writes(struct x86_cpu *cpu)
 	for (unsigned mmu = 0; mmu < X86_MMUS; mmu++)
 		for (unsigned i = 0; i < X86_MEMOS; i++)
 			cpu->mirror.memo[mmu][1][i].limit = 0;
+}
+
+/*
+ * A run of the interpreter may fill any number of entries where the translated one needed none, because the
+ * host's MMU has found everything (memory/hostmap.h).
+ */
+static void undo_tlb(struct x86_cpu *cpu, struct lockstep *ls)
+{
+	if (!trail_undo_tlb(&ls->trail))
+		x86_tlb_flush_all(cpu);
 }
 
 static void run_translated(struct x86_cpu *cpu, struct lockstep *ls, struct x86_block *block)
@@ -320,14 +330,14 @@ static void run_translated(struct x86_cpu *cpu, struct lockstep *ls, struct x86_
 	trail_end(&ls->trail);
 	snapshot_take(cpu, &ls->translated);
 	trail_undo_pages(cpu, &ls->trail, ls->translated_pages);
-	trail_undo_tlb(&ls->trail);
+	undo_tlb(cpu, ls);
 	snapshot_restore(cpu, &ls->start);
 	ls->ticks = __builtin_ia32_rdtsc() - began;
 }
 
 static bool __attribute__((noinline)) guard_follow(struct x86_cpu *cpu, struct lockstep *ls)
 {
-	int how = _setjmp(cpu->unwind);
+	int how = _setjmp(*cpu->unwind);
 
 	if (how)
 		return same_now(cpu, ls, unwound(cpu, how));
@@ -351,29 +361,29 @@ static bool run_interpreted(struct x86_cpu *cpu, struct lockstep *ls)
 bool lockstep_stretch(struct x86_cpu *cpu, struct x86_block *block)
 {
 	struct lockstep *ls = cpu->lockstep;
-	jmp_buf outer;
+	jmp_buf here, *outer = cpu->unwind;
 	bool same;
 
-	__builtin_memcpy(&outer, &cpu->unwind, sizeof(outer));
+	cpu->unwind = &here;
 	run_translated(cpu, ls, block);
 	same = run_interpreted(cpu, ls);
-	__builtin_memcpy(&cpu->unwind, &outer, sizeof(outer));
+	cpu->unwind = outer;
 	return same;
 }
 
 void lockstep_approach(struct x86_cpu *cpu)
 {
 	struct lockstep *ls = cpu->lockstep;
-	jmp_buf outer;
+	jmp_buf here, *outer = cpu->unwind;
 
 	if (!ls->came_near)
 		return;
-	__builtin_memcpy(&outer, &cpu->unwind, sizeof(outer));
+	cpu->unwind = &here;
 	lockstep_rewind(cpu);
 	ls->stop_when_near = true;
 	run_interpreted(cpu, ls);
 	ls->stop_when_near = false;
-	__builtin_memcpy(&cpu->unwind, &outer, sizeof(outer));
+	cpu->unwind = outer;
 }
 
 void lockstep_rewind(struct x86_cpu *cpu)
@@ -381,7 +391,7 @@ void lockstep_rewind(struct x86_cpu *cpu)
 	struct lockstep *ls = cpu->lockstep;
 
 	trail_undo_pages(cpu, &ls->trail, ls->interpreted_pages);
-	trail_undo_tlb(&ls->trail);
+	undo_tlb(cpu, ls);
 	snapshot_restore(cpu, &ls->start);
 }
 
@@ -411,7 +421,7 @@ void lockstep_run(struct x86_cpu *cpu, struct x86_block *block)
 	ls->stats.instructions += ls->interpreted.instructions - ls->start.instructions;
 	cpu->block_stop = true;
 	if (ls->interpreted.end == RUN_FAULTED)
-		longjmp(cpu->unwind, 1);
+		longjmp(*cpu->unwind, 1);
 	if (ls->interpreted.end == RUN_OUTSIDE)
 		do_once(cpu);
 	cpu->block_stop = true;

@@ -212,7 +212,10 @@ void trail_tlb(struct trail *trail, struct x86_tlb *set, unsigned slot)
 
 	if (!trail->pages)
 		return;
-	assert(trail->tlb_count < TRAIL_TLB); /* as above */
+	if (trail->tlb_count == TRAIL_TLB) {
+		trail->tlb_lost = true;
+		return;
+	}
 	record = &trail->tlb[trail->tlb_count++];
 	record->set = set;
 	record->slot = slot;
@@ -224,7 +227,7 @@ void trail_tlb(struct trail *trail, struct x86_tlb *set, unsigned slot)
 	}
 }
 
-void trail_undo_tlb(struct trail *trail)
+bool trail_undo_tlb(struct trail *trail)
 {
 	while (trail->tlb_count) {
 		const struct tlb_record *record = &trail->tlb[--trail->tlb_count];
@@ -238,6 +241,7 @@ void trail_undo_tlb(struct trail *trail)
 			set_bit(record->set->global, slot, record->global[way]);
 		}
 	}
+	return !trail->tlb_lost;
 }
 
 /* Takes the write tags of a slot's two ways away, but for pages that are in the log. Any left? */
@@ -288,6 +292,7 @@ void trail_begin(struct trail *trail, struct page_log *pages, const struct mem *
 	page_log_clear(pages);
 	trail->pages = pages;
 	trail->tlb_count = 0;
+	trail->tlb_lost = false;
 	for (unsigned i = 0; i < trail->kept_count; i++)
 		trail_write(trail, mem, trail->kept[i]);
 	revoke_all(trail);

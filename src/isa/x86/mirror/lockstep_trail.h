@@ -57,6 +57,7 @@ struct trail {
 	struct page_log *pages; /* of the run, or NULL between runs */
 	struct tlb_record *tlb;
 	unsigned tlb_count;
+	bool tlb_lost; /* more changed than there is room for */
 	struct tlb_grant *grant;
 	unsigned grants;
 	uint64_t kept[TRAIL_KEPT]; /* pages to open at the start of the next run */
@@ -82,10 +83,11 @@ void trail_grant(struct trail *trail, struct x86_tlb *set, unsigned slot);
 void trail_end(struct trail *trail);
 
 /*
- * Keeps what the run made, then puts memory, respectively TLB entries, back. Vector state parked.
+ * Keeps what the run made, then puts memory, respectively TLB entries, back. Vector state parked. False: not
+ * all entries are known any more, the TLB has to be flushed.
  */
 void trail_undo_pages(struct x86_cpu *cpu, struct trail *trail, struct page_log *pages);
-void trail_undo_tlb(struct trail *trail);
+bool trail_undo_tlb(struct trail *trail);
 
 /*
  * Where what first made (undone since) and what second made (in place) are different: the guest-

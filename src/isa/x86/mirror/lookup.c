@@ -6,6 +6,7 @@
  *
  *	mov   r11d, [rsp + jump_turn]
  *	add   r11w, cx               ; index of the entry, in the first way
+ *	add   r11d, r11d             ; an entry has 16 bytes
  *	cmp   rcx, [rsp + r11 * 8 + linear]
  *	jne   elsewhere              ; the same 65536 entries further, then the cold path
  *	and   rcx, -4096
@@ -35,7 +36,8 @@
 #include "isa/x86/mirror/translate.h"
 
 #define PAGE_BYTES 4096
-#define ENTRY_SHIFT 3
+#define ENTRY_WORDS 2
+#define WORD_SHIFT 3
 #define KEY_SHIFT 48
 #define ALU_ADD 0
 #define ALU_AND 4
@@ -43,8 +45,7 @@
 #define ALU_CMP 7
 #define FAR_FIELD(slot, field) ((slot) + (int32_t)offsetof(struct x86_far_jump, field))
 
-_Static_assert(sizeof(uint64_t) == 1 << ENTRY_SHIFT &&
-	       sizeof(struct x86_block *) == 1 << ENTRY_SHIFT, "the look-up scales by it");
+_Static_assert(sizeof(struct x86_jump) == ENTRY_WORDS << WORD_SHIFT, "the look-up scales by it");
 _Static_assert(X86_JUMPS == 1 << 16, "the look-up adds 16 bits");
 _Static_assert(CPU_JUMP_KEY(1) == 1ull << KEY_SHIFT, "the thunk makes keys");
 
@@ -58,31 +59,40 @@ static bool may_rest(const struct translator *translator, enum x86_jump_table ta
 	return translator->direct != TRANSLATOR_DIRECT_NEVER && table == X86_JUMP_USER;
 }
 
-/* Compares RCX with what is at the index in R11. */
+/* Compares RCX with the address in the entry in R11. */
 static void emit_compare(struct masm *m, enum x86_jump_table table, struct masm_label *elsewhere)
 {
-	masm_rx(m, true, 0x3b, H_RCX, H_CPU, H_SCRATCH, ENTRY_SHIFT, JUMPS_FIELD(table, linear[0]));
+	masm_rx(m, true, 0x3b, H_RCX, H_CPU, H_SCRATCH, WORD_SHIFT,
+		JUMPS_FIELD(table, way[0].linear));
 	masm_jcc(m, COND_NE, elsewhere);
 }
 
 /* R11 becomes the block of the entry. */
 static void emit_load_block(struct masm *m, enum x86_jump_table table)
 {
-	masm_rx(m, true, 0x8b, H_SCRATCH, H_CPU, H_SCRATCH, ENTRY_SHIFT, JUMPS_FIELD(table, block[0]));
+	masm_rx(m, true, 0x8b, H_SCRATCH, H_CPU, H_SCRATCH, WORD_SHIFT,
+		JUMPS_FIELD(table, way[0].block));
 }
 
-/* R11 becomes the index of RCX's entry. */
+/* From a turn, R11 becomes where RCX's entry is, in words. */
+static void emit_index(struct masm *m)
+{
+	masm_rr(m, false, MASM_66 | 0x01, H_RCX, H_SCRATCH);
+	masm_rr(m, false, 0x01, H_SCRATCH, H_SCRATCH);
+}
+
+/* The same from nothing, and the comparison with what is there. */
 static void emit_first_way(struct masm *m, enum x86_jump_table table, struct masm_label *elsewhere)
 {
 	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(cpu.jump_turn[0]) + sizeof(uint32_t) * table);
-	masm_rr(m, false, MASM_66 | 0x01, H_RCX, H_SCRATCH);
+	emit_index(m);
 	emit_compare(m, table, elsewhere);
 }
 
 static void emit_second_way(struct masm *m, enum x86_jump_table table,
 			    struct masm_label *elsewhere)
 {
-	masm_alu_imm(m, false, ALU_ADD, H_SCRATCH, X86_JUMPS);
+	masm_alu_imm(m, false, ALU_ADD, H_SCRATCH, ENTRY_WORDS * X86_JUMPS);
 	emit_compare(m, table, elsewhere);
 }
 
@@ -97,7 +107,7 @@ static void emit_rest(struct masm *m, struct masm_label *found, struct masm_labe
 	masm_jcc(m, COND_NE, otherwise);
 	masm_alu_imm_mem(m, false, ALU_SUB, H_CPU, CPU_FIELD(direct_looks), 1);
 	masm_load32(m, H_SCRATCH, H_CPU, CPU_FIELD(mirror.owner[X86_JUMP_USER].turn));
-	masm_rr(m, false, MASM_66 | 0x01, H_RCX, H_SCRATCH);
+	emit_index(m);
 	emit_compare(m, X86_JUMP_USER, &second);
 	masm_jmp(m, found);
 	masm_bind(m, &second);

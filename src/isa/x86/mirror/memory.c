@@ -21,18 +21,21 @@
  *	ja    second way                 ; the same for the entry's other place, or cold
  *
  * Where the register is not steady, this look-up is in line and no memo is used. Nor is one used in a
- * kernel's code, but for the stack: it hardly ever stays in a loop, and goes from one object to the next.
+ * kernel's code, but for the stack: it hardly ever stays in a loop, and goes from one object to the next. What it
+ * reads it mostly reads without any check: memory/hostmap.h.
  *
  * A tag that stands for "no" is the address of a page that belongs to another entry (x86.h), so the
  * difference is never small by accident; a memo for "no" has a limit of 0. A memo is for one enum
  * x86_mmu: that of user code, or of supervisor code with AC clear; what is found while another one
  * is current is not written into it.
  */
+#include "isa/x86/memory/hostmap.h"
 #include "isa/x86/mirror/recode.h"
 #include "isa/x86/mirror/translate.h"
 
 #define PAGE_BYTES 4096
 #define ENTRY_SHIFT 5
+#define NEAR_BYTES (1 << 20) /* what is further is a table's place, and the register an index */
 #define FRAME_SHIFT 7
 #define WAY_BYTES (int32_t)(X86_TLB_ENTRIES << ENTRY_SHIFT)
 #define ENTRY_FIELD(field) (int32_t)offsetof(struct x86_tlb_entry, field)
@@ -277,6 +280,49 @@ struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address
 		return (struct masm_place){ .base = H_RCX, .index = H_MEMORY };
 	return (struct masm_place){ .base = mirror_reg((unsigned)address->base),
 				    .index = H_SCRATCH, .disp = address->disp };
+}
+
+/* ---- what the host's MMU checks ---- */
+
+/* Is it likely that an address is in the same TiB as the register that it is formed with? */
+bool mirror_mapped_direct(const struct mirror_address *address)
+{
+	return mirror_address_direct(address) && address->disp < NEAR_BYTES &&
+	       address->disp > -NEAR_BYTES;
+}
+
+bool mirror_is_mapped(const struct emit *e, const struct mirror_address *address, unsigned size_bytes)
+{
+	return e->cpu->hostmap && e->cpu->block_key & X86_KEY_CPL0 && mirror_wide(e) &&
+	       address->wide && !e->user_access && e->insn->elsewhere < INSN_ELSEWHERE && address->base != X86_RSP &&
+	       !mirror_access_known(e, address, size_bytes, false) &&
+	       !mirror_group_writes(e, address, size_bytes) && !x86_hostmap_rests(e->cpu);
+}
+
+void mirror_emit_map(struct emit *e, uint8_t base)
+{
+	masm_rorx(e->m, H_SCRATCH, base, X86_HOSTMAP_SHIFT);
+	masm_rr(e->m, false, 0x0fb6, H_SCRATCH, H_SCRATCH); /* movzx */
+	masm_rx(e->m, true, 0x8b, H_SCRATCH, H_CPU, H_SCRATCH, 3,
+		(int32_t)CPU_FIELD(mirror.hostmap[0]));
+}
+
+struct masm_place mirror_emit_mapped(struct emit *e, const struct mirror_address *address, bool direct)
+{
+	e->mapped = true;
+	if (!direct) {
+		mirror_emit_address(e, address);
+		mirror_emit_map(e, H_RCX);
+		masm_rx(e->m, true, 0x8d, H_RCX, H_RCX, H_SCRATCH, 0, 0);
+		return (struct masm_place){ .base = H_RCX, .index = H_MEMORY };
+	}
+	if (e->map_in_r11 != address->base || e->m->scratch_touched)
+		mirror_emit_map(e, mirror_reg((unsigned)address->base));
+	e->map_in_r11 = (int8_t)address->base;
+	e->delta_in_r11 = -1;
+	e->m->scratch_touched = false;
+	return (struct masm_place){ .base = mirror_reg((unsigned)address->base), .index = H_SCRATCH,
+				    .disp = address->disp };
 }
 
 /* ---- out of line ---- */

@@ -64,7 +64,7 @@ void mirror_run(struct x86_cpu *cpu, struct x86_block *block);
  * Where to go on when the host raised an exception at rip with these flags (see hostfault.c): the cold
  * path of the instruction there; 0: no translated instruction is at rip. From a signal handler.
  */
-uint64_t mirror_fault(struct x86_cpu *cpu, uint64_t rip, uint64_t flags);
+uint64_t mirror_fault(struct x86_cpu *cpu, uint64_t rip, uint64_t flags, bool memory);
 
 /* Counts for humans, NUL-terminated; nothing where nothing is translated. The CPU may run. */
 void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size);

@@ -55,12 +55,16 @@ static bool in_loop(const struct candidates *c, const struct x86_block *block)
 	return false;
 }
 
-static bool is_wanted(const struct candidates *c, const struct x86_block *block)
+static bool is_wanted(const struct emit *e, const struct candidates *c, const struct x86_block *block)
 {
+	const uint8_t *code = atomic_load(&block->block.code);
+
 	if (block->heat < JOIN_EXECUTIONS || block->block.phys2 != ~0ull ||
 	    c->insns + block->count > REGION_INSNS)
 		return false;
 	if (!atomic_load(&block->block.code))
+		return true;
+	if (code >= e->translator->again_start && code < e->translator->again_end)
 		return true;
 	return c->loops_only ? in_loop(c, block) : block->translations < TRANSLATIONS_MAX;
 }
@@ -77,7 +81,7 @@ static void consider(struct emit *e, int64_t offset, struct candidates *c)
 	block = (struct x86_block *)blocks_find(e->cpu->cpu.env.blocks,
 						head->phys / PAGE_BYTES * PAGE_BYTES +
 							(uint64_t)offset, head->key);
-	if (!block || !is_wanted(c, block))
+	if (!block || !is_wanted(e, c, block))
 		return;
 	c->insns += block->count;
 	add(e, block);

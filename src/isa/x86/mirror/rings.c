@@ -83,7 +83,7 @@ static void change_key(struct masm *m, enum x86_jump_table table, struct masm_la
 	masm_rm(m, false, 0x3b, H_RDX, H_CPU, OWNER(table, key) + PUSHED);
 	masm_jcc(m, COND_NE, undo);
 	masm_rm(m, false, 0x89, H_RDX, H_CPU, CPU(block_key) + PUSHED);
-	masm_lea(m, H_RAX, H_CPU, JUMPS_FIELD(table, linear) + PUSHED);
+	masm_lea(m, H_RAX, H_CPU, JUMPS_FIELD(table, way) + PUSHED);
 	masm_store(m, (size_t)CPU(mirror.jumps) + PUSHED, H_CPU, H_RAX);
 }
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "base/error.h"
 #include "isa/x86/block.h"
@@ -19,12 +18,13 @@
 #include "isa/x86/mirror/translate.h"
 #include "isa/x86/mirror/translator.h"
 #include "isa/x86/run.h"
+#include "isa/x86/memory/access.h"
+#include "isa/x86/memory/hostmap.h"
 #include "isa/x86/memory/tlb.h"
 
 #define HOT_EXECUTIONS 24
 #define STATS_MNEMONICS 24
 #define PAGE_MASK (~0xfffull)
-#define SITE_EVERY_BYTES 16 /* no vector instruction's hot and cold code is shorter */
 
 /* What LAHF leaves in AH, and OF's place in RFLAGS. */
 #define LAHF_FLAGS (X86_SF | X86_ZF | X86_AF | X86_PF | X86_CF)
@@ -32,41 +32,12 @@
 
 /* ---- the machine's part ---- */
 
-/* Address space for as many sites as there can be; touched pages cost. */
-static int create_sites(struct translator *translator, size_t limit, struct error *err)
-{
-	void *sites = mmap(NULL, limit * sizeof(struct mirror_site), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (sites == MAP_FAILED)
-		return error_set_errno(err, errno, "no memory for the translator's tables");
-	translator->sites = sites;
-	translator->site_limit = limit;
-	return 0;
-}
-
 static uint16_t pack_flags(uint64_t rflags)
 {
 	return (uint16_t)((rflags & LAHF_FLAGS) << 8 | (rflags >> OF_SHIFT & 1));
 }
 
-/* The place at an offset into the code buffer, or NULL. */
-static const struct mirror_site *find_site(const struct translator *translator, uint64_t offset)
-{
-	size_t count = atomic_load(&translator->site_count), low = 0, high = count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (translator->sites[middle].code < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < count && translator->sites[low].code == offset ? &translator->sites[low] : NULL;
-}
-
-uint64_t mirror_fault(struct x86_cpu *cpu, uint64_t rip, uint64_t flags)
+uint64_t mirror_fault(struct x86_cpu *cpu, uint64_t rip, uint64_t flags, bool memory)
 {
 	const struct translator *translator = cpu->cpu.env.translator;
 	const struct mirror_site *site;
@@ -75,12 +46,14 @@ uint64_t mirror_fault(struct x86_cpu *cpu, uint64_t rip, uint64_t flags)
 	if (!translator)
 		return 0;
 	start = (uint64_t)(uintptr_t)translator->code.rx;
-	site = rip - start < translator->code.used_bytes ? find_site(translator, rip - start) : NULL;
-	if (!site)
+	site = rip - start < translator->code.used_bytes ? mirror_sites_find(&translator->sites, rip - start) : NULL;
+	if (!site || (memory && !site->mapped))
 		return 0;
+	if (memory)
+		cpu->mirror.missed = (const uint8_t *)(uintptr_t)rip;
 	if (site->flags)
 		cpu->mirror.flags = pack_flags(flags);
-	return start + site->cold;
+	return rip + site->cold;
 }
 
 int translator_create(struct translator **out, struct blocks *blocks,
@@ -103,9 +76,10 @@ int translator_create(struct translator **out, struct blocks *blocks,
 	translator->dump = config->dump;
 	translator->lockstep = config->lockstep;
 	translator->direct = config->direct;
+	x86_hostmap_open(&translator->room);
 	ret = codebuf_create(&translator->code, config->code_bytes, err);
 	if (!ret)
-		ret = create_sites(translator, config->code_bytes / SITE_EVERY_BYTES, err);
+		ret = mirror_sites_create(&translator->sites, config->code_bytes, err);
 	if (!ret && !mirror_make_thunks(translator))
 		ret = error_set(err, ENOSPC, "a code cache of %zu bytes is too small",
 				config->code_bytes);
@@ -127,8 +101,8 @@ void translator_destroy(struct translator *translator)
 	codebuf_destroy(&translator->code);
 	if (translator->perf_map)
 		fclose(translator->perf_map);
-	if (translator->sites)
-		munmap(translator->sites, translator->site_limit * sizeof(struct mirror_site));
+	mirror_sites_destroy(&translator->sites);
+	x86_hostmap_close(&translator->room);
 	free(translator->emit);
 	pthread_mutex_destroy(&translator->mutex);
 	free(translator);
@@ -137,30 +111,35 @@ void translator_destroy(struct translator *translator)
 bool mirror_full(const struct translator *translator)
 {
 	return translator->code.size_bytes - translator->code.used_bytes < 2 * MASM_CAPACITY ||
-	       translator->site_limit - atomic_load(&translator->site_count) < REGION_INSNS;
+	       !mirror_sites_room(&translator->sites, 2 * REGION_INSNS);
 }
 
 void mirror_restart(struct translator *translator)
 {
 	translator->code.used_bytes = translator->thunk_bytes;
-	atomic_store(&translator->site_count, 0);
+	mirror_sites_clear(&translator->sites);
 }
 
 /* ---- a CPU's part ---- */
 
 int mirror_cpu_create(struct x86_cpu *cpu, struct error *err)
 {
+	int ret = 0;
+
 	if (!cpu->cpu.env.translator)
 		return 0;
 	cpu->mirror.tables = (struct x86_jumps *)((char *)cpu + X86_TABLES_OFFSET);
 	cpu->mirror.stats.by_mnemonic = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(uint32_t));
 	if (!cpu->mirror.stats.by_mnemonic)
 		return error_set(err, ENOMEM, "no memory for CPU %u's counts", cpu->cpu.index);
-	return mirror_describe_create(cpu, err);
+	if (cpu->cpu.env.translator->room.nowhere && mem_file(cpu->cpu.env.mem) >= 0)
+		ret = x86_hostmap_create(cpu, &cpu->cpu.env.translator->room, err);
+	return ret ? ret : mirror_describe_create(cpu, err);
 }
 
 void mirror_cpu_destroy(struct x86_cpu *cpu)
 {
+	x86_hostmap_destroy(cpu);
 	mirror_describe_destroy(cpu);
 	free(cpu->mirror.stats.by_mnemonic);
 }
@@ -196,9 +175,32 @@ static void flags_from_state(struct x86_cpu *cpu)
 
 /* ---- called by thunks ---- */
 
+/*
+ * Code that reads at linear found nothing there. What will never be there is not looked for there again: all code that
+ * was made with this is replaced, and left, since it may be a loop.
+ */
+static void learn_place(struct x86_cpu *cpu, const struct insn *insn, uint64_t linear,
+			const uint8_t *code)
+{
+	cpu->mirror.stats.missed++;
+	if (insn->elsewhere < INSN_ELSEWHERE && !x86_hostmap_rests(cpu)) {
+		if (x86_hostmap_miss(cpu, linear, insn->opsize))
+			return;
+		/* Making code takes as long as many misses. */
+		if (__atomic_add_fetch((uint8_t *)&insn->elsewhere, 1, __ATOMIC_RELAXED) < INSN_ELSEWHERE)
+			return;
+	}
+	x86_vec_park(cpu);
+	mirror_translate_again(cpu, x86_block_of(insn),
+			       (uint32_t)(code - cpu->cpu.env.translator->code.rx));
+	cpu->mirror.must_leave = true;
+}
+
 bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn)
 {
 	struct x86_block *block = x86_block_of(insn);
+	const uint8_t *missed = cpu->mirror.missed;
+	uint64_t linear = 0;
 
 	flags_to_state(cpu);
 	cpu->cpu.block = &block->block;
@@ -207,9 +209,17 @@ bool mirror_interpret(struct x86_cpu *cpu, const struct insn *insn)
 	cpu->mirror.exit = NULL;
 	cpu->mirror.stats.interpreted++;
 	cpu->mirror.stats.by_mnemonic[insn->mnemonic]++;
+	cpu->mirror.missed = NULL;
 	if (unlikely(cpu->lockstep))
 		lockstep_instruction(cpu, insn);
+	if (unlikely(missed)) {
+		linear = x86_address(cpu, insn);
+		if (!(insn->flags & INSN_SEG_FLAT))
+			linear += cpu->state.seg[insn->seg].base;
+	}
 	insn->fn(cpu, insn);
+	if (unlikely(missed))
+		learn_place(cpu, insn, linear, missed);
 	flags_from_state(cpu);
 	if (unlikely(cpu->block_stop || cpu->mirror.must_leave))
 		return true;
@@ -411,9 +421,10 @@ void mirror_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 		return;
 	used = (size_t)snprintf(text, size,
 				"translated code: entered %lu, exits chained %lu, jumps learned %lu, "
-				"tables emptied %lu\n%lu translations in %lu ms, %lu page walks\n"
+				"tables emptied %lu\nhost mappings: %lu made, %lu reads missed\n%lu translations in %lu ms, %lu page walks\n"
 				"interpreted: %lu, of these last %lu (left %lu)\n",
 				stats->entries, stats->chained, stats->learned, stats->emptied,
+				stats->mapped, stats->missed,
 				stats->translations,
 				stats->translating_ticks / (x86_tsc_hz(cpu->cpuid) / 1000),
 				stats->walks, stats->interpreted, stats->last, stats->last_left);

@@ -31,6 +31,7 @@ void mirror_site_here(struct emit *e)
 	struct cold_path *cold = mirror_cold(e);
 
 	cold->site = e->m->size;
+	cold->mapped = e->mapped;
 	cold->site_flags = e->flags_in_host && !e->flags_in_memory;
 }
 
@@ -149,6 +150,7 @@ static void emit_instruction(struct emit *e)
 		mirror_settle_x87(e);
 	/* The decoder may have seen another instruction in these bytes: it knows the CPU's model. */
 	e->info = e->all_info[number];
+	e->mapped = false;
 	if (!e->all_described[number] || e->info.z.mnemonic != e->insn->mnemonic)
 		done = false;
 	else if (!(e->insn->flags & INSN_ENDS_BLOCK))
@@ -163,10 +165,13 @@ static void emit_instruction(struct emit *e)
 		return;
 	}
 	mirror_after_operands(e);
+	if (e->m->scratch_touched)
+		e->map_in_r11 = -1;
 	if (e->cold_paths != before) {
 		struct cold_path *cold = &e->cold[e->cold_paths - 1];
 
 		cold->restores_flags = e->flags_in_host;
+		cold->map_in_r11 = e->map_in_r11;
 		masm_bind(e->m, &cold->back);
 		if (!cold->leaves && mirror_knows_any(e))
 			cold->resume = mirror_twin_label(e, e->insn->position + 1u);
@@ -194,6 +199,8 @@ static void emit_cold_paths(struct emit *e)
 			e->flags_in_host = false;
 			mirror_restore_flags(e);
 		}
+		if (cold->map_in_r11 >= 0)
+			mirror_emit_map(e, mirror_reg((unsigned)cold->map_in_r11));
 		masm_jmp(e->m, &cold->back);
 	}
 }
@@ -315,17 +322,18 @@ static bool prepare_blocks(struct emit *e)
 /* A region's sites are in the order of its code, and regions follow each other. */
 static void add_sites(struct emit *e, uint32_t start)
 {
-	struct translator *t = e->translator;
-	size_t count = atomic_load(&t->site_count);
+	struct mirror_sites *sites = &e->translator->sites;
 
-	for (unsigned i = 0; i < e->cold_paths; i++)
-		if (e->cold[i].site)
-			t->sites[count++] = (struct mirror_site){
-				.code = start + e->cold[i].site,
-				.cold = start + e->cold[i].enter.position,
-				.flags = e->cold[i].site_flags,
-			};
-	atomic_store(&t->site_count, count);
+	mirror_sites_begin(sites, start);
+	for (unsigned i = 0; i < e->cold_paths; i++) {
+		const struct cold_path *cold = &e->cold[i];
+
+		if (cold->site)
+			mirror_sites_add(sites, (struct mirror_site){
+				.code = start + cold->site, .cold = cold->enter.position - cold->site,
+				.flags = cold->site_flags, .mapped = cold->mapped,
+			});
+	}
 }
 
 static void publish(struct emit *e, const uint8_t *code, uint32_t generation)
@@ -398,5 +406,29 @@ void mirror_translate(struct x86_cpu *cpu, struct x86_block *head)
 	/* Another CPU may have been here first: its code is running, its exits are chained. */
 	if (!atomic_load(&head->block.code))
 		translate_locked(cpu, head);
+	pthread_mutex_unlock(&t->mutex);
+}
+
+void mirror_translate_again(struct x86_cpu *cpu, struct x86_block *block, uint32_t code)
+{
+	struct translator *t = cpu->cpu.env.translator;
+	struct block *old, *last = NULL;
+	uint32_t start, end;
+
+	pthread_mutex_lock(&t->mutex);
+	mirror_sites_region(&t->sites, code, &start, &end);
+	t->again_start = t->code.rx + start;
+	t->again_end = t->code.rx + (end < t->code.used_bytes ? end : t->code.used_bytes);
+	while (!mirror_full(t)) {
+		old = blocks_with_code(cpu->cpu.env.blocks, &block->block, t->again_start, t->again_end);
+		if (!old || old == last)
+			break;
+		translate_locked(cpu, (struct x86_block *)old);
+		last = old;
+	}
+	t->again_start = t->again_end = NULL;
+	/* The old code would miss each time; nobody makes room where no new block is met. */
+	if (mirror_full(t))
+		x86_blocks_look_up(cpu);
 	pthread_mutex_unlock(&t->mutex);
 }

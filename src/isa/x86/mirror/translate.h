@@ -109,6 +109,8 @@ struct cold_path {
 	const struct insn *x87_last; /* emit's when the instruction began */
 	uint32_t site;       /* where the instruction itself is in the code, if it may fault; 0: nowhere */
 	bool site_flags;     /* … with the flags in the host alone */
+	bool mapped;         /* … where it reads through memory/hostmap.h */
+	int8_t map_in_r11;   /* emit's behind the instruction */
 };
 
 /* What an address is made of; registers are the guest's. */
@@ -177,6 +179,8 @@ struct emit {
 	struct known_range known[X86_GPRS]; /* by base register */
 	int8_t delta_in_r11;                /* the register whose mirror.delta is in R11 as well, or -1 */
 	struct twin_entry twin[REGION_INSNS + REGION_BLOCKS]; /* by instruction, and behind the last */
+	bool mapped;      /* the current instruction reads through memory/hostmap.h … */
+	int8_t map_in_r11; /* … and R11 is what it adds to this register still, unless -1 */
 	bool user_access; /* AC was set in this block: another enum x86_mmu than it began with */
 	struct masm_label leave; /* by the exit in R11, to the run loop */
 	unsigned cold_paths, detours, side_exits, second_looks, far_misses;
@@ -229,6 +233,8 @@ uint16_t mirror_live_at(const struct emit *e, const struct member *member);
 /* translate.c */
 /* Makes code of a hot block, and of what is around it. */
 void mirror_translate(struct x86_cpu *cpu, struct x86_block *head);
+/* The same of all blocks whose code is in the region with this offset into the buffer; block has been among them. */
+void mirror_translate_again(struct x86_cpu *cpu, struct x86_block *block, uint32_t code);
 /* The cold path of the current instruction (one an instruction). */
 struct cold_path *mirror_cold(struct emit *e);
 /* The next host instruction is the guest's and may fault. */
@@ -268,6 +274,14 @@ bool mirror_address_direct(const struct mirror_address *address);
  */
 struct masm_place mirror_emit_access(struct emit *e, const struct mirror_address *address,
 				     unsigned size_bytes, bool write, bool direct);
+/* May the current instruction's reading of the operand go through memory/hostmap.h? */
+bool mirror_is_mapped(const struct emit *e, const struct mirror_address *address, unsigned size_bytes);
+/* May the mapped operand be addressed with the guest's own register? */
+bool mirror_mapped_direct(const struct mirror_address *address);
+/* R11 becomes what it adds to addresses that are formed with base, a host register; keeps flags. */
+void mirror_emit_map(struct emit *e, uint8_t base);
+/* Both for the operand, in place of mirror_emit_access; keeps flags. What accesses the place is a site. */
+struct masm_place mirror_emit_mapped(struct emit *e, const struct mirror_address *address, bool direct);
 /*
  * Behind one that is not direct, for a locked access: one that is not aligned is left to the
  * interpreter, since a host may make a lock that is split between cache lines ten thousand times as
@@ -294,6 +308,8 @@ void mirror_note_operands(struct operand_note *note, const struct insn *insn,
 			  const struct insn_info *info);
 bool mirror_access_known(const struct emit *e, const struct mirror_address *address,
 			 unsigned size_bytes, bool write);
+/* Do accesses from this one on make a group that is written to? */
+bool mirror_group_writes(const struct emit *e, const struct mirror_address *address, unsigned size_bytes);
 /* Where a known operand is: as mirror_emit_access says of direct ones. Keeps flags. */
 struct masm_place mirror_emit_known(struct emit *e, const struct mirror_address *address);
 /* Whether the check for this access is to be made for a span that more of them will need. */

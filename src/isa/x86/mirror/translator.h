@@ -10,7 +10,9 @@
 #include "cpu/isa.h"
 #include "gen/codebuf.h"
 #include "isa/x86/insn.h"
+#include "isa/x86/memory/hostmap.h"
 #include "isa/x86/mirror/masm.h"
+#include "isa/x86/mirror/sites.h"
 #include "isa/x86/x86.h"
 
 /* Pieces of generated code that all blocks share; addresses where they run. */
@@ -28,13 +30,6 @@ struct mirror_thunks {
 	const void *syscall, *sysret;
 };
 
-
-/* A vector instruction that may fault on the host, and where the interpreter does it instead. */
-struct mirror_site {
-	uint32_t code, cold; /* offsets into the code buffer */
-	bool flags;          /* the guest's are the host's */
-};
-
 struct translator {
 	pthread_mutex_t mutex; /* making code */
 	struct codebuf code;
@@ -43,9 +38,9 @@ struct translator {
 	struct masm masm;
 	struct emit *emit;     /* translate.h: the region that is being made */
 	unsigned far_jumps;    /* that slots were dealt out to */
-	struct mirror_site *sites; /* by ascending code; grows with the code buffer */
-	_Atomic size_t site_count;
-	size_t site_limit;
+	struct mirror_sites sites;
+	const uint8_t *again_start, *again_end; /* code in this range is being made again */
+	struct x86_hostmap_room room; /* without a nowhere translated code does without */
 	bool dump;      /* --debug-translate */
 	bool lockstep;  /* --debug-lockstep */
 	enum translator_direct direct;

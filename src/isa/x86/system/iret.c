@@ -66,6 +66,23 @@ static void iret_real(struct x86_cpu *cpu, unsigned size)
 
 /* ---- protected and IA-32e mode ---- */
 
+/* All of 64-bit mode's frame where the TLB answers for it. */
+static bool peek_at_once(struct x86_cpu *cpu, struct x86_return *ret)
+{
+	const volatile uint64_t *words =
+		x86_at_once(cpu, cpu->state.gpr[X86_RSP], 5 * 8, X86_READ, cpu->mmu);
+
+	if (unlikely(!words))
+		return false;
+	ret->rip = words[0];
+	ret->cs = (uint16_t)words[1];
+	ret->flags = words[2];
+	ret->sp = words[3];
+	ret->ss = (uint16_t)words[4];
+	ret->outer = true;
+	return true;
+}
+
 /* A monitor resumes its 8086 program. */
 static void return_to_v86(struct x86_cpu *cpu, const struct x86_return *ret)
 {
@@ -99,22 +116,28 @@ static uint64_t flags_for_privilege(const struct x86_cpu *cpu, unsigned size)
 	return changed;
 }
 
+/* SS:SP, if the frame has them: in 64-bit mode it always does. */
+static void peek_stack(struct x86_cpu *cpu, unsigned size, struct x86_return *ret)
+{
+	ret->outer = x86_in_64bit(cpu) || (ret->cs & 3) > cpu->cpl;
+	if (!ret->outer)
+		return;
+	ret->sp = x86_stack_peek(cpu, 3 * size, size);
+	ret->ss = (uint16_t)x86_stack_peek(cpu, 4 * size, size);
+}
+
 static void iret_protected(struct x86_cpu *cpu, unsigned size)
 {
-	bool in_64bit = x86_in_64bit(cpu);
 	struct x86_return ret;
 	uint64_t changed;
 
-	peek_frame(cpu, size, &ret);
-	if ((ret.flags & X86_VM) && size == 4 && !cpu->long_mode && cpu->cpl == 0) {
-		return_to_v86(cpu, &ret);
-		return;
-	}
-	/* 64-bit mode always has SS:RSP in its frame. */
-	ret.outer = in_64bit || (ret.cs & 3) > cpu->cpl;
-	if (ret.outer) {
-		ret.sp = x86_stack_peek(cpu, 3 * size, size);
-		ret.ss = (uint16_t)x86_stack_peek(cpu, 4 * size, size);
+	if (!(x86_in_64bit(cpu) && size == 8 && peek_at_once(cpu, &ret))) {
+		peek_frame(cpu, size, &ret);
+		if ((ret.flags & X86_VM) && size == 4 && !cpu->long_mode && cpu->cpl == 0) {
+			return_to_v86(cpu, &ret);
+			return;
+		}
+		peek_stack(cpu, size, &ret);
 	}
 	x86_return_check(cpu, &ret);
 	changed = flags_for_privilege(cpu, size);

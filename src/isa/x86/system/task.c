@@ -267,7 +267,7 @@ static void complete_task(struct x86_cpu *cpu, const struct task *task,
 static bool __attribute__((noinline)) try_complete(struct x86_cpu *cpu, const struct task *task,
 						   const struct x86_event *event, uint32_t ext)
 {
-	if (_setjmp(cpu->unwind))
+	if (_setjmp(*cpu->unwind))
 		return false;
 	complete_task(cpu, task, event, ext);
 	return true;
@@ -280,7 +280,7 @@ void x86_task_switch(struct x86_cpu *cpu, uint16_t selector, enum x86_task_sourc
 	struct x86_descriptor desc;
 	struct x86_seg tss;
 	struct task task;
-	jmp_buf outer;
+	jmp_buf here, *outer = cpu->unwind;
 	bool complete;
 
 	find_tss(cpu, selector, source, ext, &desc, &tss);
@@ -289,12 +289,12 @@ void x86_task_switch(struct x86_cpu *cpu, uint16_t selector, enum x86_task_sourc
 	leave_task(cpu, event, &desc, &tss, source);
 	enter_task(cpu, &task, &tss, source);
 
-	__builtin_memcpy(&outer, &cpu->unwind, sizeof(outer));
+	cpu->unwind = &here;
 	complete = try_complete(cpu, &task, event, ext);
-	__builtin_memcpy(&cpu->unwind, &outer, sizeof(outer));
+	cpu->unwind = outer;
 	if (!complete) {
 		cpu->fault.is_trap = true;
-		longjmp(cpu->unwind, 1);
+		longjmp(*cpu->unwind, 1);
 	}
 }
 

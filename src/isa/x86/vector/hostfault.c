@@ -80,11 +80,17 @@ static void chain(int signal, siginfo_t *info, void *context)
 	}
 }
 
+/* Linux makes SIGBUS of #SS: an address through RBP or RSP that is not canonical. */
+static bool is_memory(int signal, const mcontext_t *machine)
+{
+	return signal == SIGSEGV || machine->gregs[REG_TRAPNO] == X86_SS_FAULT;
+}
+
 /* Translated code leaves what faults to the interpreter, which will meet the fault in a stub. */
-static bool resume_translated(mcontext_t *machine)
+static bool resume_translated(mcontext_t *machine, bool memory)
 {
 	uint64_t resume = bound ? mirror_fault(bound, (uint64_t)machine->gregs[REG_RIP],
-					       (uint64_t)machine->gregs[REG_EFL]) : 0;
+					       (uint64_t)machine->gregs[REG_EFL], memory) : 0;
 
 	if (resume)
 		machine->gregs[REG_RIP] = (greg_t)resume;
@@ -101,7 +107,9 @@ static void handle(int signal, siginfo_t *info, void *context)
 	if (signal == SIGBUS && info->si_code == BUS_ADRERR && mem_window_fault(info->si_addr))
 		return;
 	if (info->si_code > 0 && (vector || machine->gregs[REG_TRAPNO] == X86_DE) &&
-	    resume_translated(machine))
+	    resume_translated(machine, false))
+		return;
+	if (info->si_code > 0 && is_memory(signal, machine) && resume_translated(machine, true))
 		return;
 	if (!stub || !vector || info->si_code <= 0) {
 		chain(signal, info, context);
