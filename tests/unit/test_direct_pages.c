@@ -9,7 +9,9 @@
 #include <cmocka.h>
 
 #include "cpu/blocks.h"
+#include "isa/x86/direct/entries.h"
 #include "isa/x86/direct/pages.h"
+#include "isa/x86/memory/tlb.h"
 #include "isa/x86/x86.h"
 #include "mem/hold.h"
 #include "mem/mem.h"
@@ -22,6 +24,7 @@
 #define CODE_PHYS 0x200000u
 #define USER 0x7u /* present, writable, for user code */
 #define ACCESSED 0x20u
+#define DIRTY 0x40u
 
 struct bench {
 	struct x86_fixture x86;
@@ -63,12 +66,32 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static enum direct_fault execute(struct bench *bench, unsigned page)
+static enum direct_fault access_page(struct bench *bench, unsigned page, unsigned protection)
 {
 	uint64_t linear = CODE_AT + page * PAGE;
 	uint32_t error;
 
-	return direct_pages_fault(bench->x86.cpu, bench->pages, linear, PROT_EXEC, &error);
+	return direct_pages_fault(bench->x86.cpu, bench->pages, linear, protection, &error);
+}
+
+static enum direct_fault execute(struct bench *bench, unsigned page)
+{
+	return access_page(bench, page, PROT_EXEC);
+}
+
+/* So many pages are to be mapped, all of them in [first, end). */
+static void assert_mapped(const struct bench *bench, unsigned pages, unsigned first, unsigned end)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < bench->cell.changes; i++) {
+		const struct cell_change *change = &bench->cell.change[i];
+
+		assert_in_range(change->linear, CODE_AT + first * PAGE,
+				CODE_AT + end * PAGE - change->bytes);
+		bytes += change->bytes;
+	}
+	assert_int_equal(bytes, pages * PAGE);
 }
 
 static void test_runs(void **state)
@@ -147,6 +170,53 @@ static void test_looks_again(void **state)
 	assert_int_equal(execute(bench, 2), DIRECT_OURS);
 }
 
+/* A flush is heard of, though to translated code the mapping is still the same. */
+static void test_flushed(void **state)
+{
+	struct bench *bench = *state;
+	struct x86_cpu *cpu = bench->x86.cpu;
+	const struct cell_change *change;
+	uint64_t mapping;
+
+	x86_tlb_confirm(cpu, 0);
+	mapping = cpu->mapping_generation[X86_JUMP_USER];
+	direct_pages_freshen(cpu, bench->pages);
+	set_page(bench, 0, USER);
+	assert_int_equal(execute(bench, 0), DIRECT_MAPPED);
+	set_page(bench, 0, 0);
+	x86_tlb_flush_nonglobal(cpu);
+	x86_tlb_confirm(cpu, 0);
+	assert_int_equal(cpu->mapping_generation[X86_JUMP_USER], mapping);
+	direct_pages_freshen(cpu, bench->pages);
+	change = &bench->cell.change[bench->cell.changes - 1];
+	assert_int_equal(change->linear, CODE_AT);
+	assert_int_equal(change->protection, 0);
+}
+
+/* A fault is dear: what can be written comes with it from 256 KiB around, all else from 64 KiB. */
+static void test_neighbours(void **state)
+{
+	struct bench *bench = *state;
+
+	for (unsigned page = 0; page < 256; page++)
+		set_page(bench, page, USER | ACCESSED | DIRTY);
+	set_page(bench, 70, USER | ACCESSED);
+	set_page(bench, 97, USER | ACCESSED);
+	set_page(bench, 98, USER);
+	bench->cell.changes = 0;
+	assert_int_equal(access_page(bench, 100, PROT_READ), DIRECT_MAPPED);
+	assert_mapped(bench, 62, 64, 128);
+	assert_null(direct_entry_at(bench->pages, CODE_AT + 70 * PAGE));
+	assert_null(direct_entry_at(bench->pages, CODE_AT + 98 * PAGE));
+	set_page(bench, 150, USER | ACCESSED);
+	bench->cell.changes = 0;
+	assert_int_equal(access_page(bench, 150, PROT_READ), DIRECT_MAPPED);
+	assert_mapped(bench, 16, 144, 160);
+	bench->cell.changes = 0;
+	assert_int_equal(execute(bench, 200), DIRECT_MAPPED);
+	assert_mapped(bench, 16, 192, 208);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +224,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_joins_what_is_mapped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_held, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_looks_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_flushed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_neighbours, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,8 @@
 #include "isa/x86/x86.h"
 #include "mem/mem.h"
 
-#define AROUND 16u /* pages that are looked at with one that is missing: those of 64 KiB */
+#define AROUND_BYTES (16 * PAGE_BYTES) /* what is looked at with a page that is missing */
+#define AROUND_WRITTEN_BYTES (64 * PAGE_BYTES) /* … for pages that can be written, with one that can be */
 
 /* ---- pieces of larger pages ---- */
 
@@ -312,34 +313,45 @@ static struct direct_page *entry_for(struct x86_cpu *cpu, struct direct_pages *p
 }
 
 /*
- * Maps linear's page as a look at the tables finds it, if it is not mapped. false: it could not, and
- * hardly can more.
+ * Maps linear's page as a look at the tables finds it, if it is not mapped and has these rights. false:
+ * it could not, and hardly can more.
  */
-static bool enter_looked(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, bool execute)
+static bool enter_looked(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
+			 unsigned rights_needed, bool execute)
 {
 	struct direct_page *page;
 	struct x86_walk walk;
 
 	if (direct_entry_at(pages, linear) || !x86_walk_look(cpu, linear, X86_MMU_USER, &walk) ||
-	    !walk.readable)
+	    !walk.readable || (rights_needed & PROT_WRITE && !walk.writable))
 		return true;
 	page = entry_for(cpu, pages, linear, &walk, execute && walk.executable);
 	return page && enter(cpu, pages, page, &walk, execute);
 }
 
-/* Neighbours that the guest uses already. */
-static void enter_around(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, bool execute)
+/*
+ * Neighbours that the guest uses already. Memory that a program has written is used again all over.
+ * What it can only read is looked for less far: it may be code, which is looked through then, or was
+ * written before a fork, and is another page at the next write.
+ */
+static void enter_around(struct x86_cpu *cpu, struct direct_pages *pages,
+			 const struct direct_page *page, bool execute)
 {
-	uint64_t start = linear & ~(AROUND * PAGE_BYTES - 1);
+	bool written = page->protection & PROT_WRITE;
+	uint64_t bytes = written ? AROUND_WRITTEN_BYTES : AROUND_BYTES;
+	uint64_t start = page->linear & ~(bytes - 1), near = page->linear & ~(AROUND_BYTES - 1);
 
-	for (uint64_t at = start; at < start + AROUND * PAGE_BYTES; at += PAGE_BYTES)
-		if (!enter_looked(cpu, pages, at, execute))
+	for (uint64_t at = start; at < start + bytes; at += PAGE_BYTES) {
+		unsigned needed = at - near < AROUND_BYTES ? PROT_READ : PROT_WRITE;
+
+		if (!enter_looked(cpu, pages, at, needed, execute))
 			return;
+	}
 }
 
 void direct_pages_foresee(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
 {
-	enter_looked(cpu, pages, linear, false);
+	enter_looked(cpu, pages, linear, PROT_READ, false);
 }
 
 enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
@@ -367,7 +379,7 @@ enum direct_fault direct_pages_fault(struct x86_cpu *cpu, struct direct_pages *p
 	}
 	if (!(page->protection & protection) || page->protection == before)
 		return DIRECT_OURS;
-	enter_around(cpu, pages, linear, execute);
+	enter_around(cpu, pages, page, execute);
 	return DIRECT_MAPPED;
 }
 
@@ -436,7 +448,7 @@ static bool drop_changed(struct x86_cpu *cpu, struct direct_pages *pages)
 
 bool direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 {
-	uint64_t generation = cpu->mapping_generation[X86_JUMP_USER], root = direct_space_of(cpu);
+	uint64_t root = direct_space_of(cpu);
 	uint32_t writes = blocks_exec_writes(cpu->cpu.env.blocks);
 	unsigned quiet = (cpu->state.tsc_offset ? SCAN_RDTSC : 0) |
 			 (pages->cell->cpuid_faults ? 0 : SCAN_CPUID);
@@ -446,9 +458,9 @@ bool direct_pages_freshen(struct x86_cpu *cpu, struct direct_pages *pages)
 		pages->all_stale = true;
 	if (pages->all_stale)
 		drop_all(pages);
-	else if (generation != pages->generation || writes != pages->code_writes)
+	else if (cpu->user_flush != pages->flush || writes != pages->code_writes)
 		same = drop_changed(cpu, pages);
-	pages->generation = generation;
+	pages->flush = cpu->user_flush;
 	pages->root = root;
 	pages->quiet = quiet;
 	pages->code_writes = writes;

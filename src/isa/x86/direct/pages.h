@@ -36,7 +36,7 @@ struct direct_pages {
 	bool all_stale;           /* everything that is mapped must go first */
 	unsigned used, free;      /* of page: begun to be used; first free one, number + 1 */
 	uint32_t code_writes;     /* the code cache's count, when all scanned pages were as scanned */
-	uint64_t generation;      /* of translations: cpu->mapping_generation */
+	uint64_t flush;           /* the last one of those translations: cpu->user_flush */
 	uint64_t root;            /* of the tables that they are of */
 	unsigned quiet;           /* what code was scanned for: scan.h */
 	/*
