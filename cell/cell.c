@@ -40,6 +40,7 @@
 
 #define CELL_PROGRAM
 #include "host/cell.h"
+#include "host/handover.h"
 
 #define PAGE_BYTES 4096ull
 #define WIPED_BYTES 4096u
@@ -86,17 +87,21 @@ static _Noreturn void leave(int status)
 
 /* ---- turns ---- */
 
-static void give_turn(void)
+/* The two ways to wait until we have the turn again: in a call, which tells, or for the word. */
+
+static void hand_over(void)
 {
-	atomic_store(&shared->turn, CELL_OURS);
-	if (atomic_load(&shared->we_sleep))
-		call(__NR_futex, (long)&shared->turn, FUTEX_WAKE, 1, 0, 0, 0);
+	while (atomic_load(&shared->turn) == CELL_OURS)
+		if (call(HANDOVER_CALL, 0, 0, 0, 0, 0, 0))
+			leave(1);
 }
 
-static void wait_for_turn(void)
+static void wait_for_word(void)
 {
 	uint64_t start = __builtin_ia32_rdtsc();
 
+	if (atomic_load(&shared->we_sleep))
+		call(__NR_futex, (long)&shared->turn, FUTEX_WAKE, 1, 0, 0, 0);
 	while (atomic_load(&shared->turn) == CELL_OURS) {
 		if (__builtin_ia32_rdtsc() - start < shared->spin_ticks) {
 			__builtin_ia32_pause();
@@ -106,6 +111,15 @@ static void wait_for_turn(void)
 		call(__NR_futex, (long)&shared->turn, FUTEX_WAIT, CELL_OURS, 0, 0, 0);
 		atomic_store(&shared->cell_sleeps, 0);
 	}
+}
+
+static void pass_turn(void)
+{
+	atomic_store(&shared->turn, CELL_OURS);
+	if (shared->hands_over)
+		hand_over();
+	else
+		wait_for_word();
 }
 
 /*
@@ -208,10 +222,9 @@ static _Noreturn __attribute__((used)) void handle(int number, siginfo_t *info, 
 	shared->es = SELECTOR(es);
 	shared->fs = SELECTOR(fs);
 	shared->gs = SELECTOR(gs);
-	do {
-		give_turn();
-		wait_for_turn();
-	} while (!make_changes());
+	do
+		pass_turn();
+	while (!make_changes());
 	atomic_store(&shared->turn, CELL_TAKEN);
 	set_selectors();
 	__builtin_ia32_wrfsbase64(shared->fs_base);
@@ -366,7 +379,8 @@ static __attribute__((noinline)) void filter_calls(void)
 		NEED(AT(args[4]), CELL_FD_MEMORY),
 		NEED(AT(args[4]) + 4, (uint32_t)key),
 		ALLOW,
-		IF_CALL(__NR_futex, 4),
+		/* How the turn is given; another filter holds the one of them. */
+		IF_CALL(shared->hands_over ? HANDOVER_CALL : __NR_futex, 4),
 		LOAD(AT(args[1])),
 		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, FUTEX_WAKE, 0, 1),
 		TRAP,

@@ -19,19 +19,21 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "host/handover.h"
 
 /* Above all that the cell is given. */
 #define SPARE_FD 16
-#define CHECK_ALIVE_NS 200000000
+#define CHECK_ALIVE_MS 200
 /* So often, and it does not answer to a kick any more. */
 #define PATIENCE 50
 /*
- * The turn changes once or twice while we wait for it; who does it more often wants to keep us
- * busy.
+ * The turn changes once or twice while we wait for it, and is given once; who does it more often wants
+ * to keep us busy.
  */
 #define TURNS_MOST 1000
 /* The program's pages, the shared ones, and what is between them. */
 #define PLACE_PAGES 1024u
+#define BIRTH_STACK_BYTES (16u << 10)
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
 #endif
@@ -59,9 +61,19 @@ static pid_t my_number(void)
 
 /* ---- life ---- */
 
-/* Between vfork and exec: nothing but system calls. */
-static _Noreturn void become_cell(int image, int shared, int file)
+/* What a process is told that is to become a cell. */
+struct birth {
+	int image, shared, file;
+	bool shares_files; /* has our descriptors, until it has left the listener there */
+	struct cell *cell;
+};
+
+/* Between clone and exec, in its parent's memory, while the parent waits: nothing but system calls. */
+static int become_cell(void *opaque)
 {
+	struct birth *birth = opaque;
+	struct cell *cell = birth->cell;
+	int image = birth->image, shared = birth->shared, file = birth->file;
 	static char name[] = "ringlet cell";
 	char *const argv[] = { name, NULL }, *const envp[] = { NULL };
 	sigset_t all;
@@ -72,6 +84,12 @@ static _Noreturn void become_cell(int image, int shared, int file)
 	 */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (birth->shares_files) {
+		cell->listener = handover_listen();
+		cell->shared->hands_over = cell->listener >= 0;
+		if (syscall(SYS_close_range, ~0u, ~0u, CLOSE_RANGE_UNSHARE))
+			_exit(1);
+	}
 	image = fcntl(image, F_DUPFD_CLOEXEC, SPARE_FD);
 	shared = fcntl(shared, F_DUPFD_CLOEXEC, SPARE_FD);
 	file = fcntl(file, F_DUPFD_CLOEXEC, SPARE_FD);
@@ -144,14 +162,18 @@ static int image_file(uint64_t place)
 	return fd;
 }
 
-/* Alone in its function, because vfork returns twice. */
-static __attribute__((noinline)) int vfork_cell(int image, int shared, int file)
+static int clone_cell(struct cell *cell, struct birth *birth)
 {
-	int pid = vfork();
+	uint8_t *stack = malloc(BIRTH_STACK_BYTES);
+	int flags = CLONE_VM | CLONE_VFORK | (birth->shares_files ? CLONE_FILES : 0) | SIGCHLD, ret;
 
-	if (!pid)
-		become_cell(image, shared, file);
-	return pid;
+	if (!stack)
+		return -ENOMEM;
+	ret = clone(become_cell, stack + BIRTH_STACK_BYTES, flags, birth);
+	cell->pid = ret;
+	ret = ret < 0 ? -errno : 0;
+	free(stack);
+	return ret;
 }
 
 static int map_shared(struct cell *cell, int fd)
@@ -173,19 +195,24 @@ static int map_shared(struct cell *cell, int fd)
 
 static int spawn(struct cell *cell, uint64_t place, int file)
 {
-	int image = image_file(place), shared = memfd_create("ringlet cell's memory", MFD_CLOEXEC);
-	int ret = image < 0 || shared < 0 ? -errno : 0;
+	struct birth birth = {
+		.image = image_file(place),
+		.shared = memfd_create("ringlet cell's memory", MFD_CLOEXEC),
+		.file = file,
+		/* Then they can be parted, too, in containers that refuse unshare. Linux 5.9. */
+		.shares_files = !syscall(SYS_close_range, ~0u, ~0u, 0),
+		.cell = cell,
+	};
+	int ret = birth.image < 0 || birth.shared < 0 ? -errno : 0;
 
 	if (!ret)
-		ret = map_shared(cell, shared);
-	if (!ret) {
-		cell->pid = vfork_cell(image, shared, file);
-		ret = cell->pid < 0 ? -errno : 0;
-	}
-	if (image >= 0)
-		close(image);
-	if (shared >= 0)
-		close(shared);
+		ret = map_shared(cell, birth.shared);
+	if (!ret)
+		ret = clone_cell(cell, &birth);
+	if (birth.image >= 0)
+		close(birth.image);
+	if (birth.shared >= 0)
+		close(birth.shared);
 	return ret;
 }
 
@@ -200,31 +227,71 @@ static bool is_alive(const struct cell *cell)
 	       !info.si_pid;
 }
 
-/* false: it is gone, or as good as that. */
-static bool wait_for_turn(struct cell *cell)
+/*
+ * After CHECK_ALIVE_MS in vain, is it to be waited for? If it was kicked, or says that it is our turn
+ * and does not give it, so often as there is patience left.
+ */
+static bool may_answer(const struct cell *cell, unsigned *patience)
+{
+	bool should = atomic_load(&cell->kicked) || atomic_load(&cell->shared->turn) == CELL_OURS;
+
+	return is_alive(cell) && !(should && --*patience == 0);
+}
+
+/*
+ * A call that does not say that it is our turn is made anew, by a cell that was stopped meanwhile, or
+ * it is guest code's, which has found where they are made.
+ */
+static bool wait_for_call(struct cell *cell)
+{
+	unsigned patience = PATIENCE, calls = 0;
+	int ret;
+
+	while (calls < TURNS_MOST) {
+		ret = handover_wait(cell->listener, CHECK_ALIVE_MS, &cell->call);
+		if (ret < 0 || (!ret && !may_answer(cell, &patience)))
+			return false;
+		if (!ret)
+			continue;
+		if (atomic_load(&cell->shared->turn) == CELL_OURS)
+			return true;
+		handover_answer(cell->listener, cell->call);
+		calls++;
+	}
+	return false;
+}
+
+static bool wait_for_word(struct cell *cell)
 {
 	struct cell_shared *shared = cell->shared;
-	const struct timespec patience = { .tv_nsec = CHECK_ALIVE_NS };
+	const struct timespec timeout = { .tv_nsec = CHECK_ALIVE_MS * 1000000l };
 	uint64_t start = __builtin_ia32_rdtsc();
-	unsigned waits = 0, turns = 0;
+	unsigned patience = PATIENCE, turns = 0;
 	uint32_t turn;
 
+	if (atomic_load(&shared->cell_sleeps))
+		syscall(SYS_futex, &shared->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
 	while ((turn = atomic_load(&shared->turn)) != CELL_OURS) {
 		if (__builtin_ia32_rdtsc() - start < cell->spin_ticks) {
 			__builtin_ia32_pause();
 			continue;
 		}
 		atomic_store(&shared->we_sleep, 1);
-		if (syscall(SYS_futex, &shared->turn, FUTEX_WAIT, turn, &patience, NULL, 0)) {
+		if (syscall(SYS_futex, &shared->turn, FUTEX_WAIT, turn, &timeout, NULL, 0)) {
 			if (errno == EAGAIN && ++turns == TURNS_MOST)
 				return false;
-			if (errno == ETIMEDOUT &&
-			    (!is_alive(cell) || (atomic_load(&cell->kicked) && ++waits == PATIENCE)))
+			if (errno == ETIMEDOUT && !may_answer(cell, &patience))
 				return false;
 		}
 		atomic_store(&shared->we_sleep, 0);
 	}
 	return true;
+}
+
+/* false: it is gone, or as good as that. */
+static bool wait_for_turn(struct cell *cell)
+{
+	return cell->listener >= 0 ? wait_for_call(cell) : wait_for_word(cell);
 }
 
 static void remember(struct cell *cell)
@@ -240,7 +307,8 @@ int cell_start(struct cell *cell, int file, struct error *err)
 	uint64_t place = 0;
 	int ret = choose_place(&place);
 
-	*cell = (struct cell){ .pid = -1, .owner = my_number(), .self = place + CELL_FROM_IMAGE };
+	*cell = (struct cell){ .pid = -1, .listener = -1, .owner = my_number(),
+			       .self = place + CELL_FROM_IMAGE };
 	if (!ret && getrandom(&cell->key, sizeof(cell->key), 0) != sizeof(cell->key))
 		ret = -errno;
 	if (!ret)
@@ -270,6 +338,9 @@ void cell_end(struct cell *cell)
 	if (cell->shared)
 		munmap(cell->shared, sizeof(*cell->shared));
 	cell->shared = NULL;
+	if (cell->listener >= 0)
+		close(cell->listener);
+	cell->listener = -1;
 }
 
 bool cell_is_mine(const struct cell *cell)
@@ -295,8 +366,8 @@ int cell_turn(struct cell *cell)
 	shared->failed = 0;
 	atomic_store(&cell->kicked, false);
 	atomic_store(&shared->turn, CELL_RUN);
-	if (atomic_load(&shared->cell_sleeps))
-		syscall(SYS_futex, &shared->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+	if (cell->listener >= 0)
+		handover_answer(cell->listener, cell->call);
 	if (!wait_for_turn(cell))
 		return atomic_load(&shared->turn) == CELL_RUN ? -ESRCH : -ECHILD;
 	return shared->failed ? -ENOMEM : 0;

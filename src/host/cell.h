@@ -28,7 +28,11 @@ enum { CELL_FD_SHARED = 3, CELL_FD_MEMORY = 4 };
 /* The protection key of what guest code must not touch; Linux denies it to programs that do not ask for it. */
 #define CELL_PKEY 15
 
-/* Whose turn it is; the cell's: to be taken, and taken. */
+/*
+ * Whose turn it is: the word is true whatever woke its reader. Where the host can do it, the cell
+ * gives the turn by a system call that is held until it has the turn again (host/handover.h), else both
+ * wait for the word to change, and wake each other by it. The cell's turn is to be taken, and taken.
+ */
 enum cell_turn { CELL_OURS, CELL_RUN, CELL_TAKEN };
 
 /* Maps bytes of the guest's memory; protection 0 unmaps. All are multiples of the page size. */
@@ -55,8 +59,9 @@ struct cell_range {
 };
 
 struct cell_shared {
-	_Atomic uint32_t turn;         /* enum cell_turn; a futex */
-	_Atomic uint32_t cell_sleeps;  /* … on which it waits */
+	_Atomic uint32_t turn;         /* enum cell_turn; a futex, but where the cell … */
+	bool hands_over;               /* … makes the call */
+	_Atomic uint32_t cell_sleeps;  /* on the futex */
 	_Atomic uint32_t we_sleep;
 	uint32_t spin_ticks;           /* of the TSC, before the cell sleeps */
 	uint64_t guest_ticks;          /* that guest code ran, signals' cost included … */
@@ -106,7 +111,9 @@ struct cell {
 	bool is_protected; /* if the guest code's rights deny it CELL_PKEY */
 	struct cell_range range[CELL_RANGES];
 
-	uint32_t spin_ticks;      /* of the TSC, before we sleep */
+	int listener;             /* for the call that gives the turn, or -1: by the futex … */
+	uint64_t call;            /* … which it waits in */
+	uint32_t spin_ticks;      /* of the TSC, before we sleep on the futex */
 
 	uint64_t key;
 	unsigned changes;         /* for its next turn */
@@ -115,12 +122,16 @@ struct cell {
 
 /*
  * Starts a cell for the memory that lies in file. It ends with the calling thread, at the latest.
- * Or -errno: the host does not let us, for the time being or at all. cell is zeroed, or was ended.
+ * Or -errno: the host does not let us, for the time being or at all. cell has none, or was ended.
  */
 int cell_start(struct cell *cell, int file, struct error *err);
+/* The one that it has, if any: without, pid and listener are -1, and shared is NULL. */
 void cell_end(struct cell *cell);
 
-/* Before its first turn: both sides' waits spin for so many ticks of the TSC before they sleep. */
+/*
+ * Before its first turn: both sides' waits spin for so many ticks of the TSC before they sleep, if
+ * they have but the futex.
+ */
 void cell_spin(struct cell *cell, uint32_t ticks);
 
 /* Was it started by this thread, and not ended? */

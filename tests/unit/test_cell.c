@@ -3,6 +3,7 @@
 #include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,12 +23,23 @@
 
 #include "base/error.h"
 #include "host/cell.h"
+#include "host/handover.h"
 
 #define CODE_AT 0x10000000ul
 #define PAGE 4096ul
 #define X32 0x40000000
 #define URETPROBE 335 /* no filter sees these two */
 #define UPROBE 336
+
+/* Whether the host can hold calls, as far as the cells of these tests can see. */
+static bool holds_calls;
+int __real_handover_listen(void);
+int __wrap_handover_listen(void);
+
+int __wrap_handover_listen(void)
+{
+	return holds_calls ? __real_handover_listen() : -1;
+}
 
 struct fixture {
 	struct cell cell;
@@ -199,6 +212,25 @@ static void makes_no_calls_of_its_own(void **state)
 		regs[REG_R9] = 0;
 		assert_int_equal(cell_turn(&fixture->cell), 0);
 		assert_int_equal(fixture->cell.shared->signal, SIGSYS);
+	}
+}
+
+/* The call that gives the turn gives nothing if it is not our turn, and is not made if another way is. */
+static void gives_no_turn(void **state)
+{
+	struct fixture *fixture = *state;
+	int signal = holds_calls ? SIGSEGV : SIGSYS;
+	uint64_t at = find_syscall(fixture);
+	greg_t *regs = registers(fixture);
+
+	for (unsigned i = 0; i < 3; i++) {
+		regs[REG_RIP] = (greg_t)at;
+		regs[REG_RAX] = HANDOVER_CALL;
+		regs[REG_RSI] = regs[REG_R14] = 0;
+		assert_int_equal(cell_turn(&fixture->cell), 0);
+		assert_int_equal(fixture->cell.shared->signal, signal);
+		assert_int_equal(regs[REG_RAX], holds_calls ? 0 : HANDOVER_CALL);
+		assert_in_range(regs[REG_RIP], at + 2, at + PAGE);
 	}
 }
 
@@ -375,6 +407,8 @@ static void lies(void **state)
 {
 	struct fixture *fixture = *state;
 	struct cell_shared *shared = fixture->cell.shared;
+	struct kicker kicker = { .cell = &fixture->cell };
+	pthread_t thread;
 
 	/* mov [rdi], eax; mov dword [rsi], 0; jmp . */
 	PUT_CODE(fixture, 0x89, 0x07, 0xc7, 0x06, 0, 0, 0, 0, 0xeb, 0xfe);
@@ -383,14 +417,16 @@ static void lies(void **state)
 	registers(fixture)[REG_RAX] = -1;
 	registers(fixture)[REG_RDI] = (greg_t)(fixture->cell.self + offsetof(struct cell_shared, changes));
 	registers(fixture)[REG_RSI] = (greg_t)fixture->cell.self;
+	fixture->cell.runs = true;
+	assert_int_equal(pthread_create(&thread, NULL, kick_now_and_then, &kicker), 0);
 	assert_int_equal(cell_turn(&fixture->cell), 0);
 	assert_int_equal(shared->changes, ~0u);
 	shared->self = 0;
 	add_change(fixture, CODE_AT, 0, PROT_READ);
-	fixture->cell.runs = true;
-	cell_kick(&fixture->cell);
-	/* It comes back once or twice: from the lie, and from the kick. */
+	/* It comes back from the lie, where that is heard of, or from a kick. */
 	assert_int_equal(cell_turn(&fixture->cell), 0);
+	atomic_store(&kicker.stop, true);
+	pthread_join(thread, NULL);
 	assert_int_equal(fixture->cell.changes, 0);
 	assert_int_not_equal(fixture->cell.self, 0);
 }
@@ -458,6 +494,51 @@ static void is_kicked_by_all(void **state)
 		pthread_join(threads[i], NULL);
 }
 
+/* As the host does with a machine that is suspended, when it has the last one of its calls in hand. */
+static pid_t stopped_at_ioctl;
+int __real_ioctl(int fd, unsigned long request, void *argument);
+int __wrap_ioctl(int fd, unsigned long request, void *argument);
+
+int __wrap_ioctl(int fd, unsigned long request, void *argument)
+{
+	siginfo_t info;
+
+	if (stopped_at_ioctl && request == SECCOMP_IOCTL_NOTIF_RECV) {
+		kill(stopped_at_ioctl, SIGSTOP);
+		assert_int_equal(waitid(P_PID, (id_t)stopped_at_ioctl, &info, WSTOPPED), 0);
+		kill(stopped_at_ioctl, SIGCONT);
+		stopped_at_ioctl = 0;
+	}
+	return __real_ioctl(fd, request, argument);
+}
+
+static void is_stopped_while_it_gives_the_turn(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (unsigned i = 0; i < 3; i++) {
+		stopped_at_ioctl = holds_calls ? fixture->cell.pid : 0;
+		runs_code(state);
+		assert_int_equal(stopped_at_ioctl, 0);
+	}
+}
+
+/* Stopped and let go on, as when all processes of a machine are suspended: nothing is lost. */
+static void is_stopped(void **state)
+{
+	struct fixture *fixture = *state;
+	siginfo_t info;
+
+	for (unsigned i = 0; i < 3; i++) {
+		kill(fixture->cell.pid, SIGSTOP);
+		assert_int_equal(waitid(P_PID, (id_t)fixture->cell.pid, &info, WSTOPPED), 0);
+		kill(fixture->cell.pid, SIGCONT);
+		if (i)
+			usleep(10000); /* by now it has made its call anew */
+		runs_code(state);
+	}
+}
+
 /* What a terminal or a supervisor sends to the process group is not for it. */
 static void is_not_meant(void **state)
 {
@@ -516,6 +597,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(is_out_of_the_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_no_calls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(makes_no_calls_of_its_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(gives_no_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(forgets_the_key, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(touches_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(takes_no_rights, set_up, tear_down),
@@ -524,10 +606,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(loses_its_stack, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_killed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_kicked_by_all, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(is_stopped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(is_stopped_while_it_gives_the_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_meant, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(leaves_no_core, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cannot_change, set_up, tear_down),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("by the futex", tests, NULL, NULL);
+
+	holds_calls = true;
+	return failed + cmocka_run_group_tests_name("by the call", tests, NULL, NULL);
 }

@@ -19,12 +19,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "host/thread.h"
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/direct/frame.h"
-#include "isa/x86/direct/pages.h"
-#include "isa/x86/direct/policy.h"
-#include "isa/x86/direct/runs.h"
+#include "isa/x86/direct/slots.h"
 #include "isa/x86/direct/tables.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/memory/tlb.h"
@@ -35,40 +32,8 @@
 #define VSYSCALL_PAGE 0xffffffffff600000ull
 #define INT3_BYTE 0xcc
 #define INTO_BYTE 0xce
-#define NOWHERE (~0ull) /* no address space */
-#define SPIN_US 20u
 #define LOOKS_A_CLOCK 32u /* look-ups of translated code between two looks at the clock */
 #define VISIT_BLOCKS 64u /* of code that is not for a cell, before it is translated */
-#define SLOTS 8u        /* programs of a CPU that run directly in turn */
-#define RETRY_US 5000000u /* after the host has refused a cell */
-
-struct slot {
-	uint64_t agreed;    /* the one under which tables were last found to agree */
-	unsigned visit;     /* blocks interpreted since the cell was left */
-	enum direct_fault fault; /* whose the last page fault was */
-	uint64_t missed;    /* address that the guest's tables did not have when it was last asked for, or 0 */
-	uint64_t used_at;   /* in turns of this CPU */
-	struct cell cell;
-	struct direct_pages pages;
-	struct direct_account account;
-};
-
-struct direct {
-	enum translator_direct when;
-	uint64_t retry_at;         /* by the TSC: no cell is started before; 0: the host lets us */
-	struct direct_policy policy;
-	uint64_t ticks_per_us;     /* of the TSC */
-	uint64_t host_xcr0;
-	uint64_t host_cr4;         /* as far as user code sees it without a fault */
-	uint16_t host_cs, host_ss;
-	struct log_limit log_limit;
-	uint64_t entered, kicked, calls, faults, others; /* counted: by how it came back */
-	uint64_t chosen, given_up;
-	struct direct_runs runs;
-	/* What runs directly in each slot, or NOWHERE. Slots are large, and this is looked at often. */
-	uint64_t space[SLOTS];
-	struct slot slot[SLOTS];
-};
 
 /* ---- life ---- */
 
@@ -86,10 +51,7 @@ void direct_create(struct x86_cpu *cpu, const char *model)
 	if (!direct)
 		return; /* everything is translated then */
 	direct->when = translator->direct;
-	for (unsigned i = 0; i < SLOTS; i++) {
-		direct->space[i] = direct->slot[i].agreed = NOWHERE;
-		direct->slot[i].cell.pid = -1;
-	}
+	direct_slots_init(direct);
 	direct->ticks_per_us = x86_tsc_hz(cpu->cpuid) / 1000000;
 	direct_policy_init(&direct->policy, direct->ticks_per_us);
 	direct_runs_init(&direct->runs, direct->ticks_per_us);
@@ -106,111 +68,17 @@ void direct_destroy(struct x86_cpu *cpu)
 {
 	if (!cpu->direct)
 		return;
-	for (unsigned i = 0; i < SLOTS; i++)
-		cell_end(&cpu->direct->slot[i].cell);
+	direct_slots_end(cpu->direct);
 	free(cpu->direct);
-}
-
-/* One of them runs, at most. */
-static void kick(struct cpu *generic)
-{
-	for (unsigned i = 0; i < SLOTS && atomic_load(&generic->away) & 1; i++)
-		cell_kick(&x86_cpu(generic)->direct->slot[i].cell);
-}
-
-static bool may_start(const struct direct *direct)
-{
-	return likely(!direct->retry_at) || __builtin_ia32_rdtsc() >= direct->retry_at;
-}
-
-/* The host has no process, memory or descriptor for us now; the cells that there are go on. */
-static void put_off(struct direct *direct, const struct error *err)
-{
-	if (!direct->retry_at)
-		log_info("direct execution: %s; tried again each %u s", err->message,
-			 RETRY_US / 1000000);
-	direct->retry_at = __builtin_ia32_rdtsc() + direct->ticks_per_us * RETRY_US;
-}
-
-/* A cell that belongs to this thread. false: there is none. */
-static bool have_cell(struct x86_cpu *cpu, struct slot *slot)
-{
-	struct direct *direct = cpu->direct;
-	struct error err;
-
-	if (likely(cell_is_mine(&slot->cell)))
-		return true;
-	cell_end(&slot->cell);
-	if (!may_start(direct))
-		return false;
-	if (cell_start(&slot->cell, mem_file(cpu->cpu.env.mem), &err)) {
-		put_off(direct, &err);
-		return false;
-	}
-	direct->retry_at = 0;
-	/*
-	 * A cell and its CPU's thread wait for each other in turn; that costs somebody, if all are
-	 * busy.
-	 */
-	if (thread_processors() > cpu->cpu.count)
-		cell_spin(&slot->cell, (uint32_t)(direct->ticks_per_us * SPIN_US));
-	slot->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
-	direct_pages_init(&slot->pages, &slot->cell);
-	cpu->cpu.kick = kick;
-	return true;
 }
 
 /* ---- when ---- */
 
-static uint64_t *space_of(const struct x86_cpu *cpu, const struct slot *slot)
-{
-	return &cpu->direct->space[slot - cpu->direct->slot];
-}
-
-/* The slot of the current address space, or NULL. */
-static struct slot *find_slot(const struct x86_cpu *cpu)
-{
-	for (unsigned i = 0; i < SLOTS; i++)
-		if (cpu->direct->space[i] == direct_space_of(cpu))
-			return &cpu->direct->slot[i];
-	return NULL;
-}
-
-/* The one that was not used for longest, of those that have a cell or may get one; or NULL. */
-static struct slot *oldest_slot(const struct x86_cpu *cpu)
-{
-	struct direct *direct = cpu->direct;
-	bool any = may_start(direct);
-	struct slot *oldest = NULL;
-
-	for (unsigned i = 0; i < SLOTS; i++) {
-		struct slot *slot = &direct->slot[i];
-
-		if ((any || cell_is_mine(&slot->cell)) &&
-		    (!oldest || slot->used_at < oldest->used_at))
-			oldest = slot;
-	}
-	return oldest;
-}
-
-/* It becomes the current address space's. */
-static struct slot *take_slot(struct x86_cpu *cpu)
-{
-	struct slot *oldest = oldest_slot(cpu);
-
-	if (!oldest)
-		return NULL;
-	*space_of(cpu, oldest) = direct_space_of(cpu);
-	oldest->agreed = NOWHERE;
-	oldest->missed = 0;
-	return oldest;
-}
-
 void direct_space_changed(struct x86_cpu *cpu)
 {
 	cpu->direct_on = cpu->direct &&
-			 (find_slot(cpu) || (cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS &&
-					     oldest_slot(cpu)));
+			 (direct_slot_find(cpu) || (cpu->direct->when == TRANSLATOR_DIRECT_ALWAYS &&
+					     direct_slot_oldest(cpu)));
 }
 
 /* A program that has rights to no memory, or to the cell's own, is not for it. */
@@ -247,9 +115,9 @@ static bool may_enter(const struct x86_cpu *cpu, uint64_t cell_flags)
 }
 
 /* Asked for once an address space. */
-static bool agrees(struct x86_cpu *cpu, struct slot *slot)
+static bool agrees(struct x86_cpu *cpu, struct direct_slot *slot)
 {
-	uint64_t space = *space_of(cpu, slot);
+	uint64_t space = *direct_slot_space(cpu, slot);
 
 	if (slot->agreed != space && tables_agree(cpu))
 		slot->agreed = space;
@@ -259,14 +127,14 @@ static bool agrees(struct x86_cpu *cpu, struct slot *slot)
 static void choose(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
-	struct slot *slot;
+	struct direct_slot *slot;
 
 	if (!tables_agree(cpu))
 		return;
-	slot = take_slot(cpu);
+	slot = direct_slot_take(cpu);
 	if (!slot)
 		return;
-	slot->agreed = *space_of(cpu, slot);
+	slot->agreed = *direct_slot_space(cpu, slot);
 	slot->used_at = direct->entered;
 	direct_account_open(&direct->policy, &slot->account,
 			    slot->cell.shared ? slot->cell.shared->guest_ticks : 0);
@@ -274,12 +142,12 @@ static void choose(struct x86_cpu *cpu)
 	cpu->direct_on = true;
 }
 
-static void give_up(struct x86_cpu *cpu, struct slot *slot)
+static void give_up(struct x86_cpu *cpu, struct direct_slot *slot)
 {
 	struct direct *direct = cpu->direct;
 
 	direct->given_up++;
-	*space_of(cpu, slot) = NOWHERE;
+	*direct_slot_space(cpu, slot) = DIRECT_NOWHERE;
 	slot->used_at = 0;
 	cpu->direct_on = false;
 }
@@ -289,7 +157,7 @@ void direct_tick(struct x86_cpu *cpu)
 	struct direct *direct = cpu->direct;
 
 	if (!direct || direct->when == TRANSLATOR_DIRECT_ALWAYS || cpu->cpl != 3 ||
-	    cpu->mode != X86_MODE_64 || find_slot(cpu))
+	    cpu->mode != X86_MODE_64 || direct_slot_find(cpu))
 		return;
 	if (direct_policy_tick(&direct->policy, direct_space_of(cpu),
 			       cpu->state.cr3 & X86_CR3_PCID))
@@ -306,12 +174,12 @@ static unsigned access_of(uint64_t error)
 }
 
 /* Is what runs directly worth it, after this? */
-static bool goes_on(struct x86_cpu *cpu, struct slot *slot)
+static bool goes_on(struct x86_cpu *cpu, struct direct_slot *slot)
 {
 	struct direct *direct = cpu->direct;
 
 	if (direct->when == TRANSLATOR_DIRECT_ALWAYS ||
-	    direct_account_exit(&direct->policy, &slot->account, *space_of(cpu, slot),
+	    direct_account_exit(&direct->policy, &slot->account, *direct_slot_space(cpu, slot),
 				slot->cell.shared->guest_ticks))
 		return true;
 	give_up(cpu, slot);
@@ -324,7 +192,7 @@ static bool in_vsyscall_page(uint64_t linear)
 }
 
 /* If it is a page that the cell wants: maps it, or says whose fault it is. */
-static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
+static enum direct_fault map(struct x86_cpu *cpu, struct direct_slot *slot, struct direct_event *event)
 {
 	enum direct_fault fault;
 	uint32_t error;
@@ -342,7 +210,7 @@ static enum direct_fault map(struct x86_cpu *cpu, struct slot *slot, struct dire
 }
 
 /* Between the two, requests come with a kick. */
-static void set_away(struct x86_cpu *cpu, struct slot *slot, bool away)
+static void set_away(struct x86_cpu *cpu, struct direct_slot *slot, bool away)
 {
 	atomic_store_explicit(&slot->cell.runs, away, memory_order_release);
 	atomic_fetch_add(&cpu->cpu.away, 1);
@@ -352,7 +220,7 @@ static void set_away(struct x86_cpu *cpu, struct slot *slot, bool away)
  * In the cell until it needs more than mappings. 0; -ENOMEM, -ESRCH: it did not run, what is in its
  * frame is as it was; -ECHILD: what is there is nothing to go on with.
  */
-static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *event)
+static int stay(struct x86_cpu *cpu, struct direct_slot *slot, struct direct_event *event)
 {
 	bool worth;
 	int ret;
@@ -379,7 +247,7 @@ static int stay(struct x86_cpu *cpu, struct slot *slot, struct direct_event *eve
 }
 
 /* It cannot run now; the engines can. */
-static enum direct_next do_without(struct x86_cpu *cpu, struct slot *slot, int error)
+static enum direct_next do_without(struct x86_cpu *cpu, struct direct_slot *slot, int error)
 {
 	if (error == -ESRCH)
 		cell_end(&slot->cell);
@@ -395,7 +263,7 @@ static enum direct_next do_without(struct x86_cpu *cpu, struct slot *slot, int e
  * program's work, or the host's, which has killed the cell: the guest's kernel may do with the
  * program what it does after a fault.
  */
-static enum direct_next lost(struct x86_cpu *cpu, struct slot *slot)
+static enum direct_next lost(struct x86_cpu *cpu, struct direct_slot *slot)
 {
 	log_guest(&cpu->direct->log_limit,
 		  "CPU %u: the process that ran a program's code is gone, or out of control: "
@@ -463,7 +331,7 @@ static enum direct_next settle(struct x86_cpu *cpu, const struct direct_event *e
 }
 
 /* Code that must not run in a cell: a stub or two, or a loop? */
-static enum direct_next refuse(struct slot *slot)
+static enum direct_next refuse(struct direct_slot *slot)
 {
 	return slot->visit++ < VISIT_BLOCKS ? DIRECT_INTERPRET : DIRECT_TRANSLATE;
 }
@@ -475,14 +343,14 @@ static void set_resting(struct x86_cpu *cpu, bool rests)
 }
 
 /* Is the run that begins now to be translated? */
-static bool rest(struct x86_cpu *cpu, struct slot *slot)
+static bool rest(struct x86_cpu *cpu, struct direct_slot *slot)
 {
 	struct direct *direct = cpu->direct;
 
 	if (direct->when == TRANSLATOR_DIRECT_ALWAYS ||
 	    !direct_runs_begin(&direct->runs, cpu->state.rip, __builtin_ia32_rdtsc()))
 		return false;
-	if (direct_account_rest(&direct->policy, &slot->account, *space_of(cpu, slot)))
+	if (direct_account_rest(&direct->policy, &slot->account, *direct_slot_space(cpu, slot)))
 		set_resting(cpu, true);
 	else
 		give_up(cpu, slot);
@@ -511,11 +379,11 @@ void direct_rest_ends(struct x86_cpu *cpu, bool interrupted)
 }
 
 /* The current address space's slot, with a cell; or NULL: it does without. slot: what it has. */
-static struct slot *settle_in(struct x86_cpu *cpu, struct slot *slot)
+static struct direct_slot *settle_in(struct x86_cpu *cpu, struct direct_slot *slot)
 {
 	if (!slot)
-		slot = take_slot(cpu);
-	if (slot && have_cell(cpu, slot))
+		slot = direct_slot_take(cpu);
+	if (slot && direct_slot_start(cpu, slot))
 		return slot;
 	if (slot)
 		give_up(cpu, slot);
@@ -526,7 +394,7 @@ static struct slot *settle_in(struct x86_cpu *cpu, struct slot *slot)
 enum direct_next direct_run(struct x86_cpu *cpu)
 {
 	struct direct *direct = cpu->direct;
-	struct slot *slot = find_slot(cpu);
+	struct direct_slot *slot = direct_slot_find(cpu);
 	struct direct_event event;
 	enum direct_next next;
 	uint64_t flags, rip, ticks;
@@ -593,14 +461,14 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 
 void direct_forget_page(struct x86_cpu *cpu, uint64_t linear)
 {
-	for (unsigned i = 0; cpu->direct && i < SLOTS; i++)
+	for (unsigned i = 0; cpu->direct && i < DIRECT_SLOTS; i++)
 		if (cpu->direct->slot[i].cell.shared)
 			direct_pages_forget(&cpu->direct->slot[i].pages, linear);
 }
 
 void direct_protect_page(struct x86_cpu *cpu, uint64_t phys)
 {
-	for (unsigned i = 0; cpu->direct && i < SLOTS; i++)
+	for (unsigned i = 0; cpu->direct && i < DIRECT_SLOTS; i++)
 		if (cpu->direct->slot[i].cell.shared)
 			direct_pages_protect(&cpu->direct->slot[i].pages, phys);
 }
@@ -612,7 +480,7 @@ int direct_describe_stats(struct x86_cpu *cpu, char *text, size_t size)
 
 	if (!direct)
 		return 0;
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < DIRECT_SLOTS; i++) {
 		mapped += direct->slot[i].pages.mapped;
 		dropped += direct->slot[i].pages.dropped;
 	}
