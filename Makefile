@@ -117,24 +117,28 @@ $(BUILD)/tests/unit/test_qcow2_crash: LDFLAGS += \
 -include guest/init/init.mk
 -include cell/cell.mk
 -include tests/guests/guests.mk
+-include tests/e2e/e2e.mk
 -include bench/bench.mk
 
 unit-programs: $(UNIT_PROGRAMS)
 test-programs: $(TEST_PROGRAMS)
+
+# Two files of tests side by side: nearly all of them wait for one guest's CPU.
+PYTEST = RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -n 2 --dist loadfile
 
 #: make test          packages, build, checks of the source, unit tests, oracle, guests
 test: deps
 	@$(MAKE) --no-print-directory check
 
 #: make check         the same without looking for packages; PYTEST_ARGS="-k ..." picks tests
-check: all test-programs fuzz-programs guests check-layers check-gro
+check: all test-programs fuzz-programs guests guest-programs check-layers check-gro
 	@RINGLET_BUILD=$(abspath $(BUILD)) tools/fetch-kernel >/dev/null
 	@tools/make-initramfs >/dev/null
-	RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(PYTEST_ARGS) tests
+	$(PYTEST) $(PYTEST_ARGS) tests
 
 #: make check-unit    the C unit tests and the kept fuzz inputs alone, nothing fetched
 check-unit: unit-programs fuzz-programs
-	RINGLET_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest $(PYTEST_ARGS) tests/unit tests/fuzz
+	$(PYTEST) $(PYTEST_ARGS) tests/unit tests/fuzz
 
 #: make check-long    make test with the tests that take minutes
 check-long: deps

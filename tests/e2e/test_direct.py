@@ -14,29 +14,14 @@ import pytest
 
 from guest import PARAMS, make_initramfs
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-BUILD = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = pathlib.Path(os.environ.get("RINGLET_BUILD", ROOT / "build")) / "tests/e2e/direct"
 MINUTES = 600
-FLAGS = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-static", "-pthread",
-         "-mfsgsbase", "-mxsave", "-mxsaveopt", "-mxsavec"]
-
-
-@functools.cache
-def program():
-    """Path of the program."""
-    sources = sorted((HERE / "direct").glob("*.c"))
-    newest = max(path.stat().st_mtime for path in (HERE / "direct").iterdir())
-    target = BUILD / "tests/e2e/direct"
-    if not target.exists() or target.stat().st_mtime < newest:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", *FLAGS, "-o", target, *sources], check=True)
-    return target
 
 
 def groups():
     """The names of all groups of cases, those that take long marked so."""
-    listing = subprocess.run([program(), "--list"], check=True, capture_output=True, text=True)
+    listing = subprocess.run([PROGRAM, "--list"], check=True, capture_output=True, text=True)
     for line in listing.stdout.splitlines():
         name, _, slow = line.partition(" ")
         yield pytest.param(name, marks=[pytest.mark.long] if slow else [])
@@ -45,7 +30,7 @@ def groups():
 @functools.cache
 def lines_here(group):
     """What the group's cases say on this machine."""
-    return subprocess.run([program(), group], check=True, capture_output=True, text=True,
+    return subprocess.run([PROGRAM, group], check=True, capture_output=True, text=True,
                           timeout=MINUTES).stdout.splitlines()
 
 
@@ -53,7 +38,7 @@ def lines_here(group):
 def initramfs_fixture(tmp_path_factory):
     """One with the program."""
     return make_initramfs(tmp_path_factory.mktemp("initramfs") / "direct.cpio",
-                          [("bin/direct", program())])
+                          [("bin/direct", PROGRAM)])
 
 
 @pytest.fixture(scope="module", name="machine")
