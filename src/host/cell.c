@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "host/cpuid.h"
 #include "host/handover.h"
 
 /* Above all that the cell is given. */
@@ -366,8 +367,12 @@ int cell_turn(struct cell *cell)
 	shared->failed = 0;
 	atomic_store(&cell->kicked, false);
 	atomic_store(&shared->turn, CELL_RUN);
-	if (cell->listener >= 0)
+	if (cell->listener >= 0) {
+		/* Else the host changes that twice a turn. */
+		if (cell->cpuid_faults)
+			cpuid_deny();
 		handover_answer(cell->listener, cell->call);
+	}
 	if (!wait_for_turn(cell))
 		return atomic_load(&shared->turn) == CELL_RUN ? -ESRCH : -ECHILD;
 	return shared->failed ? -ENOMEM : 0;

@@ -141,7 +141,8 @@ bool cell_is_mine(const struct cell *cell);
  * Gives it the turn and waits until it gives it back; its changes are made. The thread that uses
  * the cell. -ENOMEM: not all changes could be made, and no guest code was run. -ECHILD: it is gone,
  * or does not answer; what its registers were is not known. -ESRCH: it is gone, and had not run
- * guest code before.
+ * guest code before. Afterwards CPUID may fault in the thread (cpuid.h); one that will sleep for long
+ * allows it again, to sleep and wake faster.
  */
 int cell_turn(struct cell *cell);
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "base/error.h"
+#include "host/cpuid.h"
 
 static void others_mask(sigset_t *mask)
 {
@@ -21,7 +22,8 @@ int thread_create(pthread_t *thread, const char *name, void *(*run)(void *opaque
 	sigset_t blocked, before;
 	int ret;
 
-	/* A thread inherits its creator's mask: so there is no moment without it. */
+	/* A thread inherits that from its creator, and its mask: so there is no moment without it. */
+	cpuid_allow();
 	others_mask(&blocked);
 	pthread_sigmask(SIG_SETMASK, &blocked, &before);
 	ret = pthread_create(thread, NULL, run, opaque);

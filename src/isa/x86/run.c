@@ -123,6 +123,7 @@ enum isa_next x86_poll(struct cpu *generic)
 			return ISA_RUN;
 	}
 	x86_vec_park(cpu);
+	direct_sleeps(cpu);
 	return ISA_SLEEP;
 }
 

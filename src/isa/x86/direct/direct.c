@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "host/cpuid.h"
 #include "isa/x86/cpuid/cpuid.h"
 #include "isa/x86/direct/frame.h"
 #include "isa/x86/direct/slots.h"
@@ -33,6 +34,7 @@
 #define INT3_BYTE 0xcc
 #define INTO_BYTE 0xce
 #define LOOKS_A_CLOCK 32u /* look-ups of translated code between two looks at the clock */
+#define QUIET_SLEEPS 4u  /* in which no cell ran; then none is expected to */
 #define VISIT_BLOCKS 64u /* of code that is not for a cell, before it is translated */
 
 /* ---- life ---- */
@@ -458,6 +460,20 @@ enum direct_next direct_run(struct x86_cpu *cpu)
 }
 
 /* ---- what others say ---- */
+
+void direct_sleeps(struct x86_cpu *cpu)
+{
+	struct direct *direct = cpu->direct;
+
+	if (!direct)
+		return;
+	if (direct->slept_at != direct->entered) {
+		direct->slept_at = direct->entered;
+		direct->sleeps = 0;
+	} else if (++direct->sleeps == QUIET_SLEEPS) {
+		cpuid_allow();
+	}
+}
 
 void direct_forget_page(struct x86_cpu *cpu, uint64_t linear)
 {

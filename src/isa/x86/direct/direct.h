@@ -70,6 +70,9 @@ void direct_space_changed(struct x86_cpu *cpu);
 /* An interrupt comes, wherever in the guest: by these it is known what programs run for long. */
 void direct_tick(struct x86_cpu *cpu);
 
+/* The CPU has nothing to do; parked. */
+void direct_sleeps(struct x86_cpu *cpu);
+
 /* INVLPG and its like; and in an exclusive section, a page that became a code page. */
 void direct_forget_page(struct x86_cpu *cpu, uint64_t linear);
 void direct_protect_page(struct x86_cpu *cpu, uint64_t phys);

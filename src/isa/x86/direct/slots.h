@@ -38,6 +38,8 @@ struct direct {
 	struct log_limit log_limit;
 	uint64_t entered, kicked, calls, faults, others; /* counted: by how it came back */
 	uint64_t chosen, given_up;
+	uint64_t slept_at;         /* entered, when the CPU slept … */
+	unsigned sleeps;           /* … and how often it has slept since without a change */
 	struct direct_runs runs;
 	/* What runs directly in each slot, or DIRECT_NOWHERE. Slots are large, and this is looked at often. */
 	uint64_t space[DIRECT_SLOTS];

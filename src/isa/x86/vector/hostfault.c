@@ -13,6 +13,7 @@
 #include <ucontext.h>
 
 #include "base/error.h"
+#include "host/cpuid.h"
 #include "isa/x86/vector/hoststub.h"
 #include "isa/x86/mirror/mirror.h"
 #include "mem/window.h"
@@ -112,7 +113,8 @@ static void handle(int signal, siginfo_t *info, void *context)
 	if (info->si_code > 0 && is_memory(signal, machine) && resume_translated(machine, true))
 		return;
 	if (!stub || !vector || info->si_code <= 0) {
-		chain(signal, info, context);
+		if (!cpuid_fault(machine))
+			chain(signal, info, context);
 		return;
 	}
 	machine->gregs[REG_RAX] = (greg_t)vector;
