@@ -18,19 +18,13 @@ class Failed(Exception):
 
 
 class Run:
-    """What one start of the programs gave."""
+    """What the programs gave in one round, and how the first machine started, if there was one."""
 
     def __init__(self):
         self.times = {}      # nanoseconds an iteration, by program; None: it cannot run there
         self.checksums = {}
         self.boot_s = None   # from exec to init
-        self.whole_s = None  # from exec to the monitor's end
         self.monitor_kib = None
-
-    def add(self, other):
-        """Takes another run's programs."""
-        self.times.update(other.times)
-        self.checksums.update(other.checksums)
 
     def take(self, line):
         """Takes a program's line; others are none of our business."""
@@ -46,14 +40,21 @@ class Run:
             raise Failed(line.strip())
 
 
-def run_native(program, classes, budget_ms, environment):
-    """The programs on the host."""
-    run = Run()
-    done = subprocess.run([program, "run", str(budget_ms), *classes], capture_output=True, text=True,
-                          timeout=TIMEOUT_S, check=True, env=environment)
-    for line in done.stdout.splitlines():
-        run.take(line)
-    return run
+class Host:
+    """The host itself."""
+
+    def __init__(self, program, budget_ms, environment):
+        self.argv, self.environment = [program, "run", str(budget_ms)], environment
+
+    def turn(self, name, run):
+        """Runs a program; its result goes to run."""
+        done = subprocess.run([*self.argv, name], capture_output=True, text=True, timeout=TIMEOUT_S,
+                              check=True, env=self.environment)
+        for line in done.stdout.splitlines():
+            run.take(line)
+
+    def close(self):
+        """Nothing is left of it."""
 
 
 def accelerators(ringlet):
@@ -92,25 +93,45 @@ def monitor_kib(pid):
     return total
 
 
-def run_machine(argv):
-    """Boots a machine whose init runs the programs, and waits for its end."""
-    run, console = Run(), []
-    start = time.monotonic()
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
-        late = threading.Timer(TIMEOUT_S, process.kill)
+class Guest:
+    """A machine whose init runs programs that it is told. run gets what its start costs."""
+
+    def __init__(self, argv, run):
+        self.console = []
+        start = time.monotonic()
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True, errors="replace")
+        try:
+            self._await("@init")
+            run.boot_s = run.boot_s or time.monotonic() - start
+            run.monitor_kib = run.monitor_kib or monitor_kib(self.process.pid)
+            self._await("@ready")
+        except BaseException:
+            self.close()
+            raise
+
+    def _await(self, word, run=None):
+        """Reads the console up to a line that begins with word."""
+        late = threading.Timer(TIMEOUT_S, self.process.kill)
         late.start()
         try:
-            for line in process.stdout:
-                console.append(line)
-                if line.startswith("@init"):
-                    run.boot_s = time.monotonic() - start
-                    run.monitor_kib = monitor_kib(process.pid)
-                run.take(line)
+            for line in self.process.stdout:
+                self.console.append(line)
+                if line.startswith(word):
+                    return
+                if run:
+                    run.take(line)
         finally:
             late.cancel()
-            process.kill()
-    run.whole_s = time.monotonic() - start
-    if not any(line.startswith("@done") for line in console):
-        raise Failed(f"{argv[0]} ended early:\n" + "".join(console[-20:]))
-    return run
+        raise Failed(f"{self.process.args[0]} ended early:\n" + "".join(self.console[-20:]))
+
+    def turn(self, name, run):
+        """Runs a program; its result goes to run."""
+        self.process.stdin.write(name + "\n")
+        self.process.stdin.flush()
+        self._await("@ready", run)
+
+    def close(self):
+        """Its end, whatever it is doing."""
+        self.process.kill()
+        self.process.communicate()

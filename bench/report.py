@@ -53,23 +53,24 @@ def differing(results):
     return found
 
 
+def ratio(runs, others, name):
+    """The median of the rounds' ratios of a program's times, or None."""
+    pairs = [(run.times.get(name), other.times.get(name)) for run, other in zip(runs, others)]
+    return median([a / b for a, b in pairs if a and b])
+
+
 def program_rows(classes, results, engines):
     """Rows of the table of programs, and the geometric mean of each class."""
     rows = []
     for class_name, names in classes.items():
-        ratios = {engine: [] for engine in engines}
-        for name in names:
+        ratios = {engine: [ratio(results[engine], results["native"], name) for name in names]
+                  for engine in engines}
+        for index, name in enumerate(names):
             native = median([run.times.get(name) for run in results["native"]])
-            row = [name, class_name, "–" if native is None else human_time(native)]
-            for engine in engines:
-                time_ns = median([run.times.get(name) for run in results[engine]])
-                ratio = time_ns / native if native and time_ns else None
-                if ratio:
-                    ratios[engine].append(ratio)
-                row.append(cell(ratio))
-            rows.append(row)
-        means = [cell(geometric_mean(ratios[engine])) for engine in engines]
-        rows.append([f"**{class_name}**", "geometric mean", ""] + [f"**{m}**" for m in means])
+            rows.append([name, class_name, "–" if native is None else human_time(native)]
+                        + [cell(ratios[engine][index]) for engine in engines])
+        means = [geometric_mean([number for number in ratios[engine] if number]) for engine in engines]
+        rows.append([f"**{class_name}**", "geometric mean", ""] + [f"**{cell(mean)}**" for mean in means])
     return rows
 
 
@@ -79,19 +80,20 @@ def table(head, rows):
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def machine_rows(boots, engines):
+def machine_rows(results, engines):
     """Boot and memory: absolute figures, for the host has none of its own."""
-    figures = [("boot to init, s", "boot_s", 1), ("boot, programs, power off, s", "whole_s", 1),
-               ("monitor's own memory, MiB", "monitor_kib", 1024)]
-    return [[title] + [cell(median([getattr(run, name) for run in boots[engine]]) / scale)
-                       for engine in engines] for title, name, scale in figures]
+    figures = [("boot to init, s", "boot_s", 1), ("monitor's own memory, MiB", "monitor_kib", 1024)]
+    rows = []
+    for title, name, scale in figures:
+        numbers = [median([getattr(run, name) for run in results[engine]]) for engine in engines]
+        rows.append([title] + [cell(number and number / scale) for number in numbers])
+    return rows
 
 
 def speedup(results, engine):
     """What the second CPU of a machine is worth: 2 if it does as much as the first."""
-    alone, both = (median([run.times.get(name) for run in results[engine]])
-                   for name in ("alone", "parallel"))
-    return 2 * alone / both if alone and both else None
+    rounds = [(run.times.get("alone"), run.times.get("parallel")) for run in results[engine]]
+    return median([2 * alone / both for alone, both in rounds if alone and both])
 
 
 def host():
@@ -111,7 +113,7 @@ def start_line(starts):
     return f"From exec to a guest that halts (-c 1 -m 128): {'; '.join(found)}."
 
 
-def report(classes, results, boots, kernel, load, starts, commands):
+def report(classes, results, kernel, load, starts, commands):
     """The whole text between the markers."""
     engines = [engine for engine in results if engine != "native"]
     rounds = len(results["native"])
@@ -121,7 +123,7 @@ def report(classes, results, boots, kernel, load, starts, commands):
              f"Spread of the rounds (slowest less fastest, of the median): {noise}.", ""]
     if load[0] > os.cpu_count() / 2:
         lines += [BUSY, ""]
-    rows = machine_rows(boots, engines)
+    rows = machine_rows(results, engines)
     rows.append(["'run -- true', s"] + [cell(commands[engine]) for engine in engines])
     rows.append(["two CPUs against one"] + [cell(speedup(results, engine)) for engine in engines])
     lines += table(["machine"] + engines, rows)

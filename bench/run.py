@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Compares guests with the host and with QEMU's TCG: boot, memory, and the programs of bench/*.c.
 
-In each round the host, each of our engines and QEMU take turns, with the same programs, kernel and
-initramfs; medians of the rounds are reported. The host should have nothing else to do.
+With each program the host, each of our engines and QEMU take turns, in machines that are up together: what
+the host's processors are worth changes within seconds. Medians of the rounds are reported. The host should have
+nothing else to do.
 """
 import argparse
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -72,55 +74,57 @@ class Bench:
         self.classes = programs(self.program, args.classes and args.classes.split(","))
         engines = args.engines.split(",") if args.engines else machine.accelerators(self.ringlet) + ["tcg"]
         self.results = {name: [] for name in ["native"] + engines}
-        self.boots = {name: [] for name in engines}
+        self.engines = engines
 
-    def guest(self, engine, cpus, classes, options=()):
-        params = f"bench_ms={self.args.ms} bench_classes={','.join(classes)}"
-        if options:
+    def guest(self, engine, cpus, devices, run):
+        """A machine of an engine, ready for programs."""
+        params, options = f"bench_ms={self.args.ms}", []
+        if devices:
             params += " bench_storage=1" + self.network.params()
+            options = self.storage.options(engine) + self.network.options(engine)
         argv = machine.command(engine, self.ringlet, self.kernel, self.initrd, cpus, params)
-        return machine.run_machine(argv + list(options))
+        return machine.Guest(argv + options, run)
 
-    def turn_in_guests(self, engine):
+    def take_turns(self, names, cpus, devices, runs):
+        """These programs, by all in turn."""
+        with contextlib.ExitStack() as ends:
+            places = {"native": machine.Host(self.program, self.args.ms,
+                                             {**self.storage.environment(), **self.network.environment()})}
+            for engine in self.engines:
+                places[engine] = self.guest(engine, cpus, devices, runs[engine])
+                ends.callback(places[engine].close)
+            for name in names:
+                for engine, place in places.items():
+                    place.turn(name, runs[engine])
+
+    def round(self):
         """Classes that want more than a processor have machines of their own."""
-        devices = self.storage.options(engine) + self.network.options(engine)
-        special = [(TWO_CPUS, 2, []), ([*storage.CLASSES, network.CLASS], 1, devices)]
+        runs = {engine: machine.Run() for engine in self.results}
+        special = [(TWO_CPUS, 2, False), ([*storage.CLASSES, network.CLASS], 1, True)]
         apart = [command.CLASS] + [name for names, _, _ in special for name in names]
-        run = self.guest(engine, 1, [name for name in self.classes if name not in apart])
-        self.boots[engine].append(run)
-        for names, cpus, options in special:
-            chosen = [name for name in names if name in self.classes]
-            if chosen:
-                run.add(self.guest(engine, cpus, chosen, options))
-        return run
-
-    def turn(self, engine):
-        """One engine's turn in a round."""
-        if engine == "native":
-            chosen = [name for name in self.classes if name != command.CLASS]
-            run = machine.run_native(self.program, chosen, self.args.ms,
-                                     {**self.storage.environment(), **self.network.environment()}) \
-                if chosen else machine.Run()
-        else:
-            run = self.turn_in_guests(engine)
-        if command.CLASS in self.classes:
-            run.add(command.everyday(self.ringlet, engine, self.kernel, self.initrd))
-        self.results[engine].append(run)
+        usual = [name for name in self.classes if name not in apart]
+        for classes, cpus, devices in [(usual, 1, False)] + special:
+            names = [name for class_name in classes for name in self.classes.get(class_name, [])]
+            if names:
+                self.take_turns(names, cpus, devices, runs)
+        for engine, run in runs.items():
+            if command.CLASS in self.classes:
+                command.everyday(self.ringlet, engine, self.kernel, self.initrd, run)
+            self.results[engine].append(run)
 
     def starts(self, directory):
         """What starting costs, by engine; KVM, too, of whatever kind."""
-        engines = ["kvm"] + [name for name in self.boots if name not in ("kvm", "tcg")]
+        engines = ["kvm"] + [name for name in self.engines if name not in ("kvm", "tcg")]
         return {name: startup.measure(self.ringlet, name, directory) for name in engines}
 
     def commands(self):
         """Seconds that a command takes which does nothing, by engine."""
-        return {name: command.measure(self.ringlet, name, self.kernel, self.initrd) for name in self.boots}
+        return {name: command.measure(self.ringlet, name, self.kernel, self.initrd) for name in self.engines}
 
     def run(self):
         for number in range(self.args.rounds):
-            for engine in self.results:
-                print(f"round {number + 1} of {self.args.rounds}: {engine}", file=sys.stderr)
-                self.turn(engine)
+            print(f"round {number + 1} of {self.args.rounds}", file=sys.stderr)
+            self.round()
 
 
 def main():
@@ -138,8 +142,7 @@ def main():
     wrong = report.differing(bench.results)
     for name, engine, got, expected in wrong:
         print(f"bench: {name} computed {got} on {engine}, not {expected}", file=sys.stderr)
-    text = report.report(bench.classes, bench.results, bench.boots,
-                         pathlib.Path(bench.kernel).name, load, starts, commands)
+    text = report.report(bench.classes, bench.results, pathlib.Path(bench.kernel).name, load, starts, commands)
     print(text)
     if args.write and not wrong:
         report.write_between_markers(args.write, text)

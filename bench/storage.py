@@ -19,21 +19,27 @@ class Storage:
     """The host's side, in a directory that lives as long."""
 
     def __init__(self, directory):
-        self.disk = os.path.join(directory, "disk.raw")
+        self.directory = directory
         self.shared = os.path.join(directory, "shared")
         os.mkdir(self.shared)
-        with open(self.disk, "wb") as stream:
+
+    def _disk(self, engine):
+        """An image for each: machines that are up together lock theirs."""
+        path = os.path.join(self.directory, f"disk-{engine}.raw")
+        with open(path, "ab") as stream:
             stream.truncate(DISK_BYTES)
+        return path
 
     def environment(self):
         """For the programs on the host."""
-        return {**os.environ, "BENCH_DISK": self.disk, "BENCH_DIR": self.shared}
+        return {**os.environ, "BENCH_DISK": self._disk("native"), "BENCH_DIR": self.shared}
 
     def options(self, engine):
         """For a machine that has both."""
+        disk = self._disk(engine)
         if engine != "tcg":
-            return ["-d", self.disk, "--fs", f"{self.shared},{TAG},dax"]
-        return ["-drive", f"file={self.disk},if=none,id=disk,format=raw", "-device",
+            return ["-d", disk, "--fs", f"{self.shared},{TAG},dax"]
+        return ["-drive", f"file={disk},if=none,id=disk,format=raw", "-device",
                 "virtio-blk-pci,drive=disk", "-fsdev",
                 f"local,id=share,path={self.shared},security_model=none", "-device",
                 f"virtio-9p-pci,fsdev=share,mount_tag={TAG}"]

@@ -42,6 +42,13 @@ def test_ratios_are_to_the_host():
     assert rows[2][3:] == ["**4.00**", "**3.00**"]
 
 
+def test_a_ratio_is_of_one_round():
+    results = {"native": [run_of("@bench sort 1 100 1"), run_of("@bench sort 1 300 1"), run_of("@bench sort 1 200 1")],
+               "tcg": [run_of("@bench sort 1 200 1"), run_of("@bench sort 1 600 1"), run_of("@bench sort 1 900 1")]}
+    assert report.ratio(results["tcg"], results["native"], "sort") == 2
+    assert report.ratio(results["tcg"], results["native"], "hash") is None
+
+
 def test_a_differing_checksum_is_found():
     results = {"native": [run_of("@bench sort 1 100 1")], "tcg": [run_of("@bench sort 1 100 2")]}
     assert report.differing(results) == [("sort", "tcg", "2", "1")]
