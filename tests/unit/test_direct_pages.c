@@ -10,6 +10,7 @@
 
 #include "cpu/blocks.h"
 #include "isa/x86/direct/entries.h"
+#include "isa/x86/direct/judge.h"
 #include "isa/x86/direct/pages.h"
 #include "isa/x86/memory/tlb.h"
 #include "isa/x86/x86.h"
@@ -29,6 +30,7 @@
 struct bench {
 	struct x86_fixture x86;
 	struct cell cell;
+	struct direct_verdicts verdicts;
 	struct direct_pages *pages;
 };
 
@@ -51,7 +53,7 @@ static int set_up(void **state)
 	x86_fixture_long(&bench.x86, 3, ROOT);
 	bench.pages = calloc(1, sizeof(*bench.pages));
 	assert_non_null(bench.pages);
-	direct_pages_init(bench.pages, &bench.cell);
+	direct_pages_init(bench.pages, &bench.cell, &bench.verdicts);
 	direct_pages_freshen(bench.x86.cpu, bench.pages);
 	*state = &bench;
 	return 0;
@@ -170,6 +172,29 @@ static void test_looks_again(void **state)
 	assert_int_equal(execute(bench, 2), DIRECT_OURS);
 }
 
+/* Code is looked through once, until it is written; or when more instructions count. */
+static void test_remembers(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->cell.cpuid_faults = true;
+	direct_pages_freshen(bench->x86.cpu, bench->pages);
+	set_page(bench, 0, USER);
+	set_page(bench, 1, USER);
+	x86_poke(&bench->x86, CODE_PHYS + PAGE, 0xa20f, 2);
+	assert_int_equal(execute(bench, 0), DIRECT_MAPPED);
+	assert_int_equal(execute(bench, 1), DIRECT_MAPPED);
+	x86_poke(&bench->x86, CODE_PHYS, 0xef010f, 3);
+	direct_pages_forget(bench->pages, CODE_AT);
+	assert_int_equal(execute(bench, 0), DIRECT_MAPPED);
+	blocks_wrote(bench->x86.cpu->cpu.env.blocks, CODE_PHYS, 3);
+	direct_pages_forget(bench->pages, CODE_AT);
+	assert_int_equal(execute(bench, 0), DIRECT_OURS);
+	bench->cell.cpuid_faults = false;
+	direct_pages_freshen(bench->x86.cpu, bench->pages);
+	assert_int_equal(execute(bench, 1), DIRECT_OURS);
+}
+
 /* A flush is heard of, though to translated code the mapping is still the same. */
 static void test_flushed(void **state)
 {
@@ -224,6 +249,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_joins_what_is_mapped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_held, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_looks_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_remembers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flushed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_neighbours, set_up, tear_down),
 	};

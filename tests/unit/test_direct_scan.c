@@ -31,7 +31,8 @@ static bool is_clean_at(const struct piece *piece, unsigned offset, unsigned qui
 
 	memset(page, 0x90, sizeof(page));
 	memcpy(page + offset, piece->bytes, piece->length);
-	return scan_is_clean(page, next_is_known ? SCAN_BEHIND : 0, quiet);
+	return scan_page(page, quiet) &&
+	       scan_seam(page + PAGE - SCAN_TAIL, next_is_known ? SCAN_BEHIND : 0, quiet);
 }
 
 static const struct piece listed[] = {
@@ -106,12 +107,12 @@ static void test_found_behind_a_tail(void **state)
 	(void)state;
 	for (unsigned i = 0; i < COUNT(pieces); i++)
 		for (unsigned tail = 1; tail < 15; tail++) {
-			uint8_t page[PAGE + SCAN_BEHIND];
+			uint8_t page[PAGE];
 
 			memset(page, 0x90, sizeof(page));
 			page[tail - 1] = 0xb8;
 			memcpy(page + tail, pieces[i], sizeof(pieces[i]));
-			if (scan_is_clean(page, SCAN_BEHIND, 0))
+			if (scan_page(page, 0))
 				fail_msg("piece %u behind %u bytes", i, tail);
 		}
 }

@@ -15,10 +15,10 @@
 #include <sys/mman.h>
 
 #include "cpu/blocks.h"
-#include "isa/x86/block.h"
 #include "isa/x86/direct/changes.h"
 #include "isa/x86/direct/direct.h"
 #include "isa/x86/direct/entries.h"
+#include "isa/x86/direct/judge.h"
 #include "isa/x86/direct/scan.h"
 #include "isa/x86/memory/paging.h"
 #include "isa/x86/x86.h"
@@ -95,9 +95,10 @@ static void drop(struct direct_pages *pages, struct direct_page *page)
 	direct_entry_remove(pages, page);
 }
 
-void direct_pages_init(struct direct_pages *pages, struct cell *cell)
+void direct_pages_init(struct direct_pages *pages, struct cell *cell, struct direct_verdicts *verdicts)
 {
 	pages->cell = cell;
+	pages->verdicts = verdicts;
 	pages->all_stale = true;
 }
 
@@ -149,60 +150,38 @@ static void mark_dirty(const struct mem_region *region, uint64_t phys, unsigned 
 }
 
 /*
- * The first bytes of the page behind linear's, if it is there. How many. It is what the cell has or
- * is about to have there: the tables may say something else by now, of which no TLB has heard.
+ * The memory of the page behind linear's, or DIRECT_NO_PAGE. It is what the cell has or is about to have
+ * there: the tables may say something else by now, of which no TLB has heard.
  */
-static unsigned bytes_behind(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear,
-			     uint8_t *bytes)
+static uint64_t page_behind(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
 {
 	uint64_t next = direct_page_start(linear, PAGE_SHIFT) + PAGE_BYTES, phys;
 	const struct direct_page *page = direct_entry_find(pages, next, PAGE_SHIFT);
-	const struct mem_region *region;
 	struct x86_walk walk;
 
 	if (page)
 		phys = page->phys;
 	else if (x86_walk_look(cpu, next, X86_MMU_USER, &walk) && walk.executable)
-		phys = walk.phys;
+		phys = direct_page_start(walk.phys, PAGE_SHIFT);
 	else
-		return 0;
-	region = region_of(cpu, phys, PAGE_BYTES);
-	if (!region)
-		return 0;
-	for (unsigned i = 0; i < SCAN_BEHIND; i++)
-		bytes[i] = region->host[phys - region->gpa + i];
-	return SCAN_BEHIND;
-}
-
-/* The page as it is now: code that may run in a cell? From here on we are asked before it is written. */
-static bool is_clean(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear, uint64_t phys,
-		     uint32_t *generation)
-{
-	uint8_t copy[PAGE_BYTES + SCAN_BEHIND];
-	unsigned behind;
-
-	*generation = blocks_generation(cpu->cpu.env.blocks, phys);
-	if (!x86_mark_exec_page(cpu, phys))
-		return false;
-	mem_read(cpu->cpu.env.mem, phys, copy, PAGE_BYTES);
-	behind = bytes_behind(cpu, pages, linear, copy + PAGE_BYTES);
-	return scan_is_clean(copy, behind, pages->quiet);
+		return DIRECT_NO_PAGE;
+	return region_of(cpu, phys, PAGE_BYTES) ? phys : DIRECT_NO_PAGE;
 }
 
 /*
  * An instruction may begin at the end of the page before, which was judged without this one's
  * bytes.
  */
-static bool joins_cleanly(struct x86_cpu *cpu, struct direct_pages *pages, uint64_t linear)
+static bool joins_cleanly(struct x86_cpu *cpu, struct direct_pages *pages, const struct direct_page *page)
 {
-	struct direct_page *before = NULL;
-	uint32_t generation;
+	const struct direct_page *before = NULL;
 
-	if (linear)
-		before = direct_entry_find(pages, linear - PAGE_BYTES, PAGE_SHIFT);
-	if (!before || !(before->protection & PROT_EXEC))
-		return true;
-	return is_clean(cpu, pages, before->linear, before->phys, &generation);
+	if (page->linear)
+		before = direct_entry_find(pages, page->linear - PAGE_BYTES, PAGE_SHIFT);
+	if (before && before->protection & PROT_EXEC &&
+	    !direct_judge_seam(cpu, before->phys, page->phys, pages->quiet))
+		return false;
+	return direct_judge_seam(cpu, page->phys, page_behind(cpu, pages, page->linear), pages->quiet);
 }
 
 /* That it is clean holds good while it is executable: who writes to it else stops nobody. */
@@ -210,8 +189,9 @@ static void judge_code(struct x86_cpu *cpu, struct direct_pages *pages, struct d
 {
 	if (page->scanned && (!page->clean || page->protection & PROT_EXEC))
 		return;
-	page->clean = is_clean(cpu, pages, page->linear, page->phys, &page->code_generation) &&
-		      joins_cleanly(cpu, pages, page->linear);
+	page->clean = direct_judge_page(cpu, pages->verdicts, page->phys, pages->quiet,
+					&page->code_generation) &&
+		      joins_cleanly(cpu, pages, page);
 	page->scanned = true;
 }
 

@@ -16,6 +16,7 @@
 
 #include "host/cell.h"
 
+struct direct_verdicts;
 struct x86_cpu;
 
 #define DIRECT_PAGES 60000u /* each may be a mapping of the host's, of which it allows 65530 */
@@ -33,6 +34,7 @@ struct direct_page {
 
 struct direct_pages {
 	struct cell *cell;
+	struct direct_verdicts *verdicts;
 	bool all_stale;           /* everything that is mapped must go first */
 	unsigned used, free;      /* of page: begun to be used; first free one, number + 1 */
 	uint32_t code_writes;     /* the code cache's count, when all scanned pages were as scanned */
@@ -50,8 +52,8 @@ struct direct_pages {
 	struct direct_page page[DIRECT_PAGES];
 };
 
-/* cell has been started. */
-void direct_pages_init(struct direct_pages *pages, struct cell *cell);
+/* cell has been started. Verdicts are shared by all cells of a CPU, and outlive them. */
+void direct_pages_init(struct direct_pages *pages, struct cell *cell, struct direct_verdicts *verdicts);
 
 /* Has the guest no memory where the cell has its own? */
 bool direct_pages_fit(struct x86_cpu *cpu, const struct direct_pages *pages);

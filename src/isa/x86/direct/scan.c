@@ -31,10 +31,12 @@
 
 #include <Zydis/Zydis.h>
 
-#define PAGE_BYTES 4096u
 #define MOST_PREFIXES 12u
 #define SWEEPS 15u
 #define SWEEP_BYTES 40u /* within so many, disassemblies agree on where instructions begin */
+#define SEAM_BYTES 16u  /* what begins in a page before these ends in it, prefixes included */
+
+_Static_assert(SCAN_TAIL >= SEAM_BYTES + SWEEP_BYTES + SWEEPS + MOST_PREFIXES, "a seam is judged by its tail");
 
 static bool tells(ZydisMnemonic mnemonic, unsigned quiet)
 {
@@ -133,12 +135,21 @@ static bool differs(const uint8_t *bytes, unsigned known, unsigned at, unsigned 
 	return may && begins_instruction(bytes, known, at, quiet);
 }
 
-bool scan_is_clean(const uint8_t *bytes, unsigned behind, unsigned quiet)
+/* Of those instructions that have 0F in [from, to). */
+static bool is_clean(const uint8_t *bytes, unsigned known, unsigned from, unsigned to, unsigned quiet)
 {
-	unsigned known = PAGE_BYTES + behind;
-
-	for (unsigned at = 0; at < PAGE_BYTES && at + 1 < known; at++)
+	for (unsigned at = from; at < to && at + 1 < known; at++)
 		if (bytes[at] == 0x0f && differs(bytes, known, at, quiet))
 			return false;
 	return true;
+}
+
+bool scan_page(const uint8_t page[SCAN_PAGE_BYTES], unsigned quiet)
+{
+	return is_clean(page, SCAN_PAGE_BYTES, 0, SCAN_PAGE_BYTES - SEAM_BYTES, quiet);
+}
+
+bool scan_seam(const uint8_t *bytes, unsigned behind, unsigned quiet)
+{
+	return is_clean(bytes, SCAN_TAIL + behind, SCAN_TAIL - SEAM_BYTES, SCAN_TAIL, quiet);
 }

@@ -65,7 +65,7 @@ bool direct_slot_start(struct x86_cpu *cpu, struct direct_slot *slot)
 	if (thread_processors() > cpu->cpu.count)
 		cell_spin(&slot->cell, (uint32_t)(direct->ticks_per_us * SPIN_US));
 	slot->cell.shared->guest_ticks_most = direct->ticks_per_us * DIRECT_TURN_US;
-	direct_pages_init(&slot->pages, &slot->cell);
+	direct_pages_init(&slot->pages, &slot->cell, &direct->verdicts);
 	cpu->cpu.kick = kick;
 	return true;
 }

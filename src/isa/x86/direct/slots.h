@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "isa/x86/direct/direct.h"
+#include "isa/x86/direct/judge.h"
 #include "isa/x86/direct/pages.h"
 #include "isa/x86/direct/policy.h"
 #include "isa/x86/direct/runs.h"
@@ -41,6 +42,7 @@ struct direct {
 	uint64_t slept_at;         /* entered, when the CPU slept … */
 	unsigned sleeps;           /* … and how often it has slept since without a change */
 	struct direct_runs runs;
+	struct direct_verdicts verdicts;
 	/* What runs directly in each slot, or DIRECT_NOWHERE. Slots are large, and this is looked at often. */
 	uint64_t space[DIRECT_SLOTS];
 	struct direct_slot slot[DIRECT_SLOTS];
