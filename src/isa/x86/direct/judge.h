@@ -12,7 +12,7 @@
 
 struct x86_cpu;
 
-#define DIRECT_VERDICTS 4096u
+#define DIRECT_VERDICTS 16384u
 #define DIRECT_NO_PAGE (~0ull)
 
 struct direct_verdicts {
