@@ -5,7 +5,8 @@ import subprocess
 import threading
 import time
 
-TIMEOUT_S = 900
+TIMEOUT_S = 900  # of all commands of every day
+TURN_S = 100     # of a start, or one program
 MEM_MIB = 512
 # The guest's memory as QEMU calls its mapping; ours is private memory of about that size.
 GUEST_RAM = re.compile(r"/memfd:(memory-backend-memfd|guest memory)\b")
@@ -48,7 +49,7 @@ class Host:
 
     def turn(self, name, run):
         """Runs a program; its result goes to run."""
-        done = subprocess.run([*self.argv, name], capture_output=True, text=True, timeout=TIMEOUT_S,
+        done = subprocess.run([*self.argv, name], capture_output=True, text=True, timeout=TURN_S,
                               check=True, env=self.environment)
         for line in done.stdout.splitlines():
             run.take(line)
@@ -112,7 +113,7 @@ class Guest:
 
     def _await(self, word, run=None):
         """Reads the console up to a line that begins with word."""
-        late = threading.Timer(TIMEOUT_S, self.process.kill)
+        late = threading.Timer(TURN_S, self.process.kill)
         late.start()
         try:
             for line in self.process.stdout:

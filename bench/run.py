@@ -90,12 +90,23 @@ class Bench:
         with contextlib.ExitStack() as ends:
             places = {"native": machine.Host(self.program, self.args.ms,
                                              {**self.storage.environment(), **self.network.environment()})}
-            for engine in self.engines:
+            def start(engine):
                 places[engine] = self.guest(engine, cpus, devices, runs[engine])
                 ends.callback(places[engine].close)
+
+            for engine in self.engines:
+                start(engine)
             for name in names:
-                for engine, place in places.items():
-                    place.turn(name, runs[engine])
+                for engine, run in runs.items():
+                    try:
+                        places[engine].turn(name, run)
+                    except machine.Failed as failure:
+                        # QEMU's user-mode network stalls now and then, for good.
+                        if engine != "tcg":
+                            raise
+                        print(f"bench: {name}, again in another machine: {failure}", file=sys.stderr)
+                        start(engine)
+                        places[engine].turn(name, run)
 
     def round(self):
         """Classes that want more than a processor have machines of their own."""
