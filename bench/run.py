@@ -90,23 +90,25 @@ class Bench:
         with contextlib.ExitStack() as ends:
             places = {"native": machine.Host(self.program, self.args.ms,
                                              {**self.storage.environment(), **self.network.environment()})}
-            def start(engine):
-                places[engine] = self.guest(engine, cpus, devices, runs[engine])
-                ends.callback(places[engine].close)
+            def turn(engine, name):
+                """What is not up is started first."""
+                if engine not in places:
+                    places[engine] = self.guest(engine, cpus, devices, runs[engine])
+                    ends.callback(places[engine].close)
+                if name:
+                    places[engine].turn(name, runs[engine])
 
-            for engine in self.engines:
-                start(engine)
-            for name in names:
-                for engine, run in runs.items():
+            for name in [None] + names:
+                for engine in runs:
                     try:
-                        places[engine].turn(name, run)
+                        turn(engine, name)
                     except machine.Failed as failure:
-                        # QEMU's user-mode network stalls now and then, for good.
+                        # QEMU's machines stall now and then, for good.
                         if engine != "tcg":
                             raise
-                        print(f"bench: {name}, again in another machine: {failure}", file=sys.stderr)
-                        start(engine)
-                        places[engine].turn(name, run)
+                        print(f"bench: {name or 'start'}, again in another machine: {failure}", file=sys.stderr)
+                        places.pop(engine, None)
+                        turn(engine, name)
 
     def round(self):
         """Classes that want more than a processor have machines of their own."""
