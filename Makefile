@@ -108,6 +108,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call test_helpers,$(BUILD)/tests/%) $(LI
 $(BUILD)/tests/unit/test_lockstep: LDFLAGS += -Wl,--wrap=mirror_recode
 # It is the kernel behind /dev/vhost-net.
 $(BUILD)/tests/unit/test_vhost: LDFLAGS += -Wl,--wrap=open -Wl,--wrap=ioctl
+# It sees what is there while those who run a page are made to leave it.
+$(BUILD)/tests/unit/test_direct_pages: LDFLAGS += -Wl,--wrap=blocks_stop_exec
 # It is a host that cannot hold calls, and one that can.
 $(BUILD)/tests/unit/test_cell: LDFLAGS += -Wl,--wrap=handover_listen -Wl,--wrap=ioctl
 # It is a host that crashes and fails.

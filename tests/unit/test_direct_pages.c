@@ -9,9 +9,11 @@
 #include <cmocka.h>
 
 #include "cpu/blocks.h"
+#include "isa/x86/block.h"
 #include "isa/x86/direct/entries.h"
 #include "isa/x86/direct/judge.h"
 #include "isa/x86/direct/pages.h"
+#include "isa/x86/memory/paging.h"
 #include "isa/x86/memory/tlb.h"
 #include "isa/x86/x86.h"
 #include "mem/hold.h"
@@ -34,6 +36,19 @@ struct bench {
 	struct direct_pages *pages;
 };
 
+/* What was at watched, if that is not 0, when everybody had left the pages that they ran. */
+static uint64_t watched, entry_when_stopped;
+static struct bench *current;
+void __real_blocks_stop_exec(struct blocks *blocks);
+void __wrap_blocks_stop_exec(struct blocks *blocks);
+
+void __wrap_blocks_stop_exec(struct blocks *blocks)
+{
+	__real_blocks_stop_exec(blocks);
+	if (watched)
+		entry_when_stopped = x86_peek(&current->x86, watched, 8);
+}
+
 static void set_page(struct bench *bench, unsigned page, uint64_t flags)
 {
 	x86_poke(&bench->x86, TABLE + page * 8, CODE_PHYS + page * PAGE + flags, 8);
@@ -44,6 +59,7 @@ static int set_up(void **state)
 	static struct bench bench;
 
 	bench = (struct bench){ .cell.self = 1ull << 46 };
+	current = &bench;
 	x86_fixture_create(&bench.x86);
 	x86_poke(&bench.x86, ROOT, ROOT + PAGE + USER, 8);
 	x86_poke(&bench.x86, ROOT + PAGE + (CODE_AT >> 30) * 8, ROOT + 2 * PAGE + USER, 8);
@@ -195,6 +211,22 @@ static void test_remembers(void **state)
 	assert_int_equal(execute(bench, 1), DIRECT_OURS);
 }
 
+/* A page of tables is code, too. An accessed bit may make WRPKRU there: nobody runs it any more by then. */
+static void test_stops_before_tables_change(void **state)
+{
+	struct bench *bench = *state;
+	struct x86_cpu *cpu = bench->x86.cpu;
+	struct x86_walk walk;
+
+	set_page(bench, 0, USER);
+	assert_true(x86_mark_exec_page(cpu, TABLE));
+	watched = TABLE;
+	assert_true(x86_walk(cpu, CODE_AT, X86_WALK_READ, X86_MMU_USER, &walk));
+	watched = 0;
+	assert_int_equal(entry_when_stopped, CODE_PHYS + USER);
+	assert_int_equal(x86_peek(&bench->x86, TABLE, 8), CODE_PHYS + USER + ACCESSED);
+}
+
 /* A flush is heard of, though to translated code the mapping is still the same. */
 static void test_flushed(void **state)
 {
@@ -250,6 +282,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_held, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_looks_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_remembers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stops_before_tables_change, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_flushed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_neighbours, set_up, tear_down),
 	};

@@ -208,35 +208,44 @@ static unsigned judge(const struct x86_cpu *cpu, const struct walk_path *path, u
 	return denied;
 }
 
+/* An entry becomes marked, if it is what it was. The bits may make another instruction of code there. */
+static bool mark_entry(struct x86_cpu *cpu, const struct walk_step *step, unsigned entry_size,
+		       uint64_t marked)
+{
+	void *host = step->region->host + (step->gpa - step->region->gpa);
+	uint32_t narrow = (uint32_t)step->entry;
+	uint64_t wide = step->entry;
+	bool same;
+
+	x86_phys_hold(cpu, step->region, step->gpa);
+	if (entry_size == 8)
+		same = __atomic_compare_exchange_n((uint64_t *)host, &wide, marked, false,
+						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	else
+		same = __atomic_compare_exchange_n((uint32_t *)host, &narrow, (uint32_t)marked,
+						   false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	if (same)
+		x86_phys_wrote(cpu, step->region, step->gpa, entry_size);
+	x86_phys_release(step->region, step->gpa);
+	return same;
+}
+
 /* Sets the accessed bits, and the leaf's dirty bit for a write. false: an entry changed. */
 static bool mark_used(struct x86_cpu *cpu, struct walk_path *path, unsigned entry_size, bool write)
 {
 	for (unsigned i = 0; i < path->steps; i++) {
 		struct walk_step *step = &path->step[i];
 		uint64_t marked = step->entry | PTE_A;
-		uint32_t narrow = (uint32_t)step->entry;
-		void *host;
-		bool same;
 
 		if (write && i == path->steps - 1)
 			marked |= PTE_D;
 		if (marked == step->entry || !step->region || step->region->readonly)
 			continue;
-		host = step->region->host + (step->gpa - step->region->gpa);
 		if (unlikely(cpu->lockstep))
 			lockstep_walk_writes(cpu, step->gpa);
-		if (entry_size == 8)
-			same = __atomic_compare_exchange_n((uint64_t *)host, &step->entry, marked,
-							   false, __ATOMIC_SEQ_CST,
-							   __ATOMIC_SEQ_CST);
-		else
-			same = __atomic_compare_exchange_n((uint32_t *)host, &narrow,
-							   (uint32_t)marked, false,
-							   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-		if (!same)
+		if (!mark_entry(cpu, step, entry_size, marked))
 			return false;
 		step->entry = marked;
-		x86_phys_wrote(cpu, step->region, step->gpa, entry_size);
 	}
 	return true;
 }
