@@ -9,6 +9,7 @@ import time
 import pytest
 
 from guest import NO_KVM, bad_lines
+from waiting import wait_until
 
 CTRL_A = "\x01"
 LFLAG = 3
@@ -24,13 +25,6 @@ def spinning_fixture(start, tmp_path):
     guest = start("-f", firmware)
     wait_until(lambda: is_raw(guest))
     return guest
-
-
-def wait_until(condition, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_raw(guest):

@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from guest import BOOT_S, NO_KVM, bad_lines
+from waiting import wait_until
 
 CLIENTS_MAX = 16
 LINE_MAX = 65536
@@ -54,13 +55,6 @@ def idle_fixture(start, tmp_path, runtime):
         wait_until(lambda: answers(runtime, name))
         return guest
     return begin
-
-
-def wait_until(condition, timeout=60):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 class Connection:

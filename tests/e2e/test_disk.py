@@ -8,11 +8,11 @@ import pathlib
 import pty
 import random
 import subprocess
-import time
 
 import pytest
 
 from guest import COMMAND_S
+from waiting import wait_until
 
 MIB = 1 << 20
 
@@ -437,10 +437,7 @@ def small_disk_fixture(tmp_path):
 
 
 def wait_for_errors(guest, text):
-    deadline = time.monotonic() + COMMAND_S
-    while text not in guest.errors():
-        assert time.monotonic() < deadline, guest.errors()
-        time.sleep(0.1)
+    wait_until(lambda: text in guest.errors(), what=guest.errors)
 
 
 @pytest.mark.parametrize("image", ["a.raw", "a.qcow2"])

@@ -15,6 +15,7 @@ import pytest
 
 from guest import BOOT_S
 from named_machine import COMMAND_S, Machine
+from waiting import wait_until
 
 
 @pytest.fixture(scope="module", name="machine")
@@ -23,13 +24,6 @@ def machine_fixture(ringlet, debian_kernel, tmp_path_factory):
     machine.exec("true")
     yield machine
     machine.close()
-
-
-def wait_for(condition, what, timeout=COMMAND_S):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def runs(machine, pattern):
@@ -112,7 +106,7 @@ def test_a_reader_that_goes_away(machine):
         assert client.stdout.read(7) == b"unread\n"
         client.stdout.close()
         assert client.wait(COMMAND_S) == -signal.SIGPIPE
-    wait_for(lambda: not runs(machine, "yes unread"), "it runs on")
+    wait_until(lambda: not runs(machine, "yes unread"), "it runs on")
 
 
 def test_a_reader_that_is_slow(machine):
@@ -176,13 +170,13 @@ def test_a_second_signal_is_for_us(machine):
         assert client.poll() is None
         client.send_signal(signal.SIGINT)
         assert client.wait(COMMAND_S) == -signal.SIGINT
-    wait_for(lambda: machine.exec("test", "-e", "/tmp/hung-up").returncode == 0, "not hung up")
+    wait_until(lambda: machine.exec("test", "-e", "/tmp/hung-up").returncode == 0, "not hung up")
 
 
 def test_a_client_that_is_killed(machine):
     with start_waiting(machine, "trap 'touch /tmp/killed; exit' HUP;") as client:
         client.kill()
-    wait_for(lambda: machine.exec("test", "-e", "/tmp/killed").returncode == 0, "not hung up")
+    wait_until(lambda: machine.exec("test", "-e", "/tmp/killed").returncode == 0, "not hung up")
 
 
 # ---- a terminal ----
@@ -262,7 +256,7 @@ def test_leaving_a_terminal(machine, terminal):
     shell.console.send("\x03\x01x")
     assert shell.client.wait(COMMAND_S) == 255
     assert shell.is_restored()
-    wait_for(lambda: machine.exec("test", "-e", "/tmp/left").returncode == 0, "not hung up")
+    wait_until(lambda: machine.exec("test", "-e", "/tmp/left").returncode == 0, "not hung up")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -17,6 +17,7 @@ import time
 import pytest
 
 from guest import NO_KVM
+from waiting import wait_until
 
 GUEST_S = 150  # a boot and what is done in it, on a busy host
 MIB = 1 << 20
@@ -490,10 +491,7 @@ def test_vde(begin_guest, tmp_path):
     process = subprocess.Popen([switch, "-s", tmp_path / "switch"], stdin=subprocess.PIPE,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "switch/ctl").exists():
-            assert time.monotonic() < deadline, "the switch does not start"
-            time.sleep(0.05)
+        wait_until((tmp_path / "switch/ctl").exists, "the switch does not start")
         network = f"vde,url=vde://{tmp_path}/switch"
         server = begin_guest("""
 sh("ip addr add 192.168.79.1/24 dev eth0")

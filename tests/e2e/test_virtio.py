@@ -7,11 +7,11 @@ import random
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 
 from guest import bad_lines, on_screen
+from waiting import wait_until
 
 MIB = 1 << 20
 DISK_MIB = 16
@@ -179,31 +179,24 @@ def available_kib(guest):
     return int(re.search(r"MemAvailable:\s+(\d+)", guest.sh("cat /proc/meminfo"))[1])
 
 
-def wait_for(condition, what, timeout=60):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.5)
-
-
 def test_balloon(start, linux_with):
     """The guest gives 100 MiB; memory that it has used and freed comes back unasked."""
     guest = start(*linux_with("virtio_pci", "virtio_balloon"), "-m", "512M", "--balloon", "100M")
     guest.ready()
     before = available_kib(guest)
     guest.sh("load")
-    wait_for(lambda: before - available_kib(guest) > 95 * 1024, "the balloon stays flat")
+    wait_until(lambda: before - available_kib(guest) > 95 * 1024, "the balloon stays flat")
     guest.sh("mkdir /big; mount -t tmpfs tmpfs /big; "
              "dd if=/dev/zero of=/big/file bs=1M count=150 2>/dev/null")
     full = resident_kib(guest)
     guest.sh("umount /big")
-    wait_for(lambda: resident_kib(guest) < full - 120 * 1024, "what is free is not given back")
+    wait_until(lambda: resident_kib(guest) < full - 120 * 1024, "what is free is not given back")
     # What comes back is good memory.
     guest.sh("mount -t tmpfs tmpfs /big; "
              "dd if=/dev/urandom of=/big/file bs=1M count=120 2>/dev/null")
     assert guest.sh("md5sum /big/file") == guest.sh("md5sum /big/file")
     guest.sh("rmmod virtio_balloon")
-    wait_for(lambda: available_kib(guest) > before - 200 * 1024, "nothing comes back")
+    wait_until(lambda: available_kib(guest) > before - 200 * 1024, "nothing comes back")
     assert bad_lines(guest.dmesg()) == []
 
 

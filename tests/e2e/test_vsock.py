@@ -14,6 +14,7 @@ import pytest
 from guest import bad_lines
 from named_machine import Machine
 from vsock_peer import (DEAF, DIGEST, ECHO, MESSAGE_MAX, MESSAGES, SOURCE, message_of, pieces_of)
+from waiting import wait_until
 
 PEER = pathlib.Path(__file__).parent / "vsock_peer.py"
 MANY = 100_000_000
@@ -188,13 +189,14 @@ done"""
     for end in filter(None, ends):
         with contextlib.suppress(OSError):
             end.sendall(b"50000000 1\n")
-    tries = 0
-    while machine.exec("test", "-e", "/tmp/rebound").returncode != 0:
-        tries += 1
-        assert tries < 200
+
+    def rebound_under_load():
         if end := machine.connect(ECHO):
             with end, contextlib.suppress(OSError):
                 end.sendall(b"x" * 100000)
+        return machine.exec("test", "-e", "/tmp/rebound").returncode == 0
+
+    wait_until(rebound_under_load, "the driver does not come back", pause=0)
     for end in filter(None, ends):
         end.close()
     assert machine.sh("cat /tmp/rebind.log") == ""
