@@ -120,10 +120,10 @@ def linux_job(cpus, options):
 
 LINUX = {"split-1": (1, ""), "split-2": (2, ""),
          "whole-1": (1, "--debug-kvm-without all"), "whole-2": (2, "--debug-kvm-without all"),
-         "switch-split-1": (1, "--debug-switch-accel 4000"),
-         "switch-split-2": (2, "--debug-switch-accel 4000"),
-         "switch-whole-1": (1, "--debug-switch-accel 4000 --debug-kvm-without all"),
-         "switch-whole-2": (2, "--debug-switch-accel 4000 --debug-kvm-without all")}
+         "switch-split-1": (1, "--debug-switch-accel 1500"),
+         "switch-split-2": (2, "--debug-switch-accel 1500"),
+         "switch-whole-1": (1, "--debug-switch-accel 1500 --debug-kvm-without all"),
+         "switch-whole-2": (2, "--debug-switch-accel 1500 --debug-kvm-without all")}
 
 
 @pytest.fixture(scope="module", name="booted")
