@@ -30,6 +30,7 @@ void mirror_site_here(struct emit *e)
 {
 	struct cold_path *cold = mirror_cold(e);
 
+	cold->may_fault = true;
 	cold->site = e->m->size;
 	cold->mapped = e->mapped;
 	cold->site_flags = e->flags_in_host && !e->flags_in_memory;
@@ -328,7 +329,7 @@ static void add_sites(struct emit *e, uint32_t start)
 	for (unsigned i = 0; i < e->cold_paths; i++) {
 		const struct cold_path *cold = &e->cold[i];
 
-		if (cold->site)
+		if (cold->may_fault)
 			mirror_sites_add(sites, (struct mirror_site){
 				.code = start + cold->site, .cold = cold->enter.position - cold->site,
 				.flags = cold->site_flags, .mapped = cold->mapped,

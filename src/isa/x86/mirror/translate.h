@@ -107,7 +107,8 @@ struct cold_path {
 	bool leaves;         /* what follows is not the next instruction: never back */
 	bool restores_flags; /* the code at back has them in the host's flags */
 	const struct insn *x87_last; /* emit's when the instruction began */
-	uint32_t site;       /* where the instruction itself is in the code, if it may fault; 0: nowhere */
+	bool may_fault;      /* the instruction itself … */
+	uint32_t site;       /* … which is here in the code */
 	bool site_flags;     /* … with the flags in the host alone */
 	bool mapped;         /* … where it reads through memory/hostmap.h */
 	int8_t map_in_r11;   /* emit's behind the instruction */
