@@ -155,7 +155,7 @@ void virtio_pool_answer_after(struct virtio_pool *pool, uint16_t tag, struct vir
 	before->followers = job;
 }
 
-/* In a reset. Who waits for another was not answered, and has written nothing. */
+/* In a reset. Who waits for another was not answered: there is nothing to tell the driver. */
 static void drop(struct job *job)
 {
 	while (job) {

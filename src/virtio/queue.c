@@ -252,11 +252,29 @@ static bool is_stale(const struct virtio_queue *queue, const struct virtio_chain
 	return ((const struct ring_chain *)chain)->generation != queue->dev->generation;
 }
 
-void virtio_chain_drop(struct virtio_queue *queue, struct virtio_chain *chain)
+/*
+ * A chain's in part may have changed, all of it: what a device says that it wrote is what the driver is told, and an
+ * attempt that was given up, or that found less the second time, may have written more.
+ */
+static void mark_written(struct virtio_queue *queue, const struct virtio_chain *chain)
+{
+	const uint64_t *gpa = ((const struct ring_chain *)chain)->in_gpa;
+
+	for (unsigned i = 0; i < chain->in_count; i++)
+		dma_wrote(&queue->dev->env->dma, gpa[i], chain->in[i].iov_len);
+}
+
+static void give_up(struct virtio_queue *queue, struct virtio_chain *chain)
 {
 	if (!is_stale(queue, chain))
 		queue->in_flight--;
 	ring_chain_free(queue, (struct ring_chain *)chain);
+}
+
+void virtio_chain_drop(struct virtio_queue *queue, struct virtio_chain *chain)
+{
+	mark_written(queue, chain);
+	give_up(queue, chain);
 }
 
 void virtio_queue_unpop(struct virtio_queue *queue, struct virtio_chain *chain)
@@ -266,27 +284,13 @@ void virtio_queue_unpop(struct virtio_queue *queue, struct virtio_chain *chain)
 	virtio_chain_drop(queue, chain);
 }
 
-/* The first written bytes of a chain's in part have changed. */
-static void mark_written(struct virtio_queue *queue, const struct virtio_chain *chain,
-			 size_t written)
-{
-	const uint64_t *gpa = ((const struct ring_chain *)chain)->in_gpa;
-
-	for (unsigned i = 0; i < chain->in_count && written; i++) {
-		size_t piece = chain->in[i].iov_len < written ? chain->in[i].iov_len : written;
-
-		dma_wrote(&queue->dev->env->dma, gpa[i], piece);
-		written -= piece;
-	}
-}
-
 void virtio_queue_push_all(struct virtio_queue *queue, struct virtio_chain *const *chains,
 			   const size_t *written, unsigned count)
 {
 	bool stale = count && is_stale(queue, chains[0]);
 
 	for (unsigned i = 0; i < count; i++) {
-		mark_written(queue, chains[i], written[i]);
+		mark_written(queue, chains[i]);
 		queue->counts.chains++;
 		queue->counts.out_bytes += chains[i]->out_bytes;
 		queue->counts.in_bytes += written[i];
@@ -296,7 +300,7 @@ void virtio_queue_push_all(struct virtio_queue *queue, struct virtio_chain *cons
 		queue->unsignalled = true;
 	}
 	for (unsigned i = 0; i < count; i++)
-		virtio_chain_drop(queue, chains[i]);
+		give_up(queue, chains[i]);
 }
 
 void virtio_queue_push(struct virtio_queue *queue, struct virtio_chain *chain, size_t written)

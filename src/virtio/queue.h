@@ -65,7 +65,7 @@ void virtio_queue_push_all(struct virtio_queue *queue, struct virtio_chain *cons
 /* Sends an interrupt if the driver wants one for what was pushed since the last. */
 void virtio_queue_notify(struct virtio_queue *queue);
 
-/* Releases a chain's memory without giving it back: in a device's stop. */
+/* Releases a chain's memory without giving it back: in a device's stop. Its in part counts as written. */
 void virtio_chain_drop(struct virtio_queue *queue, struct virtio_chain *chain);
 
 /* The guest's address of in[piece]. */

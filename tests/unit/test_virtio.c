@@ -661,6 +661,46 @@ static void test_rings_are_held_both(void **state)
 	dma->stop_exec = NULL;
 }
 
+static void add_written(void *opaque, uint64_t gpa, uint64_t len)
+{
+	if (gpa >= MIDDLE)
+		*(uint64_t *)opaque += len;
+}
+
+/* What a device has for itself of an answer is less than it may have written: all of it is taken for changed. */
+static void test_written_beyond_the_answer_both(void **state)
+{
+	struct bench *b = *state;
+	struct dma *dma = &b->driver.fixture->env.dma;
+	const struct driver_buffer buffers[2] = { { MIDDLE, 100, true },
+						  { MIDDLE + 2 * MEM_PAGE_SIZE, 50, true } };
+	uint64_t written;
+
+	driver_reset(&b->driver);
+	b->turner->hold = true;
+	dma->wrote = add_written;
+	dma->opaque = &written;
+	for (int format = DRIVER_SPLIT; format <= DRIVER_PACKED; format++) {
+		struct virtio_queue *queue = virtio_queue(&b->turner->virtio, 0);
+
+		driver_start(&b->driver, format, 0);
+		for (unsigned drops = 0; drops < 2; drops++) {
+			driver_add(&b->driver, 0, buffers, 2, 0);
+			driver_kick(&b->driver, 0);
+			assert_int_equal(b->turner->held_count, 1);
+			b->turner->held_count = 0;
+			written = 0;
+			if (drops)
+				virtio_chain_drop(queue, b->turner->held[0]);
+			else
+				virtio_queue_push(queue, b->turner->held[0], 10);
+			assert_int_equal(written, 150);
+		}
+		driver_reset(&b->driver);
+	}
+	dma->wrote = NULL;
+}
+
 /* More than 4 GiB, of which each buffer has a page more than the last: the rest is not looked at. */
 static void test_too_long_both(void **state)
 {
@@ -962,6 +1002,7 @@ int main(void)
 		TEST(test_bus_master),
 		TEST(test_bad_buffers_both),
 		TEST(test_rings_are_held_both),
+		TEST(test_written_beyond_the_answer_both),
 		TEST(test_too_long_both),
 		TEST(test_bad_tables_both),
 		TEST(test_misplaced_tables_both),
