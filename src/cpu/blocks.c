@@ -29,7 +29,7 @@ struct blocks {
 	const void *exit_thunk, *dead_thunk;
 	_Atomic(struct block *) hash[1u << HASH_BITS];
 	struct block *page_hash[1u << PAGE_HASH_BITS];
-	_Atomic uint32_t generation[1u << GENERATION_BITS];
+	_Atomic uint64_t generation[1u << GENERATION_BITS];
 	_Atomic uint32_t exec_writes;
 };
 
@@ -48,7 +48,7 @@ static struct block **page_bucket(struct blocks *blocks, uint64_t page)
 	return &blocks->page_hash[hash_of(page >> MEM_PAGE_SHIFT, PAGE_HASH_BITS)];
 }
 
-static _Atomic uint32_t *generation_of(struct blocks *blocks, uint64_t phys)
+static _Atomic uint64_t *generation_of(struct blocks *blocks, uint64_t phys)
 {
 	return &blocks->generation[(phys >> MEM_PAGE_SHIFT) & ((1u << GENERATION_BITS) - 1)];
 }
@@ -199,7 +199,7 @@ static void give_code(struct block *block, const void *code)
 }
 
 bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, unsigned count,
-		     unsigned watch_start, unsigned watch_end, uint32_t generation)
+		     unsigned watch_start, unsigned watch_end, uint64_t generation)
 {
 	bool valid;
 
@@ -298,7 +298,7 @@ struct block *blocks_find(struct blocks *blocks, uint64_t phys, uint32_t key)
 	return block;
 }
 
-uint32_t blocks_generation(struct blocks *blocks, uint64_t phys)
+uint64_t blocks_generation(struct blocks *blocks, uint64_t phys)
 {
 	return atomic_load(generation_of(blocks, phys));
 }
@@ -337,7 +337,7 @@ static void link_block(struct blocks *blocks, struct block *block, uint32_t allo
 }
 
 struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t alloc_bytes,
-			    uint32_t generation, uint32_t generation2)
+			    uint64_t generation, uint64_t generation2)
 {
 	struct block *found = NULL;
 

@@ -72,7 +72,7 @@ void blocks_destroy(struct blocks *blocks);
 
 struct block *blocks_find(struct blocks *blocks, uint64_t phys, uint32_t key);
 
-uint32_t blocks_generation(struct blocks *blocks, uint64_t phys);
+uint64_t blocks_generation(struct blocks *blocks, uint64_t phys);
 
 /*
  * How often CPUs had to leave pages that were looked through and run as they are, without blocks,
@@ -92,7 +92,7 @@ void blocks_stop_exec(struct blocks *blocks);
  * bytes may have changed since generation (generation2 for phys2) was read.
  */
 struct block *blocks_insert(struct blocks *blocks, struct block *block, uint32_t alloc_bytes,
-			    uint32_t generation, uint32_t generation2);
+			    uint64_t generation, uint64_t generation2);
 
 /*
  * Where generated code goes instead of an invalid or unknown block: exit from a block_exit, dead when
@@ -119,7 +119,7 @@ struct block_entry {
  * invalid already, or the page was written since generation was read.
  */
 bool blocks_set_code(struct blocks *blocks, const struct block_entry *entries, unsigned count,
-		     unsigned watch_start, unsigned watch_end, uint32_t generation);
+		     unsigned watch_start, unsigned watch_end, uint64_t generation);
 
 /*
  * A block of those that become invalid together with block whose code begins in [start, end), or NULL. It is

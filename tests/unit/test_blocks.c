@@ -171,7 +171,7 @@ static void test_watched_bytes(void **state)
 {
 	struct cache *cache = *state;
 	struct block_entry first = { .block = cache->block[1], .code = code };
-	uint32_t generation = blocks_generation(cache->blocks, 0);
+	uint64_t generation = blocks_generation(cache->blocks, 0);
 
 	assert_true(blocks_set_code(cache->blocks, &first, 1, 0x200, 0x210, generation));
 	/* Made again, with other bytes looked at: the old ones still matter. */
@@ -187,7 +187,7 @@ static void test_too_late(void **state)
 {
 	struct cache *cache = *state;
 	struct block_entry entries[2] = { { cache->block[1], code }, { cache->block[2], code } };
-	uint32_t generation = blocks_generation(cache->blocks, 0);
+	uint64_t generation = blocks_generation(cache->blocks, 0);
 
 	/* Somewhere else in the page: what was read of it may have been that. */
 	blocks_wrote(cache->blocks, 0x800, 1);

@@ -173,8 +173,8 @@ static struct block *make_block(struct crowd *crowd, struct member *member, uint
 	struct block *block = calloc(1, sizeof(*block)), *inserted;
 	bool crosses = (phys & 0xff0) == 0xff0;
 	uint64_t next = ((phys >> MEM_PAGE_SHIFT) + 1) % RAM_PAGES << MEM_PAGE_SHIFT;
-	uint32_t generation = blocks_generation(crowd->blocks, phys);
-	uint32_t generation2 = blocks_generation(crowd->blocks, next);
+	uint64_t generation = blocks_generation(crowd->blocks, phys);
+	uint64_t generation2 = blocks_generation(crowd->blocks, next);
 	const struct mem_region *region = mem_find(crowd->fixture->env.mem, 0);
 
 	must(block);
@@ -269,7 +269,7 @@ static struct word_block *make_word(struct crowd *crowd, struct cpu *cpu)
 {
 	struct word_block *made = calloc(1, sizeof(*made));
 	const struct mem_region *region = mem_find(crowd->fixture->env.mem, 0);
-	uint32_t generation = blocks_generation(crowd->blocks, 0);
+	uint64_t generation = blocks_generation(crowd->blocks, 0);
 
 	must(made);
 	made->block.phys2 = ~0ull;

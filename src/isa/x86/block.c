@@ -146,7 +146,7 @@ static struct x86_block *scratch_block(struct x86_cpu *cpu, const struct insn *i
 }
 
 static struct x86_block *insert_block(struct x86_cpu *cpu, struct x86_block *block,
-				      uint32_t generation, uint32_t generation2)
+				      uint64_t generation, uint64_t generation2)
 {
 	uint32_t bytes = (uint32_t)(sizeof(*block) + block->count * sizeof(struct insn));
 	struct block *inserted = blocks_insert(cpu->cpu.env.blocks, &block->block, bytes,
@@ -159,14 +159,14 @@ static struct x86_block *insert_block(struct x86_cpu *cpu, struct x86_block *blo
 
 /* The instruction at linear runs past the end of its page, of which bytes holds the last size. */
 static struct x86_block *build_crossing(struct x86_cpu *cpu, uint64_t linear, uint64_t phys,
-					const uint8_t *bytes, unsigned size, uint32_t generation)
+					const uint8_t *bytes, unsigned size, uint64_t generation)
 {
 	uint64_t next = cpu->mode == X86_MODE_64 ? linear + size : (uint32_t)(linear + size);
 	struct blocks *blocks = cpu->cpu.env.blocks;
 	uint8_t joined[MAX_LENGTH];
 	struct x86_block *block;
 	const uint8_t *host;
-	uint32_t generation2 = 0;
+	uint64_t generation2 = 0;
 	uint64_t phys2;
 	struct insn insn;
 	unsigned length;
@@ -196,7 +196,7 @@ static struct x86_block *build_crossing(struct x86_cpu *cpu, uint64_t linear, ui
 static struct x86_block *build_block(struct x86_cpu *cpu, uint64_t linear, uint64_t phys,
 				     const uint8_t *host)
 {
-	uint32_t generation = blocks_generation(cpu->cpu.env.blocks, phys);
+	uint64_t generation = blocks_generation(cpu->cpu.env.blocks, phys);
 	unsigned left = MEM_PAGE_SIZE - (phys & PAGE_MASK), size_bytes, count;
 	struct insn insns[X86_BLOCK_INSNS];
 	struct x86_block *block;

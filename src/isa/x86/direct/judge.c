@@ -21,7 +21,7 @@ static bool is_clean(struct x86_cpu *cpu, uint64_t phys, unsigned quiet)
  * through has made its generation another one: so that is read behind the mark.
  */
 bool direct_judge_page(struct x86_cpu *cpu, struct direct_verdicts *verdicts, uint64_t phys,
-		       unsigned quiet, uint32_t *generation)
+		       unsigned quiet, uint64_t *generation)
 {
 	struct direct_verdict *verdict = &verdicts->of[(phys >> MEM_PAGE_SHIFT) % DIRECT_VERDICTS];
 	bool marked = x86_mark_exec_page(cpu, phys);

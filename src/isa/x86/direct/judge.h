@@ -18,7 +18,7 @@ struct x86_cpu;
 struct direct_verdicts {
 	struct direct_verdict {
 		uint64_t page;       /* its address + 1; 0: of none */
-		uint32_t generation; /* of the code cache, as that page was looked through … */
+		uint64_t generation; /* of the code cache, as that page was looked through … */
 		uint8_t quiet;       /* … for these: scan.h */
 		bool clean;
 	} of[DIRECT_VERDICTS];
@@ -29,7 +29,7 @@ struct direct_verdicts {
  * another generation than this one, it was.
  */
 bool direct_judge_page(struct x86_cpu *cpu, struct direct_verdicts *verdicts, uint64_t phys,
-		       unsigned quiet, uint32_t *generation);
+		       unsigned quiet, uint64_t *generation);
 /* … and what goes on from its end at next, or DIRECT_NO_PAGE. */
 bool direct_judge_seam(struct x86_cpu *cpu, uint64_t phys, uint64_t next, unsigned quiet);
 

@@ -25,7 +25,7 @@ struct x86_cpu;
 
 struct direct_page {
 	uint64_t linear, phys;
-	uint32_t code_generation; /* of the code cache, when it was scanned for execution */
+	uint64_t code_generation; /* of the code cache, when it was scanned for execution */
 	uint16_t next;            /* in its bucket, or of the free ones; number + 1 */
 	uint8_t shift;            /* 12 or 21; 0: free */
 	uint8_t protection;       /* PROT_… in the cell; 0: not mapped there */

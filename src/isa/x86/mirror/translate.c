@@ -337,7 +337,7 @@ static void add_sites(struct emit *e, uint32_t start)
 	}
 }
 
-static void publish(struct emit *e, const uint8_t *code, uint32_t generation)
+static void publish(struct emit *e, const uint8_t *code, uint64_t generation)
 {
 	struct block_entry entries[REGION_BLOCKS];
 
@@ -354,7 +354,7 @@ static void publish(struct emit *e, const uint8_t *code, uint32_t generation)
 static bool make_code(struct emit *e, struct x86_block *head)
 {
 	struct translator *t = e->translator;
-	uint32_t generation = blocks_generation(e->cpu->cpu.env.blocks, head->block.phys);
+	uint64_t generation = blocks_generation(e->cpu->cpu.env.blocks, head->block.phys);
 	const uint8_t *code;
 
 	mirror_choose_region(e, head);
