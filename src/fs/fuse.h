@@ -55,7 +55,8 @@ size_t fuse_serve(struct fuse *fuse, const struct iovec *in, unsigned in_count,
 
 /*
  * The same if answering takes no longer than handing the request to another thread would: names,
- * attributes, reading what the host has in memory, small writes. Else TREE_LATER, and nothing is done.
+ * attributes, reading what the host has in memory, small writes.
+ * Else TREE_LATER: nothing is done, though out may have changed.
  */
 size_t fuse_serve_now(struct fuse *fuse, const struct iovec *in, unsigned in_count,
 		      const struct iovec *out, unsigned out_count);

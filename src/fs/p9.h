@@ -34,7 +34,8 @@ size_t p9_serve(struct p9 *p9, const struct iovec *in, unsigned in_count, const 
 		unsigned out_count);
 /*
  * The same if answering takes no longer than handing the request to another thread would: names,
- * attributes, reading what the host has in memory, small writes. Else TREE_LATER, and nothing is done.
+ * attributes, reading what the host has in memory, small writes.
+ * Else TREE_LATER: nothing is done, though out may have changed.
  */
 size_t p9_serve_now(struct p9 *p9, const struct iovec *in, unsigned in_count, const struct iovec *out,
 		    unsigned out_count);

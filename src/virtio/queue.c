@@ -281,7 +281,7 @@ void virtio_queue_unpop(struct virtio_queue *queue, struct virtio_chain *chain)
 {
 	if (!is_stale(queue, chain))
 		format_of(queue)->unget(queue, (const struct ring_chain *)chain);
-	virtio_chain_drop(queue, chain);
+	give_up(queue, chain);
 }
 
 void virtio_queue_push_all(struct virtio_queue *queue, struct virtio_chain *const *chains,

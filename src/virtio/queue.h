@@ -48,12 +48,16 @@ bool virtio_queue_ready(const struct virtio_queue *queue);
  */
 struct virtio_chain *virtio_queue_pop(struct virtio_queue *queue);
 
-/* Takes back the last pop that was not taken back; in reverse order, before any push. */
+/*
+ * Takes back the last pop that was not taken back; in reverse order, before any push. Nothing was
+ * written to it.
+ */
 void virtio_queue_unpop(struct virtio_queue *queue, struct virtio_chain *chain);
 
 /*
- * Gives chain back: the first written bytes of its in part were, or may have been, written, and
- * no others. After a reset the driver has forgotten it, and only its memory is released.
+ * Gives chain back; the driver is told of the first written bytes of its in part. All of that may have
+ * changed, for dirty pages and stale code. After a reset the driver has forgotten it, and only its memory
+ * is released.
  * virtio_queue_notify tells the driver, once for any number of chains.
  */
 void virtio_queue_push(struct virtio_queue *queue, struct virtio_chain *chain, size_t written);
