@@ -5,9 +5,9 @@ import pathlib
 import signal
 import socket
 import subprocess
-import time
 
 from guest import BOOT_S
+from waiting import wait_until
 
 COMMAND_S = 120
 
@@ -36,11 +36,15 @@ class Machine:
                 [ringlet, "run", "-k", kernel, "--name", name, *map(str, args), "--", *command],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env=self.environment, start_new_session=True)
-        deadline = time.monotonic() + COMMAND_S
-        while not self.socket.exists():
-            assert self.process.poll() is None, self.output.read_text()
-            assert time.monotonic() < deadline, "the machine does not begin"
-            time.sleep(0.05)
+        self._wait(self.socket.exists, COMMAND_S)
+
+    def _wait(self, condition, timeout):
+        """Until condition() holds, while the machine runs."""
+        def holds():
+            held = condition()
+            assert held or self.process.poll() is None, self.output.read_text()
+            return held
+        wait_until(holds, self.output.read_text, timeout)
 
     @property
     def socket(self):
@@ -48,11 +52,7 @@ class Machine:
         return self.runtime / "ringlet" / f"{self.name}.vsock"
 
     def wait_for_output(self, text):
-        deadline = time.monotonic() + BOOT_S
-        while text not in self.output.read_text():
-            assert self.process.poll() is None and time.monotonic() < deadline, \
-                self.output.read_text()
-            time.sleep(0.1)
+        self._wait(lambda: text in self.output.read_text(), BOOT_S)
 
     def popen(self, command, *args, **kwargs):
         """Starts ringlet COMMAND for this user's machines."""

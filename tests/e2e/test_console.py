@@ -23,7 +23,7 @@ def spinning_fixture(start, tmp_path):
     image[0xfff0:0xfff2] = b"\xeb\xfe"  # 1: jmp 1b
     firmware.write_bytes(image)
     guest = start("-f", firmware)
-    wait_until(lambda: is_raw(guest))
+    wait_until(lambda: is_raw(guest), timeout=30)
     return guest
 
 

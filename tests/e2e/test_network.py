@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -491,7 +490,7 @@ def test_vde(begin_guest, tmp_path):
     process = subprocess.Popen([switch, "-s", tmp_path / "switch"], stdin=subprocess.PIPE,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until((tmp_path / "switch/ctl").exists, "the switch does not start")
+        wait_until((tmp_path / "switch/ctl").exists, "the switch does not start", timeout=30)
         network = f"vde,url=vde://{tmp_path}/switch"
         server = begin_guest("""
 sh("ip addr add 192.168.79.1/24 dev eth0")
@@ -557,40 +556,36 @@ for word in ("BUG", "WARNING", "Call Trace", "virtio_net: "): assert word not in
 
 
 def helper_of(process):
-    """The process of user mode's network."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for child in children:
-            with contextlib.suppress(OSError):
-                if b"net-user" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
-        time.sleep(0.05)
-    raise AssertionError("there is no net-user process")
+    """The process of user mode's network, or None."""
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in children:
+        with contextlib.suppress(OSError):
+            if b"net-user" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    return None
+
+
+def wait_for_helper(process):
+    return wait_until(lambda: helper_of(process), "there is no net-user process", timeout=30)
 
 
 def is_gone(pid):
     """Whether a process that need not be our child has ended."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return True
-        if stat.rsplit(")", 1)[1].split()[0] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rsplit(")", 1)[1].split()[0] == "Z"
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_the_helper_goes_with_the_machine(begin_guest, end):
     guest = begin_guest("say('ready'); time.sleep(1000)")
     expect_line(guest, "ready")
-    helper = helper_of(guest)
+    helper = wait_for_helper(guest)
     guest.send_signal(end)
     guest.wait(60)
-    assert is_gone(helper)
+    wait_until(lambda: is_gone(helper), "it stays behind", timeout=30)
 
 
 def test_the_machine_outlives_the_helper(begin_guest):
@@ -602,7 +597,7 @@ while carrier() != "0": time.sleep(0.1)
 say("the cable is out")
 """)
     expect_line(guest, "ready")
-    os.kill(helper_of(guest), signal.SIGKILL)
+    os.kill(wait_for_helper(guest), signal.SIGKILL)
     output, errors = guest.communicate(timeout=GUEST_S)
     assert output == "the cable is out\n" and guest.returncode == 0
     assert "network (user) is gone" in errors

@@ -6,8 +6,9 @@ WAIT_S = 60
 
 
 def wait_until(condition, what="it does not come to pass", timeout=WAIT_S, pause=0.05):
-    """Looks until condition() holds; 'what', or what it returns, says what is wrong otherwise."""
+    """What condition() returns, once that holds; 'what', or what it returns, says what is wrong otherwise."""
     deadline = time.monotonic() + timeout
-    while not condition():
+    while not (result := condition()):
         assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(pause)
+    return result
